@@ -10,9 +10,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +21,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static atomic_int calls;
-static int at, after, writes, journal = -1;
+// Held from the count of a call to its end, so that no other thread's call slips in before the kill.
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+static int calls, at, after, writes, journal = -1;
 
 __attribute__((constructor)) static void start(void) {
     const char *text = getenv("KILLCALLS_AT");
@@ -40,9 +41,11 @@ static void die(void) {
     for (;;) pause();
 }
 
-// Counts a call; returns whether it is the chosen one.
+// Takes the turn and counts a call; returns whether it is the chosen one.
 static int count(const char *name, const char *path) {
-    int saved = errno, mine = atomic_fetch_add(&calls, 1) + 1;
+    int saved = errno;
+    pthread_mutex_lock(&turn);
+    int mine = ++calls;
     if (journal >= 0) {
         char line[512];
         int length = snprintf(line, sizeof line, "%s %s\n", name, path ? path : "");
@@ -60,6 +63,7 @@ static int count(const char *name, const char *path) {
         if (chosen && !after) die();                         \
         __typeof__(REAL(name) arguments) result = REAL(name) arguments; \
         if (chosen) die();                                   \
+        pthread_mutex_unlock(&turn);                         \
         return result;                                       \
     } while (0)
 
@@ -111,6 +115,7 @@ static int regular(int descriptor) {
         }                                            \
         ssize_t result = REAL(name) arguments;       \
         if (chosen) die();                           \
+        pthread_mutex_unlock(&turn);                 \
         return result;                               \
     }                                                \
     return REAL(name) arguments
