@@ -35,6 +35,9 @@ let package = Package(
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
+        // Level 4
+        .target(name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
     ]
 )
