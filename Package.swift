@@ -36,8 +36,15 @@ let package = Package(
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
-        .target(name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        .target(
+            name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        // Level 5
+        // Level 6
+        // Level 7
+        // Level 9
+        // Level 10
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
