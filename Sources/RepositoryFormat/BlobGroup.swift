@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 internal import Sealing
 
 /// Several small chunks that were compressed and sealed together: `count ‖ (id, length)* ‖ bytes of all`.
@@ -50,7 +50,9 @@ package struct BlobGroup: Sendable {
                 members.append(Member(id: id, length: UInt32(length)))
                 total += Int(length)
             }
-            guard reader.offset + total == bytes.count else { throw reader.malformed("members that fill the group expected") }
+            guard reader.offset + total == bytes.count else {
+                throw reader.malformed("members that fill the group expected")
+            }
             return BlobGroup(members: members, dataOffset: reader.offset)
         }
     }

@@ -1,5 +1,5 @@
-package import Basics
-package import Sealing
+internal import Basics
+internal import Sealing
 
 /// How a blob's bytes were made smaller before they were sealed.
 package enum BlobCodec: UInt8, Sendable {
@@ -66,7 +66,8 @@ package struct BlobHeader: Hashable, Sendable {
             throw FormatError(.damaged, "no blob begins where one should")
         }
         guard let codec = BlobCodec(rawValue: bytes[4]), bytes[5] <= 1, bytes[6] == 0, bytes[7] == 0 else {
-            throw FormatError(.damaged, "a blob's header has an unknown codec \(bytes[4]) or flag: it is damaged or newer")
+            throw FormatError(
+                .damaged, "a blob's header has an unknown codec \(bytes[4]) or flag: it is damaged or newer")
         }
         self.codec = codec
         isGroup = bytes[5] == 1

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// The digest that equal trees share on every machine and in every repository (Format.md, "Content digest").

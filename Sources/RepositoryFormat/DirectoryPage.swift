@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 
 /// A part of a directory: entries in ascending byte order of their names. A directory of any size is a list of pages.
 package enum DirectoryPage {

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 internal import Sealing
 
 /// A regular file's bytes as a list of chunks and holes, in order.
@@ -112,7 +112,9 @@ package enum ContentList {
             case 0:
                 let id = ChunkID(try Digest.read(&reader))
                 let length = try reader.readVarint()
-                guard length <= UInt64(BlobHeader.maximumRawLength) else { throw reader.malformed("smaller chunk expected") }
+                guard length <= UInt64(BlobHeader.maximumRawLength) else {
+                    throw reader.malformed("smaller chunk expected")
+                }
                 items.append(.chunk(id, length: UInt32(length)))
             case 1: items.append(.hole(try reader.readVarint()))
             default: throw reader.malformed("chunk or hole expected")

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// Sixteen random bytes that name a repository, a pack, a segment, a session or a snapshot.
@@ -39,7 +39,9 @@ package struct Identifier: Hashable, Comparable, Sendable, CustomStringConvertib
         var bytes: [UInt8] = []
         bytes.reserveCapacity(Self.size)
         for word in [high, low] {
-            for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift))) }
+            for shift in stride(from: 56, through: 0, by: -8) {
+                bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(shift)))
+            }
         }
         return bytes
     }

@@ -1,3 +1,5 @@
+internal import Sealing
+
 /// Where a chunk lies: 32 bytes in an index segment, which may be mapped into memory and read in place.
 ///
 /// `id prefix (8 + 8, as two little-endian words, the first being the id's first eight bytes read big-endian) ‖ pack (4) ‖

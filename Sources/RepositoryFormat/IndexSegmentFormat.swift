@@ -63,10 +63,12 @@ package struct IndexSegmentLayout: Sendable {
             let entries = try reader.read(UInt64.self)
             let blocks = Int(try reader.read(UInt32.self))
             let sessions = Int(try reader.read(UInt32.self))
-            guard entries <= UInt64(Self.maximumEntries * 4), packs <= 16 << 20, blocks <= 1 << 24, sessions <= packs else {
+            guard entries <= UInt64(Self.maximumEntries * 4), packs <= 16 << 20, blocks <= 1 << 24, sessions <= packs
+            else {
                 throw reader.malformed("possible counts expected")
             }
-            let layout = IndexSegmentLayout(packCount: packs, entryCount: Int(entries), filterBlockCount: blocks,
+            let layout = IndexSegmentLayout(
+                packCount: packs, entryCount: Int(entries), filterBlockCount: blocks,
                 sessionCount: sessions)
             guard layout.totalBytes == plain.count else {
                 throw reader.malformed("\(layout.totalBytes) bytes expected, \(plain.count) there")
@@ -85,7 +87,9 @@ package struct IndexSegmentLayout: Sendable {
     /// The pack in row `row` of `plain`. Throws `.damaged`.
     package func pack(_ row: Int, in plain: UnsafeRawBufferPointer) throws(FormatError) -> IndexedPack {
         try FormatError.reading("an index segment's pack table") {
-            guard row < packCount else { throw FormatError(.damaged, "an index entry names pack row \(row) of \(packCount)") }
+            guard row < packCount else {
+                throw FormatError(.damaged, "an index entry names pack row \(row) of \(packCount)")
+            }
             let start = packsOffset + row * IndexedPack.size
             var reader = ByteReader(Array(plain[start..<start + IndexedPack.size]))
             let id = try Identifier.read(&reader)
@@ -158,7 +162,9 @@ package struct IndexSegmentLayout: Sendable {
     /// The plain bytes of a stored object. Throws `.damaged`.
     package static func open(_ stored: [UInt8], id: Identifier, keyring: Keyring) throws(FormatError) -> [UInt8] {
         let plain = try MetaBox.open(stored, label: label, name: id.description, keyring: keyring)
-        _ = try plain.withUnsafeBytes { bytes throws(FormatError) in try IndexSegmentLayout(plain: bytes) }
+        _ = try FormatError.reading("index segment \(id)") {
+            try plain.withUnsafeBytes { try IndexSegmentLayout(plain: $0) }
+        }
         return plain
     }
 }

@@ -75,7 +75,7 @@ package struct KeySlot: Sendable {
     package static func create(
         _ credential: KeyCredential, role: KeyRole, label: String, created: Timestamp, cost: ScryptCost = .standard
     ) throws -> KeySlot {
-        let privateKey = try X25519PrivateKey()
+        let privateKey = try X25519PrivateKey.generate()
         return try create(credential, role: role, label: label, created: created, cost: cost, keyPair: privateKey)
     }
 
@@ -96,7 +96,8 @@ package struct KeySlot: Sendable {
             return slot
         }
         guard ScryptCost.isAllowed(cost) else {
-            throw SealingError(.invalidParameters, "scrypt cost n=\(cost.n) r=\(cost.r) p=\(cost.p) is outside what is allowed")
+            throw SealingError(
+                .invalidParameters, "scrypt cost n=\(cost.n) r=\(cost.r) p=\(cost.p) is outside what is allowed")
         }
         let (key, commitment) = try slot.wrappingKey(credential)
         slot.wrappedPrivateKey =
@@ -174,9 +175,12 @@ package struct KeySlot: Sendable {
     static func read(_ reader: inout ByteReader) throws -> KeySlot {
         let id = String(decoding: try reader.readPrefixed(maximum: 16), as: UTF8.self)
         guard let role = KeyRole(rawValue: try reader.readByte()) else { throw reader.malformed("role expected") }
-        guard let kind = KeySlotKind(rawValue: try reader.readByte()) else { throw reader.malformed("slot kind expected") }
+        guard let kind = KeySlotKind(rawValue: try reader.readByte()) else {
+            throw reader.malformed("slot kind expected")
+        }
         return KeySlot(
-            id: id, role: role, kind: kind, label: String(decoding: try reader.readPrefixed(maximum: 1024), as: UTF8.self),
+            id: id, role: role, kind: kind,
+            label: String(decoding: try reader.readPrefixed(maximum: 1024), as: UTF8.self),
             created: Timestamp(nanoseconds: Int64(bitPattern: try reader.read(UInt64.self))),
             salt: Array(try reader.readPrefixed(maximum: 64)),
             cost: ScryptCost(n: try reader.readVarint(), r: try reader.readVarint(), p: try reader.readVarint()),

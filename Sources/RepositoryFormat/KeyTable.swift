@@ -1,5 +1,5 @@
-package import Basics
-package import Sealing
+internal import Basics
+internal import Sealing
 
 /// All key slots of a repository in one object, `keys/<generation>`: each change of keys is one create-if-absent of the
 /// next generation, so that it happens wholly or not at all (Format.md, "Keys").
@@ -63,13 +63,17 @@ package struct KeyTable: Sendable {
             if let tableKey = keyring.tableKey {
                 guard HMACSHA256(key: tableKey).authenticate(body()) == authenticator else {
                     throw FormatError(
-                        .damaged, "key table \(generation) was changed by somebody without a full key: do not add or rotate keys, look who can write to the store")
+                        .damaged,
+                        "key table \(generation) was changed by somebody without a full key: do not add or rotate keys, look who can write to the store"
+                    )
                 }
             }
             return (keyring, slot)
         }
         throw FormatError(
-            .wrongKey, "none of the repository's \(slots.count) key slots opens with this key: check the password, key file or identity")
+            .wrongKey,
+            "none of the repository's \(slots.count) key slots opens with this key: check the password, key file or identity"
+        )
     }
 
     private func context(_ slot: KeySlot) -> [UInt8] {

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// What a key slot may do.
@@ -43,18 +43,32 @@ package struct Keyring: Sendable {
     /// In ascending order; the last is the present one. Never empty.
     package var epochs: [EpochKeys]
 
+    private init(
+        role: KeyRole, repositoryID: Identifier, configDigest: Digest, dataIDKey: SecretKey, treeIDKey: SecretKey,
+        chunkerKey: SecretKey, tableKey: SecretKey?, epochs: [EpochKeys]
+    ) {
+        self.role = role
+        self.repositoryID = repositoryID
+        self.configDigest = configDigest
+        self.dataIDKey = dataIDKey
+        self.treeIDKey = treeIDKey
+        self.chunkerKey = chunkerKey
+        self.tableKey = tableKey
+        self.epochs = epochs
+    }
+
     /// Fresh secrets for a new repository.
     package static func generate(repositoryID: Identifier, configDigest: Digest) throws(SealingError) -> Keyring {
         Keyring(
-            role: .full, repositoryID: repositoryID, configDigest: configDigest, dataIDKey: try SecretKey(),
-            treeIDKey: try SecretKey(), chunkerKey: try SecretKey(), tableKey: try SecretKey(),
+            role: .full, repositoryID: repositoryID, configDigest: configDigest, dataIDKey: SecretKey(),
+            treeIDKey: SecretKey(), chunkerKey: SecretKey(), tableKey: SecretKey(),
             epochs: [try newEpoch(1)])
     }
 
     private static func newEpoch(_ number: UInt32) throws(SealingError) -> EpochKeys {
-        let privateKey = try X25519PrivateKey()
+        let privateKey = try X25519PrivateKey.generate()
         return EpochKeys(
-            number: number, metaKey: try SecretKey(), sessionSecret: try SecretKey(), publicKey: privateKey.publicKey,
+            number: number, metaKey: SecretKey(), sessionSecret: SecretKey(), publicKey: privateKey.publicKey,
             privateKey: privateKey)
     }
 

@@ -1,5 +1,5 @@
 internal import Basics
-internal import Sealing
+package import Sealing
 
 /// Bookkeeping sealed under an epoch's meta key, which every role holds.
 ///
@@ -30,20 +30,25 @@ package enum MetaBox {
             let number = try reader.read(UInt32.self)
             let salt = Array(try reader.readRaw(32))
             guard let epoch = keyring.epoch(number) else {
-                throw FormatError(.damaged, "\(name) names key epoch \(number), which this key does not have: it is damaged, or newer than the key table")
+                throw FormatError(
+                    .damaged,
+                    "\(name) names key epoch \(number), which this key does not have: it is damaged, or newer than the key table"
+                )
             }
             let cipher = try AES256GCM(key: derive(epoch, salt, label))
             return try cipher.open(nonce: 0, context: context(label, name), Array(reader.readRaw(reader.remaining)))
         } catch let error as FormatError {
             throw error
         } catch {
-            throw FormatError(.damaged, "\(name) is damaged or does not belong to this repository: \(error)", cause: error)
+            throw FormatError(
+                .damaged, "\(name) is damaged or does not belong to this repository: \(error)", cause: error)
         }
     }
 
     private static func derive(_ epoch: EpochKeys, _ salt: [UInt8], _ label: String) throws(SealingError) -> SecretKey {
         try SecretKey(
-            bytes: HKDF.derive(secret: epoch.metaKey.array, salt: salt, info: Array("becalm meta \(label)".utf8), count: 32))
+            bytes: HKDF.derive(
+                secret: epoch.metaKey.array, salt: salt, info: Array("becalm meta \(label)".utf8), count: 32))
     }
 
     private static func context(_ label: String, _ name: String) -> [UInt8] { Array("\(label)\u{0}\(name)".utf8) }

@@ -20,7 +20,8 @@ package enum ObjectNames {
     /// The pack's id and kind from its object name, or nil when it is no pack's name.
     package static func parsePack(_ key: String) -> (id: Identifier, kind: ChunkKind)? {
         for kind in ChunkKind.allCases where key.hasPrefix(kind.packPrefix) {
-            guard let name = key.split(separator: "/").last, let id = Identifier(hex: name), pack(id, kind) == key else {
+            guard let name = key.split(separator: "/").last, let id = Identifier(hex: name), pack(id, kind) == key
+            else {
                 return nil
             }
             return (id, kind)

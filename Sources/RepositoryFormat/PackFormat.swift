@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// The bytes before the first blob of a pack: 128, in the clear.
@@ -73,7 +73,9 @@ package enum PackFooter {
     private static let label = "pack footer v1"
 
     /// The footer's bytes, trailer included.
-    package static func encode(_ blobs: [PackedBlob], pack: Identifier, keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package static func encode(_ blobs: [PackedBlob], pack: Identifier, keyring: Keyring) throws(SealingError)
+        -> [UInt8]
+    {
         var writer = ByteWriter(reserving: blobs.count * 48)
         writer.write(varint: UInt64(blobs.count))
         for blob in blobs {
@@ -108,7 +110,8 @@ package enum PackFooter {
     }
 
     /// Reads a footer (with its trailer). Throws `.damaged`.
-    package static func decode(_ bytes: [UInt8], pack: Identifier, keyring: Keyring) throws(FormatError) -> [PackedBlob] {
+    package static func decode(_ bytes: [UInt8], pack: Identifier, keyring: Keyring) throws(FormatError) -> [PackedBlob]
+    {
         try FormatError.reading("the footer of pack \(pack)") {
             let body = try MetaBox.open(
                 Array(bytes.dropLast(trailerSize)), label: label, name: pack.description, keyring: keyring)
@@ -122,7 +125,9 @@ package enum PackFooter {
                 for _ in 0..<(try reader.readCount(minimumSize: 33)) {
                     let id = ChunkID(try Digest.read(&reader))
                     let length = try reader.readVarint()
-                    guard length <= UInt64(BlobHeader.maximumRawLength) else { throw reader.malformed("smaller chunk expected") }
+                    guard length <= UInt64(BlobHeader.maximumRawLength) else {
+                        throw reader.malformed("smaller chunk expected")
+                    }
                     members.append(.init(id: id, length: UInt32(length)))
                 }
                 guard offset <= UInt64(UInt32.max), sealedLength <= UInt64(UInt32.max) else {

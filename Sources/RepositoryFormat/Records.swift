@@ -42,9 +42,13 @@ package struct CondemnedRecord: Hashable, Sendable {
             var packs: [Pack] = []
             for _ in 0..<(try reader.readCount(minimumSize: 18)) {
                 let pack = try Identifier.read(&reader)
-                guard let kind = ChunkKind(rawValue: try reader.readByte()) else { throw reader.malformed("kind expected") }
+                guard let kind = ChunkKind(rawValue: try reader.readByte()) else {
+                    throw reader.malformed("kind expected")
+                }
                 packs.append(
-                    Pack(id: pack, kind: kind, tag: String(decoding: try reader.readPrefixed(maximum: 4096), as: UTF8.self)))
+                    Pack(
+                        id: pack, kind: kind,
+                        tag: String(decoding: try reader.readPrefixed(maximum: 4096), as: UTF8.self)))
             }
             try reader.expectEnd()
             return CondemnedRecord(packs: packs)

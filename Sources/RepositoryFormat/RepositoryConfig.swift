@@ -62,7 +62,8 @@ package struct RepositoryConfig: Hashable, Sendable {
             guard version <= Self.currentVersion else {
                 throw FormatError(
                     .newerVersion,
-                    "the repository has format \(version), this becalm reads up to \(Self.currentVersion): install a newer becalm")
+                    "the repository has format \(version), this becalm reads up to \(Self.currentVersion): install a newer becalm"
+                )
             }
             let body = try Checksummed.verified(bytes, "the repository's config")
             reader = ByteReader(body)
@@ -78,7 +79,10 @@ package struct RepositoryConfig: Hashable, Sendable {
             config.graceSeconds = try reader.read(UInt64.self)
             try reader.expectEnd()
             guard config.identityAlgorithm == 1, version >= 1 else {
-                throw FormatError(.newerVersion, "the repository names its chunks by algorithm \(config.identityAlgorithm), which this becalm does not know: install a newer becalm")
+                throw FormatError(
+                    .newerVersion,
+                    "the repository names its chunks by algorithm \(config.identityAlgorithm), which this becalm does not know: install a newer becalm"
+                )
             }
             guard config.chunkMinimum >= 4096, config.chunkMinimum < config.chunkAverage,
                 config.chunkAverage < config.chunkMaximum, config.chunkMaximum <= 64 << 20

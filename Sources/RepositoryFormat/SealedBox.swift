@@ -11,7 +11,7 @@ enum SealedBox {
     static func seal(
         _ plaintext: [UInt8], to recipient: X25519PublicKey, salt: [UInt8], label: String, context: [UInt8]
     ) throws(SealingError) -> [UInt8] {
-        let ephemeral = try X25519PrivateKey()
+        let ephemeral = try X25519PrivateKey.generate()
         let shared = try ephemeral.sharedSecret(with: recipient)
         let publicKey = ephemeral.publicKey
         let key = try derive(shared, salt, label, publicKey, recipient)

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// Which session sealed an object, with the session's key sealed to its epoch's public key: 100 bytes that stand in
@@ -18,7 +18,7 @@ package struct SessionHeader: Hashable, Sendable {
     package static func create(keyring: Keyring) throws(SealingError) -> (header: SessionHeader, key: SecretKey) {
         let epoch = keyring.currentEpoch
         let sessionID = try Identifier.random()
-        let key = try SecretKey()
+        let key = SecretKey()
         let sealed = try SealedBox.seal(
             key.array, to: epoch.publicKey, salt: epoch.sessionSecret.array, label: label,
             context: context(keyring.repositoryID, sessionID, epoch.number))

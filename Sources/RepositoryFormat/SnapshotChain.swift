@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// A snapshot's place among those of its source: what every role can read, so that writers can continue the chain.

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// A snapshot as it is stored under `snapshots/<id>`: the commit point.

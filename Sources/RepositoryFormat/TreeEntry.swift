@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 package import Sealing
 
 /// One name in a directory.
@@ -54,7 +54,9 @@ package struct TreeEntry: Hashable, Sendable {
         if flags & 2 != 0 { entry.fileDigest = try Digest.read(&reader) }
         if flags & 4 != 0 { entry.treeDigest = try Digest.read(&reader) }
         if entry.metadata.type == .directory {
-            for _ in 0..<(try reader.readCount(minimumSize: 32)) { entry.pages.append(ChunkID(try Digest.read(&reader))) }
+            for _ in 0..<(try reader.readCount(minimumSize: 32)) {
+                entry.pages.append(ChunkID(try Digest.read(&reader)))
+            }
         }
         _ = try reader.readPrefixed()
         return entry
@@ -105,7 +107,8 @@ extension FileMetadata {
         for _ in 0..<(try reader.readCount(minimumSize: 2)) {
             metadata.extendedAttributes.append(
                 ExtendedAttribute(
-                    name: Array(try reader.readPrefixed(maximum: 256)), value: Array(try reader.readPrefixed(maximum: 1 << 20))))
+                    name: Array(try reader.readPrefixed(maximum: 256)),
+                    value: Array(try reader.readPrefixed(maximum: 1 << 20))))
         }
         return metadata
     }
