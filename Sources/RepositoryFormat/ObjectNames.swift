@@ -10,6 +10,7 @@ package enum ObjectNames {
     package static let condemned = "condemned/"
     package static let claims = "claims/"
     package static let journals = "journal/"
+    package static let sessions = "sessions/"
 
     /// `data/4f/4f…`: 256 prefixes, so that a store can spread the load.
     package static func pack(_ id: Identifier, _ kind: ChunkKind) -> String {
