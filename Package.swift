@@ -35,6 +35,14 @@ let package = Package(
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
+        // Tests, and what they share
+        .target(
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"], path: "Tests/ObjectStorageTesting",
+            swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests",
+            dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
+            swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
     ]
 )
