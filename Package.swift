@@ -32,6 +32,7 @@ let package = Package(
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
+        .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -39,12 +40,26 @@ let package = Package(
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         // Level 5
+        .target(
+            name: "Repository",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", systemPackage,
+                logging,
+            ],
+            swiftSettings: strict),
         // Level 6
         // Level 7
         // Level 9
         // Level 10
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
+        .target(
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"],
+            path: "Tests/ObjectStorageTesting", swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )

@@ -1,5 +1,5 @@
-package import Basics
-package import ObjectStorage
+internal import Basics
+internal import ObjectStorage
 package import RepositoryFormat
 internal import Sealing
 
@@ -77,7 +77,8 @@ extension Repository {
             let table = try KeyTable.create(generation: keyTable.generation + 1, slots: slots, keyring: keyring)
             do {
                 try await Repository.putTable(table, in: store)
-            } catch let error as ObjectStorageError where error.code == .preconditionFailed {
+            } catch {
+                guard error.code == .preconditionFailed else { throw error }
                 throw RepositoryError(
                     .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again", cause: error)
             }

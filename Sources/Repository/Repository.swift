@@ -1,8 +1,8 @@
-package import Basics
+internal import Basics
 internal import Logging
 package import ObjectStorage
 package import RepositoryFormat
-package import Sealing
+internal import Sealing
 
 /// An opened, unlocked repository: the store, what never changes, and the keys. Holds no state that can go stale but
 /// the index, which is loaded by `loadIndex`.
@@ -41,10 +41,7 @@ package final class Repository: Sendable {
         graceSeconds: UInt64 = 86_400, options: RepositoryOptions
     ) async throws(RepositoryError) -> Repository {
         do {
-            if try await exists(ObjectNames.config, in: store) || exists(ObjectNames.configCopy, in: store) {
-                throw RepositoryError(
-                    .alreadyExists, "there is a repository at \(store.location) already: choose another place, or use it")
-            }
+            try await refuseExisting(store)
             let now = try await store.serverTime()
             let config = RepositoryConfig(
                 repositoryID: try Identifier.random(), created: now, graceSeconds: graceSeconds)
@@ -90,13 +87,16 @@ package final class Repository: Sendable {
         }
     }
 
-    private static func exists(_ key: String, in store: any ObjectStore) async throws(ObjectStorageError) -> Bool {
-        do {
-            _ = try await store.head(key)
-            return true
-        } catch let error where error.code == .notFound || error.code == .noSuchBucket {
-            if error.code == .noSuchBucket { throw error }
-            return false
+    private static func refuseExisting(_ store: any ObjectStore) async throws {
+        for name in [ObjectNames.config, ObjectNames.configCopy] {
+            do {
+                _ = try await store.head(name)
+            } catch {
+                guard error.code == .notFound else { throw error }
+                continue
+            }
+            throw RepositoryError(
+                .alreadyExists, "there is a repository at \(store.location) already: choose another place, or use it")
         }
     }
 

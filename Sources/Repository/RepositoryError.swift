@@ -1,7 +1,7 @@
 package import Basics
-package import ObjectStorage
-package import RepositoryFormat
-package import Sealing
+internal import ObjectStorage
+internal import RepositoryFormat
+internal import Sealing
 
 /// What went wrong with a repository; each code has one exit code at the command line.
 package struct RepositoryError: Error, Sendable, CustomStringConvertible {

@@ -1,4 +1,5 @@
-package import Basics
+internal import Sealing
+internal import Basics
 package import RepositoryFormat
 
 /// One immutable segment of the index, ready to be searched in place.

@@ -1,6 +1,6 @@
-package import Basics
+internal import Basics
 internal import Logging
-package import ObjectStorage
+internal import ObjectStorage
 package import RepositoryFormat
 
 extension Repository {
@@ -42,9 +42,9 @@ extension Repository {
         let stored: [UInt8]
         do {
             stored = try await store.get(ObjectNames.segment(id), maximumBytes: IndexSegmentLayout.maximumBytes)
-        } catch let error where error.code == .notFound {
-            return nil
-        } catch let error where error.code == .tooLarge {
+        } catch {
+            if error.code == .notFound { return nil }
+            guard error.code == .tooLarge else { throw error }
             throw FormatError(.damaged, "index segment \(id) is impossibly large", cause: error)
         }
         let plain = try IndexSegmentLayout.open(stored, id: id, keyring: keyring)

@@ -1,4 +1,4 @@
-package import Basics
+internal import Basics
 internal import Compression
 package import RepositoryFormat
 internal import Sealing
@@ -7,14 +7,11 @@ internal import Sealing
 package final class BlobOpener {
     private let keys: SessionKeys
     private var ciphers: [Identifier: AES256GCM] = [:]
-    private let decompressor: ZstdDecompressor
+    private let decompressor = ZstdDecompressor()
     private let opened = Buffer(capacity: 1 << 20)
     private let expanded = Buffer(capacity: 1 << 20)
 
-    init(keys: SessionKeys) throws(RepositoryError) {
-        self.keys = keys
-        do { decompressor = try ZstdDecompressor() } catch { throw RepositoryError(error) }
-    }
+    init(keys: SessionKeys) { self.keys = keys }
 
     /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
     ///

@@ -1,6 +1,6 @@
-package import Basics
+internal import Basics
 internal import Logging
-package import ObjectStorage
+internal import ObjectStorage
 package import RepositoryFormat
 internal import Sealing
 internal import Synchronization
@@ -33,7 +33,7 @@ package final class ChunkReader: Sendable {
     package var currentIndex: RepositoryIndex { index.withLock { $0 } }
 
     /// An opener for the calling thread.
-    package func opener() throws(RepositoryError) -> BlobOpener { try BlobOpener(keys: keys) }
+    package func opener() -> BlobOpener { BlobOpener(keys: keys) }
 
     /// Blobs to read from one pack in one request.
     private struct RangeRead: Sendable {
@@ -75,7 +75,7 @@ package final class ChunkReader: Sendable {
         let threads = min(max(repository.plan.ranges, 1), max(reads.count, 1))
         WorkerThreads(count: threads, name: "becalm-read") { _ in
             do {
-                let opener = try self.opener()
+                let opener = self.opener()
                 let buffer = Buffer(capacity: 64 << 10)
                 while fatal.withLock({ $0 == nil }) {
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -145,7 +145,8 @@ package final class ChunkReader: Sendable {
             _ = try BlockingBridge.run { () async throws(ObjectStorageError) in
                 try await store.get(name, range: range, into: buffer, maximumBytes: limit)
             }
-        } catch let error where error.code == .notFound || error.code == .invalidArgument || error.code == .corrupted {
+        } catch {
+            guard [.notFound, .invalidArgument, .corrupted].contains(error.code) else { throw error }
             let failure = RepositoryError(error, doing: "cannot read \(name)")
             return read.blobs.flatMap { $0.wanted.map { Failure(id: $0, error: failure) } }
         }
@@ -171,30 +172,31 @@ package final class ChunkReader: Sendable {
         _ header: BlobHeader, _ raw: UnsafeRawBufferPointer, _ wanted: [ChunkID], _ kind: ChunkKind, _ name: String,
         _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
     ) throws -> [Failure] {
-        var failures: [Failure] = []
-        func check(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer) throws {
-            if rehash, repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) != id {
-                failures.append(
-                    Failure(id: id, error: RepositoryError(.damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred")))
-                return
-            }
-            try deliver(id, bytes)
-        }
         guard header.isGroup else {
-            for id in wanted { try check(id, raw) }
-            return failures
+            return try wanted.compactMap { try check($0, raw, kind, name, deliver) }
         }
-        let group = try BlobGroup(decoding: raw)
         var places: [ChunkID: Range<Int>] = [:]
-        for (member, range) in group.ranges { places[member.id] = range }
-        for id in wanted {
-            if let range = places[id] {
-                try check(id, UnsafeRawBufferPointer(rebasing: raw[range]))
-            } else {
-                failures.append(
-                    Failure(id: id, error: RepositoryError(.damaged, "\(name) lacks chunk \(id), which the index places there")))
+        for (member, range) in try BlobGroup(decoding: raw).ranges { places[member.id] = range }
+        return try wanted.compactMap { id in
+            guard let range = places[id] else {
+                return Failure(
+                    id: id, error: RepositoryError(.damaged, "\(name) lacks chunk \(id), which the index places there"))
             }
+            return try check(id, UnsafeRawBufferPointer(rebasing: raw[range]), kind, name, deliver)
         }
-        return failures
+    }
+
+    /// Hands a chunk on if it is what its id says; the failure if it is not.
+    private func check(
+        _ id: ChunkID, _ bytes: UnsafeRawBufferPointer, _ kind: ChunkKind, _ name: String,
+        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Failure? {
+        if rehash, repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) != id {
+            return Failure(
+                id: id,
+                error: RepositoryError(.damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred"))
+        }
+        try deliver(id, bytes)
+        return nil
     }
 }

@@ -58,7 +58,8 @@ package final class TreeLoader: Sendable {
     package func chunk(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
         do {
             return try load(id)
-        } catch let error where error.isMissingObject || error.code == .notFound {
+        } catch {
+            guard error.isMissingObject || error.code == .notFound else { throw error }
             let repository = repository
             let fresh = try BlockingBridge.run { () async throws(RepositoryError) in try await repository.loadIndex(recovering: true) }
             index.withLock { $0 = fresh }

@@ -1,5 +1,5 @@
-package import Basics
-package import Compression
+internal import Basics
+internal import Compression
 package import RepositoryFormat
 package import Sealing
 
@@ -13,6 +13,7 @@ package final class ChunkEncoder {
     private let session: WriteSession
     private let cipher: AES256GCM
     private let compressor: ZstdCompressor?
+    private let sample: CompressibilitySample
     private let scratch: Buffer
     private var groups: [ChunkKind: Group] = [:]
 
@@ -26,6 +27,7 @@ package final class ChunkEncoder {
         self.session = session
         do {
             cipher = try AES256GCM(key: session.key)
+            sample = try CompressibilitySample()
             switch session.repository.options.compression {
             case .off: compressor = nil
             case .zstd(let level): compressor = try ZstdCompressor(level: level)
@@ -144,7 +146,7 @@ package final class ChunkEncoder {
 
     /// The compressed bytes in scratch memory, or nil when it does not pay at least 3 %.
     private func compress(_ pieces: [UnsafeRawBufferPointer], _ rawLength: Int) throws -> UnsafeRawBufferPointer? {
-        guard let compressor, rawLength >= 64, compressor.pays(pieces) else { return nil }
+        guard let compressor, rawLength >= 64, sample.pays(pieces) else { return nil }
         let source: UnsafeRawBufferPointer
         let limit = rawLength - rawLength * 3 / 100
         if pieces.count == 1, let only = pieces.first {

@@ -1,8 +1,8 @@
-package import Basics
+internal import Basics
 internal import Logging
 internal import ObjectStorage
 package import RepositoryFormat
-package import Sealing
+internal import Sealing
 internal import Synchronization
 
 /// One run that adds chunks and at most one snapshot: packs, then index segments, then the manifest.
