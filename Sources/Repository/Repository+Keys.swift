@@ -80,7 +80,8 @@ extension Repository {
             } catch {
                 guard error.code == .preconditionFailed else { throw error }
                 throw RepositoryError(
-                    .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again", cause: error)
+                    .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again",
+                    cause: error)
             }
             for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
                 for object in try await store.listAll(prefix: prefix) {

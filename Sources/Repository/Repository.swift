@@ -59,7 +59,8 @@ package final class Repository: Sendable {
                 store: store, config: config, keyring: keyring, slotID: slot.id, keyTable: table, options: options)
         } catch let error as ObjectStorageError where error.code == .preconditionFailed {
             throw RepositoryError(
-                .alreadyExists, "a repository is being made at \(store.location) by somebody else: use that one", cause: error)
+                .alreadyExists, "a repository is being made at \(store.location) by somebody else: use that one",
+                cause: error)
         } catch {
             throw RepositoryError(error, doing: "cannot create a repository at \(store.location)")
         }
@@ -74,11 +75,14 @@ package final class Repository: Sendable {
             let (table, keyring, slot) = try await unlock(store, credential, options)
             guard keyring.repositoryID == config.repositoryID else {
                 throw RepositoryError(
-                    .damaged, "the config of the repository at \(store.location) and its keys belong to different repositories")
+                    .damaged,
+                    "the config of the repository at \(store.location) and its keys belong to different repositories")
             }
             guard keyring.configDigest == SHA256State.digest(of: encoded) else {
                 throw RepositoryError(
-                    .damaged, "the config of the repository at \(store.location) was replaced: it is not the one that was made with its keys")
+                    .damaged,
+                    "the config of the repository at \(store.location) was replaced: it is not the one that was made with its keys"
+                )
             }
             return Repository(
                 store: store, config: config, keyring: keyring, slotID: slot.id, keyTable: table, options: options)
@@ -158,7 +162,9 @@ package final class Repository: Sendable {
         }
         throw damage.map { RepositoryError($0) }
             ?? RepositoryError(
-                .damaged, "the repository at \(store.location) has lost its key tables: restore the objects under 'keys/' from a copy")
+                .damaged,
+                "the repository at \(store.location) has lost its key tables: restore the objects under 'keys/' from a copy"
+            )
     }
 
     static func putTable(_ table: KeyTable, in store: any ObjectStore) async throws(ObjectStorageError) {

@@ -7,8 +7,10 @@ internal import Sealing
 package struct RepositoryError: Error, Sendable, CustomStringConvertible {
     /// The kind of failure.
     package struct Code: Hashable, Sendable {
-        private enum Kind { case noRepository, alreadyExists, busy, wrongKey, notPermitted, damaged, newerVersion
-            case storage, collectedMeanwhile, notFound, ambiguous, invalidArgument, cancelled, failed }
+        private enum Kind {
+            case noRepository, alreadyExists, busy, wrongKey, notPermitted, damaged, newerVersion
+            case storage, collectedMeanwhile, notFound, ambiguous, invalidArgument, cancelled, failed
+        }
         private let kind: Kind
         /// There is no repository at this place.
         package static let noRepository = Code(kind: .noRepository)

@@ -1,4 +1,5 @@
 internal import SystemPackage
+
 #if canImport(Glibc)
     internal import Glibc
 #else

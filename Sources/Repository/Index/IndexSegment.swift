@@ -1,6 +1,6 @@
-internal import Sealing
 internal import Basics
 package import RepositoryFormat
+internal import Sealing
 
 /// One immutable segment of the index, ready to be searched in place.
 package final class IndexSegment: Sendable {
@@ -22,7 +22,8 @@ package final class IndexSegment: Sendable {
     }
 
     /// A segment in memory, of packs whose footers were read because no stored segment covers them.
-    package convenience init(recovered packs: [IndexedPack], entries: [IndexEntry], id: Identifier) throws(FormatError) {
+    package convenience init(recovered packs: [IndexedPack], entries: [IndexEntry], id: Identifier) throws(FormatError)
+    {
         try self.init(id: id, mapped: MappedBytes(IndexSegmentLayout.encode(packs: packs, entries: entries)))
     }
 
@@ -40,7 +41,8 @@ package final class IndexSegment: Sendable {
     package func rows(of id: ChunkID) -> Range<Int> {
         let (high, low) = id.digest.prefix
         let filter = UnsafeRawBufferPointer(
-            rebasing: mapped.bytes[layout.filterOffset..<layout.filterOffset + layout.filterBlockCount * SplitBlockFilter.blockSize])
+            rebasing: mapped.bytes[
+                layout.filterOffset..<layout.filterOffset + layout.filterBlockCount * SplitBlockFilter.blockSize])
         guard count > 0, SplitBlockFilter.mayContain(high, in: filter) else { return 0..<0 }
         let first = lowerBound(high, low)
         var end = first

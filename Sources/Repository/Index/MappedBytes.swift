@@ -1,5 +1,6 @@
 internal import Basics
 internal import SystemPackage
+
 #if canImport(Glibc)
     internal import Glibc
 #else
@@ -17,10 +18,14 @@ final class MappedBytes: @unchecked Sendable {
     /// Maps the whole file at `path`. Throws `Errno`.
     init(path: FilePath) throws(Errno) {
         let file: FileDescriptor
-        do { file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec) } catch let error as Errno { throw error } catch { throw .ioError }
+        do { file = try FileDescriptor.open(path, .readOnly, options: .closeOnExec) } catch let error as Errno {
+            throw error
+        } catch { throw .ioError }
         defer { try? file.close() }
         let size: Int64
-        do { size = try file.seek(offset: 0, from: .end) } catch let error as Errno { throw error } catch { throw .ioError }
+        do { size = try file.seek(offset: 0, from: .end) } catch let error as Errno { throw error } catch {
+            throw .ioError
+        }
         guard size > 0 else { throw .invalidArgument }
         guard let base = mmap(nil, Int(size), PROT_READ, MAP_PRIVATE, file.rawValue, 0), base != MAP_FAILED else {
             throw Errno(rawValue: errno)

@@ -12,7 +12,8 @@ extension Repository {
     package func loadIndex(recovering: Bool = false) async throws(RepositoryError) -> RepositoryIndex {
         do {
             let objects = try await store.listAll(prefix: ObjectNames.segments)
-            let cache = SegmentCache(root: options.cacheDirectory, repositoryID: config.repositoryID, logger: options.logger)
+            let cache = SegmentCache(
+                root: options.cacheDirectory, repositoryID: config.repositoryID, logger: options.logger)
             var damage: [RepositoryIndex.DamagedObject] = []
             var segments: [IndexSegment] = []
             var live = Set<Identifier>()
@@ -52,7 +53,9 @@ extension Repository {
     }
 
     /// Packs that are condemned now, and the store's time when that was so.
-    func loadCondemned() async throws -> (packs: Set<Identifier>, records: [Identifier: CondemnedRecord], date: Timestamp) {
+    func loadCondemned() async throws -> (
+        packs: Set<Identifier>, records: [Identifier: CondemnedRecord], date: Timestamp
+    ) {
         var packs = Set<Identifier>()
         var records: [Identifier: CondemnedRecord] = [:]
         var token: String?
@@ -114,7 +117,9 @@ extension Repository {
         }
         let trailer = try await read(name, size - UInt64(PackFooter.trailerSize)..<size)
         let footerSize = UInt64(try PackFooter.size(trailer: trailer))
-        guard footerSize <= size else { throw FormatError(.damaged, "\(name) is damaged: its footer is larger than itself") }
+        guard footerSize <= size else {
+            throw FormatError(.damaged, "\(name) is damaged: its footer is larger than itself")
+        }
         let footer = try await read(name, size - footerSize..<size)
         let blobs = try PackFooter.decode(footer, pack: id, keyring: keyring)
         let pack = IndexedPack(
@@ -134,7 +139,8 @@ extension PackedBlob {
     package func entries(pack: UInt32) -> [IndexEntry] {
         members.map {
             IndexEntry(
-                id: $0.id, pack: pack, offset: offset, sealedLength: sealedLength, rawLength: $0.length, isGroup: isGroup)
+                id: $0.id, pack: pack, offset: offset, sealedLength: sealedLength, rawLength: $0.length,
+                isGroup: isGroup)
         }
     }
 }

@@ -36,7 +36,8 @@ struct SegmentCache: Sendable {
                 try FileTree.makeDirectories(directory)
                 let temporary = directory.appending("\(id).\(SystemWallClock().now().nanoseconds).tmp")
                 let file = try FileDescriptor.open(
-                    temporary, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite])
+                    temporary, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+                    permissions: [.ownerReadWrite])
                 try file.closeAfter { _ = try file.writeAll(plain.bytes) }
                 try FileTree.rename(temporary, to: path)
                 if let cached = load(id) { return cached }

@@ -36,7 +36,8 @@ package final class BlobOpener {
             switch header.codec {
             case .stored:
                 guard count == Int(header.rawLength) else {
-                    throw FormatError(.damaged, "a blob of pack \(pack) has \(count) bytes, \(header.rawLength) were sealed")
+                    throw FormatError(
+                        .damaged, "a blob of pack \(pack) has \(count) bytes, \(header.rawLength) were sealed")
                 }
                 return (header, opened.bytes)
             case .zstd:
@@ -45,7 +46,8 @@ package final class BlobOpener {
                 let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
                 let length = try decompressor.decompress(opened.bytes, into: target)
                 guard length == Int(header.rawLength) else {
-                    throw FormatError(.damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
+                    throw FormatError(
+                        .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
                 }
                 expanded.count = length
                 return (header, expanded.bytes)

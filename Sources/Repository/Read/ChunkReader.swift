@@ -55,7 +55,9 @@ package final class ChunkReader: Sendable {
         // A pack may have been merged into another and removed since the index was loaded: look once more.
         if failures.contains(where: { $0.error.isMissingObject || $0.error.code == .notFound }) {
             let repository = repository
-            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in try await repository.loadIndex(recovering: true) }
+            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
+                try await repository.loadIndex(recovering: true)
+            }
             index.withLock { $0 = fresh }
             let again = failures.filter { $0.error.isMissingObject || $0.error.code == .notFound }
             let rest = failures.filter { !($0.error.isMissingObject || $0.error.code == .notFound) }
@@ -102,7 +104,8 @@ package final class ChunkReader: Sendable {
                 located.append((id, location))
             } else {
                 unknown.append(
-                    Failure(id: id, error: RepositoryError(.notFound, "chunk \(id) is in no pack that the index knows")))
+                    Failure(id: id, error: RepositoryError(.notFound, "chunk \(id) is in no pack that the index knows"))
+                )
             }
         }
         located.sort { ($0.location.pack, $0.location.offset) < ($1.location.pack, $1.location.offset) }
@@ -139,7 +142,9 @@ package final class ChunkReader: Sendable {
     ) throws -> [Failure] {
         let store = repository.store
         let name = read.location.objectName
-        let (range, limit) = (read.range, max(repository.plan.rangeBytes, Int(read.range.upperBound - read.range.lowerBound)))
+        let (range, limit) = (
+            read.range, max(repository.plan.rangeBytes, Int(read.range.upperBound - read.range.lowerBound))
+        )
         buffer.count = 0
         do {
             _ = try BlockingBridge.run { () async throws(ObjectStorageError) in
@@ -194,7 +199,8 @@ package final class ChunkReader: Sendable {
         if rehash, repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) != id {
             return Failure(
                 id: id,
-                error: RepositoryError(.damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred"))
+                error: RepositoryError(
+                    .damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred"))
         }
         try deliver(id, bytes)
         return nil

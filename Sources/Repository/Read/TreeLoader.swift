@@ -61,7 +61,9 @@ package final class TreeLoader: Sendable {
         } catch {
             guard error.isMissingObject || error.code == .notFound else { throw error }
             let repository = repository
-            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in try await repository.loadIndex(recovering: true) }
+            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
+                try await repository.loadIndex(recovering: true)
+            }
             index.withLock { $0 = fresh }
             return try load(id)
         }
@@ -77,7 +79,8 @@ package final class TreeLoader: Sendable {
             let buffer = Buffer(capacity: Int(location.range.upperBound - location.range.lowerBound))
             let store = repository.store
             _ = try BlockingBridge.run { () async throws(ObjectStorageError) in
-                try await store.get(location.objectName, range: location.range, into: buffer, maximumBytes: buffer.capacity)
+                try await store.get(
+                    location.objectName, range: location.range, into: buffer, maximumBytes: buffer.capacity)
             }
             let opened = try BlobOpener(keys: keys).open(buffer.bytes, pack: location.pack, session: location.session)
             var chunks: [ChunkID: [UInt8]] = [:]
@@ -91,7 +94,8 @@ package final class TreeLoader: Sendable {
             guard let bytes = chunks[id],
                 repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: .tree) == id
             else {
-                throw RepositoryError(.damaged, "\(location.objectName) does not hold tree chunk \(id), which the index places there")
+                throw RepositoryError(
+                    .damaged, "\(location.objectName) does not hold tree chunk \(id), which the index places there")
             }
             remember(key, chunks)
             return bytes

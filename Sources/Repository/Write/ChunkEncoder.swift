@@ -156,7 +156,8 @@ package final class ChunkEncoder {
             scratch.ensureCapacity(rawLength + limit)
             var offset = limit
             for piece in pieces {
-                UnsafeMutableRawBufferPointer(rebasing: scratch.storage[offset..<offset + piece.count]).copyMemory(from: piece)
+                UnsafeMutableRawBufferPointer(rebasing: scratch.storage[offset..<offset + piece.count]).copyMemory(
+                    from: piece)
                 offset += piece.count
             }
             source = UnsafeRawBufferPointer(rebasing: scratch.storage[limit..<limit + rawLength])

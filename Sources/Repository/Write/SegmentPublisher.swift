@@ -28,7 +28,9 @@ final class SegmentPublisher: Sendable {
     }
 
     /// Packs and segments published so far.
-    var published: (packs: Set<Identifier>, segments: [Identifier]) { state.withLock { ($0.publishedPacks, $0.segments) } }
+    var published: (packs: Set<Identifier>, segments: [Identifier]) {
+        state.withLock { ($0.publishedPacks, $0.segments) }
+    }
 
     /// Notes an uploaded pack; publishes when enough has gathered. Called from upload threads.
     func add(_ pack: IndexedPack, _ blobs: [PackedBlob]) throws {

@@ -63,7 +63,9 @@ final class SessionHeartbeat: Sendable {
             }
         }
         let (store, name) = (repository.store, name)
-        let receipt = try BlockingBridge.run { () async throws(ObjectStorageError) in try await store.put(name, bytes: [1]) }
+        let receipt = try BlockingBridge.run { () async throws(ObjectStorageError) in
+            try await store.put(name, bytes: [1])
+        }
         saw(receipt.date)
     }
 

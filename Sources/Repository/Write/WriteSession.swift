@@ -37,7 +37,9 @@ package final class WriteSession: Sendable {
     }
 
     /// A session on `repository`, whose index is `index`. Throws when randomness fails or the store refuses.
-    package static func begin(_ repository: Repository, index: RepositoryIndex) async throws(RepositoryError) -> WriteSession {
+    package static func begin(_ repository: Repository, index: RepositoryIndex) async throws(RepositoryError)
+        -> WriteSession
+    {
         do {
             let (header, key) = try SessionHeader.create(keyring: repository.keyring)
             let heartbeat = SessionHeartbeat(repository: repository, sessionID: header.sessionID)
