@@ -29,6 +29,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CFileSystemShims", cSettings: [.treatAllWarnings(as: .error)]),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
@@ -37,7 +38,14 @@ let package = Package(
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
         .target(name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        // Level 6
+        .target(
+            name: "Snapshots", dependencies: ["Basics", "RepositoryFormat", "CFileSystemShims", systemPackage],
+            swiftSettings: strict),
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(
+            name: "SnapshotsTests", dependencies: ["Snapshots", "Basics", "RepositoryFormat", systemPackage],
+            swiftSettings: strict),
     ]
 )
