@@ -21,6 +21,16 @@
 
 // Opening
 
+/// What a descriptor is open on, or an entry of it, as a path (proc(5), /proc/pid/fd). Its size:
+/// "/proc/self/fd/", ten digits, a slash, a name of 255 bytes and the NUL.
+enum { proc_path_size = 14 + 10 + 1 + 255 + 1 };
+
+static int proc_path(char path[proc_path_size], int descriptor, const char *name) {
+    int length = name ? snprintf(path, proc_path_size, "/proc/self/fd/%d/%s", descriptor, name)
+                      : snprintf(path, proc_path_size, "/proc/self/fd/%d", descriptor);
+    return length < 0 || length >= proc_path_size ? -ENAMETOOLONG : 0;
+}
+
 /// O_NOATIME is for the owner and the privileged only (open(2)); others open without it.
 static int open_quietly(int directory, const char *name, int flags) {
     int result;
@@ -38,7 +48,19 @@ int fs_open_directory_at(int directory, const char *name) {
 }
 
 int fs_open_reading_at(int directory, const char *name) {
-    return open_quietly(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    int result = open_quietly(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    if (result != -EAGAIN) return result;
+    // Somebody holds a write lease (fcntl(2), F_SETLEASE; file servers do): opening must wait until it is given up. Only
+    // what is pinned and known as a regular file may be waited for.
+    int entry = fs_open_entry_at(directory, name);
+    if (entry < 0) return entry;
+    struct stat found;
+    char path[proc_path_size];
+    RETRY(result, fstat(entry, &found));
+    if (result == 0) result = S_ISREG(found.st_mode) ? proc_path(path, entry, NULL) : -ENXIO;
+    if (result == 0) result = open_quietly(AT_FDCWD, path, O_RDONLY | O_NOCTTY);
+    fs_close(entry);
+    return result;
 }
 
 int fs_open_updating_at(int directory, const char *name) {
@@ -237,16 +259,7 @@ int fs_rename_at(int from_directory, const char *from_name, int directory, const
 
 // Extended attributes
 //
-// There is no *xattrat before Linux 6.13, so an entry is named by its directory's link in /proc (proc(5), /proc/pid/fd).
-
-/// "/proc/self/fd/", ten digits, a slash, a name of 255 bytes and the NUL.
-enum { proc_path_size = 14 + 10 + 1 + 255 + 1 };
-
-static int proc_path(char path[proc_path_size], int descriptor, const char *name) {
-    int length = name ? snprintf(path, proc_path_size, "/proc/self/fd/%d/%s", descriptor, name)
-                      : snprintf(path, proc_path_size, "/proc/self/fd/%d", descriptor);
-    return length < 0 || length >= proc_path_size ? -ENAMETOOLONG : 0;
-}
+// There is no *xattrat before Linux 6.13, so an entry is named by its directory's link in /proc.
 
 int64_t fs_attribute_list(int descriptor, const char *name, void *buffer, size_t size) {
     int64_t result;

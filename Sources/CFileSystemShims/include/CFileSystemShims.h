@@ -33,6 +33,7 @@ int fs_open_directory(const char *path);
 /// Opens a directory inside `directory`; a symbolic link answers ENOTDIR or ELOOP.
 int fs_open_directory_at(int directory, const char *name);
 /// Opens a file for reading without waiting for a FIFO's writer, and without touching its access time where allowed.
+/// Waits while another process holds a lease on a regular file; ENXIO for a socket.
 int fs_open_reading_at(int directory, const char *name);
 /// Opens an existing file for reading and writing.
 int fs_open_updating_at(int directory, const char *name);

@@ -12,7 +12,7 @@ package final class RestoreTarget: Sendable {
     package let root: DirectoryHandle
     private let cache: Mutex<Cache>
 
-    /// Directories kept open by default: half of what the smallest usual limit of 256 descriptors allows.
+    /// Directories kept open by default: an eighth of the usual limit of 1024 descriptors.
     package static let defaultOpenDirectories = 128
 
     private init(root: DirectoryHandle, openDirectories: Int) {
@@ -96,6 +96,8 @@ package final class RestoreTarget: Sendable {
     /// As `mkdir -p`; the umask decides on the modes of the directories above.
     private static func makeDirectories(_ path: [UInt8]) throws(SnapshotError) {
         let slash = UInt8(ascii: "/")
+        let end = path.lastIndex { $0 != slash } ?? 0
+        let path = path[...end]
         for index in 1...path.count where index == path.count || (path[index] == slash && path[index - 1] != slash) {
             let part = Array(path[..<index])
             let result = EntryName.withTerminated(part) { fs_make_directory($0, index == path.count ? 0o700 : 0o777) }

@@ -148,6 +148,23 @@ struct MetadataWriterTests {
                 == "own 4444 4242:4242 9\nforeign 755 4242:4242 9\nfifo\nforeign\ngroup\nown\n2\n")
     }
 
+    @Test(
+        "A set-group-id bit that the kernel drops in silence is remarked upon",
+        .enabled(if: Privilege.isRoot, "needs root"))
+    func silentlyDropped() async throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("file", [])
+        try shell("chmod 755 .; chown 4242:1 file", in: directory.path)
+        let handle = try directory.handle()
+        let writer = MetadataWriter(owners: owners)
+        let metadata = FileMetadata(type: .regular, permissions: 0o2755, userID: 4242, groupID: 1)
+        let remarks = try await asUser(4242) { writer.apply(metadata, to: "file".bytes, in: handle) }
+        #expect(remarks.map(\.kind) == [.permissions])
+        #expect(try shell("stat -c '%a %u:%g' file", in: directory.path) == "755 4242:1\n")
+        #expect(writer.apply(metadata, to: "file".bytes, in: handle) == [])
+        #expect(try shell("stat -c '%a %u:%g' file", in: directory.path) == "2755 4242:1\n")
+    }
+
     @Test("What a file system refuses, and what no snapshot should hold, is a remark and no crash")
     func refused() throws {
         let directory = try TemporaryDirectory()

@@ -15,7 +15,7 @@ struct RestoreTargetTests {
     @Test("Directories are made on the way, for their user alone, and found again")
     func directories() throws {
         let directory = try TemporaryDirectory()
-        let target = try make(directory, "new/target//x")
+        let target = try make(directory, "new/target//x//")
         let names: [[UInt8]] = ["a".bytes, [0xff, 0x0a], "c".bytes]
         let made = try target.directory(names, create: true)
         try makeFile(made, "file", "text")
