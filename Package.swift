@@ -37,8 +37,8 @@ let package = Package(
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Tests, and what they share
         .target(
-            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"], path: "Tests/ObjectStorageTesting",
-            swiftSettings: strict),
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
+            path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
             name: "ObjectStorageTests",
             dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
