@@ -29,6 +29,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CFileSystemShims"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
@@ -48,6 +49,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 6
+        .target(
+            name: "Snapshots",
+            dependencies: [
+                "Basics", "CFileSystemShims", "Sealing", "RepositoryFormat", "Repository",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
         // Level 7
         // Level 9
         // Level 10
@@ -60,6 +68,7 @@ let package = Package(
         .testTarget(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
+        .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
