@@ -36,6 +36,7 @@ let package = Package(
         .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
+        .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
         .target(
@@ -52,7 +53,7 @@ let package = Package(
         .target(
             name: "Snapshots",
             dependencies: [
-                "Basics", "CFileSystemShims", "Sealing", "RepositoryFormat", "Repository",
+                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository",
                 systemPackage, logging,
             ],
             swiftSettings: strict),
@@ -61,6 +62,7 @@ let package = Package(
         // Level 10
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
         .target(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"],
