@@ -35,6 +35,7 @@ let package = Package(
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
+        .testTarget(name: "SealingTests", dependencies: ["Sealing", "Basics"], swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
     ]
 )
