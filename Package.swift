@@ -29,13 +29,26 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CCurlShims", dependencies: ["CCurl"]),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
+        .target(
+            name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims"], swiftSettings: strictC),
         // Level 3
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Sealing", "Basics"], swiftSettings: strict),
+        // Level 4
+        .target(
+            name: "S3ObjectStorage",
+            dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", systemPackage, logging],
+            swiftSettings: strict),
+        .testTarget(name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport"], swiftSettings: strict),
+        .testTarget(
+            name: "S3ObjectStorageTests",
+            dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", "S3ObjectStorage"],
+            swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
     ]
 )
