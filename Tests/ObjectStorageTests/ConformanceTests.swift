@@ -8,4 +8,10 @@ struct ConformanceTests {
     func memory(check: ObjectStoreConformance.Check) async throws {
         try await check.run(on: MemoryObjectStore())
     }
+
+    @Test("Directory", arguments: ObjectStoreConformance.checks)
+    func directory(check: ObjectStoreConformance.Check) async throws {
+        let directory = try TemporaryDirectory()
+        try await check.run(on: DirectoryObjectStore(root: directory.path))
+    }
 }
