@@ -44,10 +44,21 @@ let package = Package(
             name: "S3ObjectStorage",
             dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", systemPackage, logging],
             swiftSettings: strict),
-        .testTarget(name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport"], swiftSettings: strict),
+        .target(
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
+            path: "Tests/ObjectStorageTesting", swiftSettings: strict),
+        .target(
+            name: "HTTPTestServer", dependencies: ["Basics", systemPackage], path: "Tests/HTTPTestServer",
+            swiftSettings: strict),
+        .testTarget(
+            name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
+            swiftSettings: strict),
         .testTarget(
             name: "S3ObjectStorageTests",
-            dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", "S3ObjectStorage"],
+            dependencies: [
+                "Basics", "ObjectStorage", "ObjectStorageTesting", "HTTPTransport", "HTTPTestServer", "Sealing",
+                "S3ObjectStorage", systemPackage, logging,
+            ],
             swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
     ]

@@ -174,7 +174,9 @@ internal import Synchronization
         var any = false
         var remaining: CInt = 0
         while let message = unsafe curl_multi_info_read(multi, &remaining) {
-            guard unsafe message.pointee.msg == CURLMSG_DONE, let raw = unsafe message.pointee.easy_handle else { continue }
+            guard unsafe message.pointee.msg == CURLMSG_DONE, let raw = unsafe message.pointee.easy_handle else {
+                continue
+            }
             let code = unsafe CCurlShims_message_result(message)
             var context: UnsafeMutableRawPointer?
             guard unsafe CCurlShims_easy_getinfo_pointer(raw, CURLINFO_PRIVATE, &context) == CURLE_OK,

@@ -29,7 +29,8 @@ enum CurlOutcome {
             guard transfer.status >= 200 else {
                 return .failure(
                     HTTPTransportError(
-                        .malformedResponse, "\(request.label): the answer is no HTTP", isAmbiguous: isAmbiguous))
+                        .interrupted, "\(request.label): the connection closed within the answer's headers",
+                        isAmbiguous: isAmbiguous))
             }
             return .success(transfer.response)
         }

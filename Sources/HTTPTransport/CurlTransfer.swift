@@ -167,11 +167,11 @@ final class CancellationFlag: Sendable {
     private func prepareBody() -> Bool {
         guard (200...299).contains(status), request.method != .head else { return true }
         let announced = headers["Content-Length"].flatMap { UInt64($0) }
-        if status == 200, let window = request.window, headers["Content-Range"] == nil, window.lowerBound > 0 || announced != nil {
-            if (announced ?? .max) > UInt64(window.count) {
-                isCut = true
-                toSkip = window.lowerBound
-            }
+        if status == 200, let window = request.window, headers["Content-Range"] == nil,
+            announced ?? .max > window.upperBound - window.lowerBound
+        {
+            isCut = true
+            toSkip = window.lowerBound
         }
         guard case .buffer(let buffer, let maximum) = sink, let announced, !isCut else { return true }
         guard announced <= UInt64(maximum) else {
@@ -192,9 +192,10 @@ final class CancellationFlag: Sendable {
         guard isCut, let window = request.window else { return unsafe deliver(bytes) }
         let skipped = Int(min(toSkip, UInt64(bytes.count)))
         toSkip -= UInt64(skipped)
-        let wanted = min(bytes.count - skipped, window.count - bodyCount)
+        let windowCount = Int(clamping: window.upperBound - window.lowerBound)
+        let wanted = min(bytes.count - skipped, windowCount - bodyCount)
         guard unsafe deliver(UnsafeRawBufferPointer(rebasing: bytes[skipped..<skipped + wanted])) else { return false }
-        if bodyCount == window.count {
+        if bodyCount == windowCount {
             stop = .windowComplete
             return false
         }

@@ -21,7 +21,8 @@ package final class CurlTransport: HTTPTransport {
     }
 
     /// A running transport. Throws `.failed` when libcurl cannot start.
-    package init(_ configuration: CurlTransportConfiguration = CurlTransportConfiguration()) throws(HTTPTransportError) {
+    package init(_ configuration: CurlTransportConfiguration = CurlTransportConfiguration()) throws(HTTPTransportError)
+    {
         guard Self.globalCode == CURLE_OK.rawValue, let loop = CurlLoop(configuration) else {
             throw HTTPTransportError(.failed, "libcurl cannot start (code \(Self.globalCode))")
         }
@@ -48,7 +49,8 @@ package final class CurlTransport: HTTPTransport {
         await loop.waitForEnd()
     }
 
-    private func run(_ request: HTTPRequest, _ sink: CurlTransfer.Sink) async throws(HTTPTransportError) -> HTTPResponse {
+    private func run(_ request: HTTPRequest, _ sink: CurlTransfer.Sink) async throws(HTTPTransportError) -> HTTPResponse
+    {
         guard !Task.isCancelled else {
             throw HTTPTransportError(.cancelled, "\(request.label) was cancelled before it began")
         }

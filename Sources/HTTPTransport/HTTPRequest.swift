@@ -97,4 +97,3 @@ package struct HTTPRequest: Sendable {
         return "\(method.rawValue) \(address)"
     }
 }
-

@@ -11,7 +11,8 @@ package struct HTTPResponse: Sendable {
     package var isCut: Bool
 
     /// An answer.
-    package init(status: Int, headers: HTTPHeaders, bodyCount: Int = 0, failureBody: [UInt8] = [], isCut: Bool = false) {
+    package init(status: Int, headers: HTTPHeaders, bodyCount: Int = 0, failureBody: [UInt8] = [], isCut: Bool = false)
+    {
         self.status = status
         self.headers = headers
         self.bodyCount = bodyCount

@@ -67,7 +67,8 @@ package struct CredentialChain: Sendable {
             guard id == nil, secret == nil else {
                 let missing = id == nil ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY"
                 throw ObjectStorageError(
-                    .expiredCredentials, "one of the two keys in the environment is missing: set \(missing), or unset the other")
+                    .expiredCredentials,
+                    "one of the two keys in the environment is missing: set \(missing), or unset the other")
             }
             return nil
         }
@@ -94,13 +95,15 @@ package struct CredentialChain: Sendable {
         let name = settings.profileName
         guard settings.profiles[name] != nil else {
             throw ObjectStorageError(
-                .expiredCredentials, "there is no profile \(name) in the AWS config and credentials files; write it or name another")
+                .expiredCredentials,
+                "there is no profile \(name) in the AWS config and credentials files; write it or name another")
         }
         guard let (detail, fetch) = try fetcher(profile: name, seen: []) else {
             guard settings.isProfileNamed else { return nil }
             throw ObjectStorageError(
                 .expiredCredentials,
-                "profile \(name) has no credentials: it needs keys, role_arn, credential_process or web_identity_token_file")
+                "profile \(name) has no credentials: it needs keys, role_arn, credential_process or web_identity_token_file"
+            )
         }
         return refreshing(.profile(name: name, detail: detail), fetch)
     }
@@ -110,7 +113,8 @@ package struct CredentialChain: Sendable {
         profile name: String, seen: [String]
     ) throws(ObjectStorageError) -> (detail: String, fetch: RefreshingCredentials.Fetch)? {
         guard let profile = settings.profiles[name] else {
-            throw ObjectStorageError(.expiredCredentials, "profile \(seen.last ?? "") names the profile \(name), which is missing")
+            throw ObjectStorageError(
+                .expiredCredentials, "profile \(seen.last ?? "") names the profile \(name), which is missing")
         }
         let services = services
         if let role = profile["role_arn"], !seen.contains(name) {
@@ -129,7 +133,8 @@ package struct CredentialChain: Sendable {
             return (
                 "credential_process",
                 { () async throws(ObjectStorageError) in
-                    try await CredentialProcess.run(command, profile: name, environment: environment, clock: services.clock)
+                    try await CredentialProcess.run(
+                        command, profile: name, environment: environment, clock: services.clock)
                 }
             )
         }
@@ -150,7 +155,8 @@ package struct CredentialChain: Sendable {
         let seconds = profile["duration_seconds"].flatMap { Int($0) }
         if profile["mfa_serial"] != nil {
             throw ObjectStorageError(
-                .expiredCredentials, "profile \(name) wants a code of a second factor, which cannot be asked for here; use another")
+                .expiredCredentials,
+                "profile \(name) wants a code of a second factor, which cannot be asked for here; use another")
         }
         if let file = profile["web_identity_token_file"] {
             return (
@@ -164,10 +170,13 @@ package struct CredentialChain: Sendable {
         let base: RefreshingCredentials.Fetch
         if let source = profile["source_profile"] {
             guard !seen.contains(source) || source == name, seen.count < 8 else {
-                throw ObjectStorageError(.expiredCredentials, "the profiles \((seen + [name, source]).joined(separator: ", ")) name each other in a circle")
+                throw ObjectStorageError(
+                    .expiredCredentials,
+                    "the profiles \((seen + [name, source]).joined(separator: ", ")) name each other in a circle")
             }
             guard let found = try fetcher(profile: source, seen: seen + [name]) else {
-                throw ObjectStorageError(.expiredCredentials, "profile \(source), which \(name) builds on, has no credentials")
+                throw ObjectStorageError(
+                    .expiredCredentials, "profile \(source), which \(name) builds on, has no credentials")
             }
             base = found.fetch
         } else {
@@ -183,12 +192,15 @@ package struct CredentialChain: Sendable {
         )
     }
 
-    private func credentialSource(_ source: String?, _ name: String) throws(ObjectStorageError) -> RefreshingCredentials.Fetch {
+    private func credentialSource(_ source: String?, _ name: String) throws(ObjectStorageError)
+        -> RefreshingCredentials.Fetch
+    {
         let services = services
         switch source {
         case "Environment":
             guard let keys = try environmentKeys() else {
-                throw ObjectStorageError(.expiredCredentials, "profile \(name) builds on keys in the environment, which are not set")
+                throw ObjectStorageError(
+                    .expiredCredentials, "profile \(name) builds on keys in the environment, which are not set")
             }
             return { () async throws(ObjectStorageError) in keys }
         case "Ec2InstanceMetadata":
@@ -196,12 +208,15 @@ package struct CredentialChain: Sendable {
         case "EcsContainer":
             guard let request = try services.containerRequest() else {
                 throw ObjectStorageError(
-                    .expiredCredentials, "profile \(name) builds on the container's credentials, and AWS_CONTAINER_CREDENTIALS_FULL_URI is not set")
+                    .expiredCredentials,
+                    "profile \(name) builds on the container's credentials, and AWS_CONTAINER_CREDENTIALS_FULL_URI is not set"
+                )
             }
             return { () async throws(ObjectStorageError) in try await services.container(request) }
         default:
             throw ObjectStorageError(
-                .expiredCredentials, "profile \(name) has a role_arn and needs source_profile, credential_source or web_identity_token_file")
+                .expiredCredentials,
+                "profile \(name) has a role_arn and needs source_profile, credential_source or web_identity_token_file")
         }
     }
 }

@@ -29,7 +29,8 @@ struct CredentialDocument: Decodable {
             document = try JSONDecoder().decode(CredentialDocument.self, from: Data(bytes))
         } catch {
             // The decoder's error may quote the document: it is not passed on.
-            throw ObjectStorageError(.expiredCredentials, "\(source) answers with something else than credentials in JSON")
+            throw ObjectStorageError(
+                .expiredCredentials, "\(source) answers with something else than credentials in JSON")
         }
         if let code = document.code, code != "Success" {
             throw ObjectStorageError(.expiredCredentials, "\(source) has no credentials: \(ServerText.line(code))")

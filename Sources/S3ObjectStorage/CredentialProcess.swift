@@ -26,7 +26,8 @@ enum CredentialProcess {
             }
         } catch {
             throw ObjectStorageError(
-                .expiredCredentials, "the credential_process of profile \(profile) failed: \(error); run it by hand to see why",
+                .expiredCredentials,
+                "the credential_process of profile \(profile) failed: \(error); run it by hand to see why",
                 cause: error)
         }
         return try CredentialDocument.parse(output, from: "the credential_process of profile \(profile)")

@@ -65,7 +65,9 @@ struct CredentialServices: Sendable {
             let code = error?["Code"]?.text ?? "no reason"
             let words = ServerText.line(error?["Message"]?.text ?? "")
             throw Self.refused(
-                response.status, "cannot assume the role \(role): STS answers \(ServerText.line(code)): \(words) (HTTP \(response.status))")
+                response.status,
+                "cannot assume the role \(role): STS answers \(ServerText.line(code)): \(words) (HTTP \(response.status))"
+            )
         }
         return try Self.credentials(
             values["AccessKeyId"]?.text, values["SecretAccessKey"]?.text, values["SessionToken"]?.text,
@@ -219,7 +221,8 @@ struct CredentialServices: Sendable {
         if let end {
             guard let time = CalendarTime.parse(rfc3339: end) else {
                 throw ObjectStorageError(
-                    .expiredCredentials, "\(source) gives \(ServerText.line(end)) as the end of its credentials, which is no time")
+                    .expiredCredentials,
+                    "\(source) gives \(ServerText.line(end)) as the end of its credentials, which is no time")
             }
             expiration = time
         }

@@ -83,7 +83,8 @@ package struct S3Configuration: Sendable {
         if let region = flags.region ?? settings.region { configuration.region = region }
         guard !configuration.region.isEmpty, configuration.region.utf8.allSatisfy(isLabel) else {
             throw ObjectStorageError(
-                .invalidArgument, "\(String(reflecting: configuration.region)) is no region; set AWS_REGION, say, to us-east-1")
+                .invalidArgument,
+                "\(String(reflecting: configuration.region)) is no region; set AWS_REGION, say, to us-east-1")
         }
         if let text = flags.endpoint ?? settings.endpoint(of: "S3") {
             configuration.endpoint = try S3Endpoint.parse(text)

@@ -20,7 +20,8 @@ package struct S3Endpoint: Hashable, Sendable, CustomStringConvertible {
     /// The endpoint that an address names; without a scheme it is `https`. Throws `.invalidArgument`.
     package static func parse(_ text: String) throws(ObjectStorageError) -> S3Endpoint {
         let problem = ObjectStorageError(
-            .invalidArgument, "\(String(reflecting: text)) is no endpoint; write https://HOST[:PORT] or http://HOST[:PORT]")
+            .invalidArgument,
+            "\(String(reflecting: text)) is no endpoint; write https://HOST[:PORT] or http://HOST[:PORT]")
         var rest = text[...]
         var isSecure = true
         if let separator = rest.firstRange(of: "://") {
@@ -56,7 +57,9 @@ package struct S3Endpoint: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Amazon's endpoint for `service` in a region.
-    static func amazon(_ service: String, region: String, usesFIPS: Bool = false, usesDualStack: Bool = false) -> S3Endpoint {
+    static func amazon(_ service: String, region: String, usesFIPS: Bool = false, usesDualStack: Bool = false)
+        -> S3Endpoint
+    {
         let suffix = region.hasPrefix("cn-") ? "amazonaws.com.cn" : "amazonaws.com"
         let name = service + (usesFIPS ? "-fips" : "") + (usesDualStack ? ".dualstack" : "")
         return S3Endpoint(isSecure: true, host: "\(name).\(region).\(suffix)")

@@ -57,7 +57,8 @@ struct S3Failure: Sendable {
     var otherRegion: String? {
         let isElsewhere =
             [301, 307].contains(status)
-            || (status == 400 && ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", ""].contains(code))
+            || (status == 400
+                && ["AuthorizationHeaderMalformed", "IllegalLocationConstraintException", ""].contains(code))
         return isElsewhere ? region : nil
     }
 

@@ -29,7 +29,8 @@ package struct S3Location: Hashable, Sendable, CustomStringConvertible {
         guard isPrefix else {
             throw ObjectStorageError(
                 .invalidArgument,
-                "\(String(reflecting: prefix)) cannot begin the names of objects: at most 500 bytes, no '.' or '..' parts")
+                "\(String(reflecting: prefix)) cannot begin the names of objects: at most 500 bytes, no '.' or '..' parts"
+            )
         }
         self.bucket = bucket
         self.prefix = parts.joined(separator: "/")

@@ -62,7 +62,9 @@ extension S3ObjectStore {
         let page = try document(bytes, call)
         guard page.name == "ListBucketResult" else {
             throw ObjectStorageError(
-                .failed, "\(call.failing(client.configuration.location)): the server answers with \(page.name); is it an S3 server?")
+                .failed,
+                "\(call.failing(client.configuration.location)): the server answers with \(page.name); is it an S3 server?"
+            )
         }
         return (call, page, client.date(response))
     }
@@ -71,7 +73,8 @@ extension S3ObjectStore {
         guard page["IsTruncated"]?.text == "true" else { return nil }
         guard let next = page["NextContinuationToken"]?.text, !next.isEmpty, next != token else {
             throw ObjectStorageError(
-                .corrupted, "\(call.failing(client.configuration.location)): the listing goes on and the server does not say where")
+                .corrupted,
+                "\(call.failing(client.configuration.location)): the listing goes on and the server does not say where")
         }
         return next
     }

@@ -144,7 +144,8 @@ extension S3ObjectStore {
             try await abort(client.configuration.location.objectKey(key), upload)
         } catch {
             client.logger.warning(
-                "an unfinished upload stays behind until the next sweep", metadata: ["key": "\(key)", "error": "\(error)"])
+                "an unfinished upload stays behind until the next sweep",
+                metadata: ["key": "\(key)", "error": "\(error)"])
         }
     }
 
@@ -192,7 +193,8 @@ extension S3ObjectStore {
             return try XMLElement.parse(bytes)
         } catch {
             throw ObjectStorageError(
-                .corrupted, "\(call.failing(client.configuration.location)): the server's answer is no whole XML document (\(error))",
+                .corrupted,
+                "\(call.failing(client.configuration.location)): the server's answer is no whole XML document (\(error))",
                 cause: error, isAmbiguous: call.method.changesData)
         }
     }

@@ -4,6 +4,7 @@ package import ObjectStorage
 
 extension S3ObjectStore {
     package func extendRetention(_ key: String, _ retention: Retention) async throws(ObjectStorageError) {
+        try requireRetention(key, retention)
         var wanted = retention
         if let current = try await currentRetention(key) {
             // Only ever later and firmer: servers differ in what they allow the bucket's owner.

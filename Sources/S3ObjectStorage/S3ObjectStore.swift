@@ -78,7 +78,13 @@ package final class S3ObjectStore: ObjectStore {
                 throw ObjectStorageError(
                     .invalidArgument, "\(call.failing(client.configuration.location)): the range \(range) is empty")
             }
-            call.range = range
+            // Servers read offsets as signed numbers of 64 bits.
+            guard range.lowerBound < UInt64(Int64.max) else {
+                throw ObjectStorageError(
+                    .invalidArgument,
+                    "\(call.failing(client.configuration.location)): no object has \(range.lowerBound) bytes")
+            }
+            call.range = range.clamped(to: 0..<UInt64(Int64.max))
         }
         let response = try await client.perform(call, into: buffer, maximumBytes: maximumBytes)
         let size = try await wholeSize(call, response, buffer)
@@ -112,7 +118,8 @@ package final class S3ObjectStore: ObjectStore {
         let total = try await headSize(attributes)
         guard range.lowerBound < total else {
             throw ObjectStorageError(
-                .invalidArgument, "\(call.failing(client.configuration.location)): it has \(total) bytes, fewer than \(range) needs")
+                .invalidArgument,
+                "\(call.failing(client.configuration.location)): it has \(total) bytes, fewer than \(range) needs")
         }
         let expected = min(range.upperBound, total) - range.lowerBound
         if received == expected { return total }
@@ -183,7 +190,8 @@ package final class S3ObjectStore: ObjectStore {
             query: [("list-type", "2"), ("max-keys", "1"), ("prefix", client.configuration.location.objectKey(""))])
         let (response, _) = try await client.perform(call)
         guard let date = response.headers["Date"].flatMap({ CalendarTime.parse(httpDate: $0) }) else {
-            throw ObjectStorageError(.unsupported, "\(call.failing(client.configuration.location)): it sends no Date header")
+            throw ObjectStorageError(
+                .unsupported, "\(call.failing(client.configuration.location)): it sends no Date header")
         }
         return date
     }
@@ -197,7 +205,8 @@ package final class S3ObjectStore: ObjectStore {
             guard current == ifTag else {
                 throw ObjectStorageError(
                     .preconditionFailed,
-                    "\(call.failing(client.configuration.location)): it was replaced, its tag is \(current) and not \(ifTag)")
+                    "\(call.failing(client.configuration.location)): it was replaced, its tag is \(current) and not \(ifTag)"
+                )
             }
             if capabilities.conditionalDelete {
                 call.headers.append(("If-Match", Self.quoted(ifTag)))
@@ -218,7 +227,8 @@ package final class S3ObjectStore: ObjectStore {
         _ method: HTTPMethod, _ key: String, seconds: Int
     ) async throws(ObjectStorageError) -> String {
         guard (1...604_800).contains(seconds) else {
-            throw ObjectStorageError(.invalidArgument, "an address can be signed for 1 to 604800 seconds, not for \(seconds)")
+            throw ObjectStorageError(
+                .invalidArgument, "an address can be signed for 1 to 604800 seconds, not for \(seconds)")
         }
         try ObjectKey.check(key, "sign")
         return try await client.presigned(method, client.configuration.location.objectKey(key), seconds: seconds)

@@ -27,7 +27,8 @@ enum SmallFile {
             text = try await BlockingBridge.offload(name: "read-token") { Result { try read(FilePath(path)) } }
         } catch {
             throw ObjectStorageError(
-                .expiredCredentials, "cannot read the token file \(path): \(error); mount it or correct its path", cause: error)
+                .expiredCredentials, "cannot read the token file \(path): \(error); mount it or correct its path",
+                cause: error)
         }
         let token = text.split(whereSeparator: \.isWhitespace)
         guard token.count == 1 else {

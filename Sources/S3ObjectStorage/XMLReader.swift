@@ -136,7 +136,7 @@ struct XMLReader {
             throw malformed("an attribute without quotes")
         }
         offset += 1
-        while let byte = current, byte != quote { 
+        while let byte = current, byte != quote {
             guard byte != UInt8(ascii: "<") else { throw malformed("a tag inside an attribute") }
             offset += 1
         }
@@ -167,7 +167,9 @@ struct XMLReader {
     private mutating func takeName() throws(Malformed) -> String {
         let start = offset
         while let byte = current, Self.isName(byte) { offset += 1 }
-        guard offset > start, offset - start <= Self.maximumNameBytes else { throw malformed("no name, or too long a one") }
+        guard offset > start, offset - start <= Self.maximumNameBytes else {
+            throw malformed("no name, or too long a one")
+        }
         let name = bytes[start..<offset]
         let local = name.lastIndex(of: UInt8(ascii: ":")).map { name[($0 + 1)...] } ?? name
         return String(decoding: local, as: UTF8.self)
