@@ -89,7 +89,8 @@ struct FileWriterTests {
     }
 
     @Test(
-        "Where holes cannot be made, zeros are written, within the file", .enabled(if: Privilege.mayMount, "no mount"))
+        "Where holes cannot be made, zeros are written, within the file",
+        .enabled(if: Privilege.mayMount, "mounting a ramfs is not permitted here"))
     func zeros() throws {
         let directory = try TemporaryDirectory()
         // ramfs has no fallocate.
