@@ -36,6 +36,7 @@ let package = Package(
         .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
         // Level 3
+        .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
         .target(
@@ -52,15 +53,31 @@ let package = Package(
         .target(
             name: "Snapshots",
             dependencies: [
-                "Basics", "CFileSystemShims", "Sealing", "RepositoryFormat", "Repository",
+                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository",
                 systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 7
+        .target(
+            name: "Orchestration",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
         // Level 9
+        .target(
+            name: "Commands",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
+                argumentParser, systemPackage, logging,
+            ],
+            swiftSettings: strict),
         // Level 10
+        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
         .target(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"],
@@ -69,6 +86,13 @@ let package = Package(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
+                "Commands", "becalm", systemPackage,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
