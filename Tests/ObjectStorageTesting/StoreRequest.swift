@@ -14,15 +14,29 @@ package struct StoreRequest: Hashable, Sendable, CustomStringConvertible {
     /// The key, or the prefix of a listing; empty for `serverTime`.
     package var key: String
     /// Bytes of the body of a `put`.
-    package var bytes = 0
+    package var bytes: Int
     /// The range of a `get`.
     package var range: Range<UInt64>?
     /// The condition of a `put`; `.ifTag` for a `delete` by tag.
-    package var condition = PutCondition.none
+    package var condition: PutCondition
     /// One-based number among all calls to the decorator.
-    package var ordinal = 0
+    package var ordinal: Int
     /// One-based number among its calls that change something; that of the last one for calls that do not.
-    package var mutation = 0
+    package var mutation: Int
+
+    /// A request of this kind with these particulars.
+    package init(
+        operation: Operation, key: String, bytes: Int = 0, range: Range<UInt64>? = nil,
+        condition: PutCondition = .none, ordinal: Int = 0, mutation: Int = 0
+    ) {
+        self.operation = operation
+        self.key = key
+        self.bytes = bytes
+        self.range = range
+        self.condition = condition
+        self.ordinal = ordinal
+        self.mutation = mutation
+    }
 
     package var description: String { "\(operation.rawValue) \(key)" }
 }

@@ -33,28 +33,6 @@ struct CapabilityProbeTests {
         #expect(try await store.listAll(prefix: "").isEmpty)
     }
 
-    enum Lie: CaseIterable {
-        case create, replace, delete, order
-
-        var behaviour: WritableKeyPath<MemoryObjectStore.Behaviour, Bool> {
-            switch self {
-            case .create: \.ignoresCreateIfAbsent
-            case .replace: \.ignoresReplaceIfTag
-            case .delete: \.ignoresDeleteTag
-            case .order: \.listsUnordered
-            }
-        }
-
-        var lost: WritableKeyPath<StoreCapabilities, Bool> {
-            switch self {
-            case .create: \.createIfAbsent
-            case .replace: \.replaceIfTag
-            case .delete: \.conditionalDelete
-            case .order: \.listIsOrdered
-            }
-        }
-    }
-
     @Test("Each lie is found out, told in one line, and nothing else is lost", arguments: Lie.allCases)
     func lying(lie: Lie) async throws {
         var behaviour = MemoryObjectStore.Behaviour()

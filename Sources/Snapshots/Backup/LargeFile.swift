@@ -210,8 +210,6 @@ final class LargeFile: Sendable {
             buffer.count = wanted
         }
         context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
-        // The copy is ours now: a backup does not push what the machine works with out of its cache.
-        reader.dropCache(plan.range)
         let strip = Strip(
             plan: plan, buffer: buffer, lead: lead, candidates: candidates, holders: wantsDigest ? 2 : 1,
             scheduler: scheduler)
