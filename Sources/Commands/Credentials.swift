@@ -1,6 +1,6 @@
 internal import Basics
-package import Orchestration
-package import RepositoryFormat
+internal import Orchestration
+internal import RepositoryFormat
 internal import Sealing
 internal import Snapshots
 

@@ -1,5 +1,5 @@
 package import ArgumentParser
-package import Orchestration
+internal import Orchestration
 internal import Logging
 
 /// What every command that works on a repository understands.

@@ -1,4 +1,4 @@
-internal import Basics
+package import Basics
 
 /// Numbers as people read them.
 package enum Format {

@@ -16,10 +16,8 @@ final class ProgressDisplay: Sendable {
     /// Starts drawing. Nil where there is no terminal, or the user wants none, or the system has no pipe left.
     init?(_ progress: OperationProgress, verb: String, console: Console, isQuiet: Bool) {
         guard console.isTerminal, !isQuiet else { return nil }
-        var ends: [CInt] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { return nil }
-        let waitEnd = ends[0]
-        stopEnd = ends[1]
+        guard let (waitEnd, stopEnd) = SystemFiles.pipe() else { return nil }
+        self.stopEnd = stopEnd
         thread = WorkerThreads(count: 1, name: "becalm-progress") { _ in
             var meter = ProgressMeter(verb: verb)
             let start = ContinuousClock.now

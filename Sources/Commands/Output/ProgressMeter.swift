@@ -1,4 +1,4 @@
-internal import Snapshots
+package import Snapshots
 
 /// Turns looks at a progress into a line: bytes, rate, time left, current file. Pure: time comes in from outside.
 package struct ProgressMeter: Sendable {

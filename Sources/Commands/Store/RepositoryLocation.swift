@@ -1,4 +1,4 @@
-package import Orchestration
+internal import Orchestration
 internal import Snapshots
 
 /// Where a repository is, as a user names it.

@@ -1,4 +1,4 @@
-package import Orchestration
+internal import Orchestration
 internal import SystemPackage
 
 #if canImport(Glibc)

@@ -1,4 +1,4 @@
-package import Orchestration
+internal import Orchestration
 internal import SystemPackage
 
 #if canImport(Glibc)
@@ -15,13 +15,12 @@ enum ShellCommand {
     /// Standard output of `command`. `what` names it in errors, which repeat neither the command nor its output, for
     /// either may hold a secret. It has our standard input and error, and no signal blocked.
     static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8] {
-        var ends: [CInt] = [-1, -1]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw failure(what, Errno(rawValue: errno)) }
-        defer { close(ends[0]) }
-        let (code, child) = spawn(command, output: ends[1], environment)
-        close(ends[1])
+        guard let (readEnd, writeEnd) = SystemFiles.pipe() else { throw failure(what, Errno(rawValue: errno)) }
+        defer { close(readEnd) }
+        let (code, child) = spawn(command, output: writeEnd, environment)
+        close(writeEnd)
         guard code == 0 else { throw failure(what, Errno(rawValue: code)) }
-        let content = drain(ends[0])
+        let content = drain(readEnd)
         var status: CInt = 0
         while waitpid(child, &status, 0) < 0 {
             guard errno == EINTR else { throw failure(what, Errno(rawValue: errno)) }
@@ -73,11 +72,16 @@ enum ShellCommand {
         sigaddset(&defaults, SIGPIPE)
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        let arguments = ["sh", "-c", command].map { strdup($0) } + [nil]
-        let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        let arguments = copies(["sh", "-c", command])
+        let variables = copies(environment.map { "\($0.key)=\($0.value)" })
         defer { (arguments + variables).forEach { free($0) } }
         var child: pid_t = 0
         let code = posix_spawn(&child, "/bin/sh", &actions, &attributes, arguments, variables)
         return (code, child)
+    }
+
+    /// C strings that the caller frees, and the null that ends them.
+    private static func copies(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
+        texts.map { text in strdup(text) } + [nil]
     }
 }

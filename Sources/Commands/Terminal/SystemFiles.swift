@@ -1,4 +1,4 @@
-package import Orchestration
+internal import Orchestration
 internal import Snapshots
 internal import SystemPackage
 
@@ -61,7 +61,7 @@ package enum SystemFiles {
     /// Writes a file anew, in place of one that is there, readable by its owner alone if `isSecret`; a secret never
     /// replaces a file.
     static func write(_ bytes: [UInt8], to path: [UInt8], isSecret: Bool = false) throws(JourneyError) {
-        do {
+        do throws(Errno) {
             let flags = O_WRONLY | O_CREAT | (isSecret ? O_EXCL : O_TRUNC)
             let descriptor = try openFile(path, flags, isSecret ? 0o600 : 0o666)
             let isWritten = writeAll(bytes, to: descriptor)
@@ -81,6 +81,29 @@ package enum SystemFiles {
         }
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         return descriptor
+    }
+
+    /// Makes a directory and its parents, for their owner alone.
+    static func makeDirectories(_ path: FilePath) throws(JourneyError) {
+        var made = FilePath()
+        made.root = path.root
+        for component in path.components {
+            made.append(component)
+            if mkdir(made.string, 0o700) != 0, errno != EEXIST {
+                let failure = Errno(rawValue: errno)
+                throw JourneyError(
+                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)", cause: failure)
+            }
+        }
+    }
+
+    /// Gives a file another name, in place of what has that name.
+    static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
+        guard systemRename(String(decoding: from, as: UTF8.self), String(decoding: to, as: UTF8.self)) == 0 else {
+            let failure = Errno(rawValue: errno)
+            throw JourneyError(
+                .failed, kind: "unwritable_file", "cannot rename \(PathText.display(from)): \(failure)", cause: failure)
+        }
     }
 
     /// The path without links and `..`, or nil when it does not exist.
@@ -119,6 +142,14 @@ package enum SystemFiles {
         return String(cString: name)
     }
 
+    /// A pipe that no child inherits; nil when the system has none left.
+    static func pipe() -> (readEnd: CInt, writeEnd: CInt)? {
+        var ends: [CInt] = [-1, -1]
+        guard systemPipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
+    }
+
     /// Whether a descriptor is a terminal.
     package static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 }
@@ -135,3 +166,7 @@ private func systemRead(_ descriptor: CInt, _ bytes: UnsafeMutableRawPointer, _ 
 private func systemOpen(_ path: UnsafePointer<CChar>, _ flags: CInt, _ mode: mode_t) -> CInt {
     open(path, flags, mode)
 }
+
+private func systemRename(_ from: String, _ to: String) -> CInt { rename(from, to) }
+
+private func systemPipe(_ ends: inout [CInt]) -> CInt { pipe(&ends) }

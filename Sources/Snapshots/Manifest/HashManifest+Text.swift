@@ -1,7 +1,8 @@
 internal import Basics
 internal import FoundationEssentials
-package import Repository
+internal import Repository
 package import RepositoryFormat
+internal import Sealing
 
 extension HashManifest {
     /// Bytes handed to a sink at a time, about.
