@@ -65,10 +65,23 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 7
+        .target(
+            name: "Orchestration",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
         // Level 9
+        .target(
+            name: "Commands",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat",
+                "Repository", "Snapshots", "Orchestration", argumentParser, systemPackage, logging,
+            ],
+            swiftSettings: strict),
         // Level 10
-        .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
-
+        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
         .testTarget(
@@ -90,6 +103,13 @@ let package = Package(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
+                "Commands", "becalm", systemPackage,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
