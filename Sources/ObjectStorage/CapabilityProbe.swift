@@ -111,7 +111,7 @@ package struct CapabilityProbe: Sendable {
             findings.append(
                 .broken("the store's listing lacks objects that were stored before it: backups could be lost"))
         }
-        if !isOrdered {
+        if isComplete && !isOrdered {
             findings.append(
                 .degraded("the store lists in no order: listings are collected and sorted, which takes memory"))
         }
