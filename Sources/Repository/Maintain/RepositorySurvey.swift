@@ -92,7 +92,8 @@ extension Repository {
             let (packs, others) = try await surveyPacks(everything: everything)
             progress(MaintenanceProgress(.surveying, done: 4, total: 6))
             var covered = Set<Identifier>()
-            for segment in segments { covered.formUnion(segment.packs.map(\.id)) }
+            // A segment without entries is a note of how long packs are kept; it says nothing of what they hold.
+            for segment in segments where segment.count > 0 { covered.formUnion(segment.packs.map(\.id)) }
             let (recovered, unreadable) = try await surveyFooters(of: packs.filter { !covered.contains($0.key) })
             progress(MaintenanceProgress(.surveying, done: 6, total: 6))
             let condemned = Set(present.records.flatMap { $0.record.packs.map(\.id) })
