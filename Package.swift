@@ -29,15 +29,23 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CCurlShims", dependencies: ["CCurl"]),
         .target(name: "CFileSystemShims"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
         .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
+        .target(
+            name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),
         // Level 3
+        .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
+        .target(
+            name: "S3ObjectStorage",
+            dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", systemPackage, logging],
+            swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         // Level 5
@@ -52,18 +60,31 @@ let package = Package(
         .target(
             name: "Snapshots",
             dependencies: [
-                "Basics", "CFileSystemShims", "Sealing", "RepositoryFormat", "Repository",
+                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository",
                 systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 7
         // Level 9
         // Level 10
+        .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
+        .testTarget(
+            name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "S3ObjectStorageTests",
+            dependencies: [
+                "Basics", "ObjectStorage", "ObjectStorageTesting", "HTTPTransport", "HTTPTestServer", "Sealing",
+                "S3ObjectStorage", systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
         .target(
-            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage"],
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
             path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],

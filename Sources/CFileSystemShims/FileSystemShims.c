@@ -354,3 +354,5 @@ int fs_change_modified(int descriptor, int64_t seconds, int64_t nanoseconds) {
     RETRY(result, utimensat(AT_FDCWD, path, times, 0));
     return result;
 }
+
+int fs_synchronize_file_system(int descriptor) { return syncfs(descriptor) == 0 ? 0 : -errno; }

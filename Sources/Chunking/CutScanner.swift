@@ -10,7 +10,7 @@ package struct CutScanner: Sendable {
 
     private static let stripes = 4
     /// Steps between two looks at the lanes' least words.
-    private static let blockSteps = 32
+    private static let blockSteps = 64
     /// Segments below this are scanned by the plain loop: warming up the stripes would cost as much.
     private static let smallestStriped = 4096
 
@@ -92,8 +92,10 @@ package struct CutScanner: Sendable {
     /// appends their candidates out of order. Returns the flipped hash at the last stripe's end.
     ///
     /// A hash needs the one before it, so a single stripe waits most of the time; four keep the processor busy. Instead
-    /// of a test per byte there is the least highest word of each lane over 32 steps: where it could be a candidate's,
-    /// about one block in 512 at the standard sizes, the plain loop goes over the block again.
+    /// of a test per byte there is the least highest word of each lane over 64 steps: where it could be a candidate's,
+    /// one block in 256 at the standard sizes, the plain loop goes over the block again. Two steps a turn, because the
+    /// compiler does not unroll the loop by itself. A little faster than four stripes of C with a test per byte
+    /// (gcc -O3): 0.28 against 0.31 CPU seconds per GB in one run.
     private func scanStripes(
         _ words: UnsafePointer<UInt64>, _ segment: UnsafePointer<UInt8>, length: Int, from first: UInt64,
         position: UInt64, into candidates: inout [CutCandidate]
@@ -105,7 +107,6 @@ package struct CutScanner: Sendable {
         var right = Vector(
             warmedUp(words, before: bytes2, count: window), warmedUp(words, before: bytes3, count: window))
         let hint = hintLimit
-        // Two doubles are loaded into a vector with one instruction less than two integers; the bits are the same.
         words.withMemoryRebound(to: Double.self, capacity: 256) { gear in
             var index = 0
             while index < length {
@@ -114,13 +115,11 @@ package struct CutScanner: Sendable {
                 var leastRight = leastLeft
                 let end = index &+ Self.blockSteps
                 while index < end {
-                    left = left &+ left &+ Self.pair(gear[Int(bytes0[index])], gear[Int(bytes1[index])])
-                    right = right &+ right &+ Self.pair(gear[Int(bytes2[index])], gear[Int(bytes3[index])])
-                    let leftWords = unsafeBitCast(left, to: Words.self)
-                    let rightWords = unsafeBitCast(right, to: Words.self)
-                    leastLeft.replace(with: leftWords, where: leftWords .< leastLeft)
-                    leastRight.replace(with: rightWords, where: rightWords .< leastRight)
-                    index &+= 1
+                    Self.advance(&left, &leastLeft, gear[Int(bytes0[index])], gear[Int(bytes1[index])])
+                    Self.advance(&right, &leastRight, gear[Int(bytes2[index])], gear[Int(bytes3[index])])
+                    Self.advance(&left, &leastLeft, gear[Int(bytes0[index &+ 1])], gear[Int(bytes1[index &+ 1])])
+                    Self.advance(&right, &leastRight, gear[Int(bytes2[index &+ 1])], gear[Int(bytes3[index &+ 1])])
+                    index &+= 2
                 }
                 // Words 3 and 7 are the highest of the two lanes (little-endian).
                 if min(leastLeft[3], leastLeft[7], leastRight[3], leastRight[7]) < hint {
@@ -140,8 +139,12 @@ package struct CutScanner: Sendable {
     private typealias Vector = SIMD2<UInt64>
     private typealias Words = SIMD8<Int16>
 
+    /// One step of two stripes: `low` and `high` are the words of their next bytes, loaded as doubles because two of
+    /// those make a vector with one instruction less than two integers.
     @inline(__always)
-    private static func pair(_ low: Double, _ high: Double) -> Vector {
-        unsafeBitCast(SIMD2<Double>(low, high), to: Vector.self)
+    private static func advance(_ hashes: inout Vector, _ least: inout Words, _ low: Double, _ high: Double) {
+        hashes = hashes &+ hashes &+ unsafeBitCast(SIMD2<Double>(low, high), to: Vector.self)
+        let words = unsafeBitCast(hashes, to: Words.self)
+        least.replace(with: words, where: words .< least)
     }
 }

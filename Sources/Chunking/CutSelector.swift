@@ -13,8 +13,9 @@ package struct CutSelector: Sendable {
     private var start: UInt64 = 0
     private var ended = false
 
-    /// A selector at a file's start.
-    package init(parameters: ChunkerParameters) {
+    /// A selector for a file, or for what follows a known cut at `start`: the cuts behind it are the same.
+    package init(parameters: ChunkerParameters, start: UInt64 = 0) {
+        self.start = start
         minimum = UInt64(parameters.minimum)
         average = UInt64(parameters.average)
         maximum = UInt64(parameters.maximum)

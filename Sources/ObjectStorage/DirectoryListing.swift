@@ -143,7 +143,9 @@ struct DirectoryListing {
         do throws(Errno) {
             return try FileStatus(at: tree.rootDescriptor, name)
         } catch {
-            if error == .noSuchFileOrDirectory || error == .notDirectory { return nil }
+            // A link that leads to itself counts as one that leads nowhere.
+            let absent: [Errno] = [.noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels]
+            if absent.contains(error) { return nil }
             throw request.error(error, "looking at \(name)")
         }
     }

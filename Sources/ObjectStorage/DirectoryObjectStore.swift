@@ -14,6 +14,17 @@ package final class DirectoryObjectStore: ObjectStore {
     /// Threads that make system calls: enough to keep a disk's queue or a network filesystem busy.
     private static let threads = 8
 
+    /// What to make use of where the filesystem has it.
+    package struct Features: Hashable, Sendable {
+        /// link(2), which creates a name or fails in one step; FAT and some network filesystems have none.
+        package var hardLinks = true
+        /// Files without a name (`O_TMPFILE`), which a crash does not leave behind.
+        package var namelessFiles = true
+
+        /// All of them.
+        package init() {}
+    }
+
     package let location: String
     package let capabilities = StoreCapabilities(
         createIfAbsent: true, replaceIfTag: true, conditionalDelete: true, listIsOrdered: true, retention: false)
@@ -25,13 +36,14 @@ package final class DirectoryObjectStore: ObjectStore {
     /// Throws `.noSuchBucket` when it does not exist, `.accessDenied`, or what else the system reports. `clock` stands in
     /// for the filesystem's where that cannot be asked, on a read-only one.
     package init(
-        root: FilePath, create: Bool = false, clock: any WallClock = SystemWallClock()
+        root: FilePath, create: Bool = false, features: Features = Features(),
+        clock: any WallClock = SystemWallClock()
     ) async throws(ObjectStorageError) {
         location = root.string
         pool = BlockingPool(limit: Self.threads, name: "becalm-files")
         let request = RequestContext(action: "open the store", key: "", location: root.string)
         tree = try await pool.run(request) { _ throws(ObjectStorageError) in
-            try DirectoryTree(root: root, create: create, clock: clock, request)
+            try DirectoryTree(root: root, create: create, features, clock: clock, request)
         }
     }
 

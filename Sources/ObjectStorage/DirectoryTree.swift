@@ -21,15 +21,16 @@ final class DirectoryTree: Sendable {
     /// Folders whose own names are known to be safe on the disk.
     let flushedFolders = Mutex<Set<String>>([])
     /// Cleared when the filesystem turns out to know no hard links.
-    let hasLinks = Atomic<Bool>(true)
+    let hasLinks: Atomic<Bool>
     /// Cleared when the filesystem turns out to know no nameless files.
-    let hasNameless = Atomic<Bool>(true)
+    let hasNameless: Atomic<Bool>
 
     var rootDescriptor: CInt { root.descriptor }
 
     /// Opens the tree; with `create`, makes the directory and its parents.
     init(
-        root path: FilePath, create: Bool, clock: any WallClock, _ request: RequestContext
+        root path: FilePath, create: Bool, _ features: DirectoryObjectStore.Features, clock: any WallClock,
+        _ request: RequestContext
     ) throws(ObjectStorageError) {
         do throws(Errno) {
             if create { try Self.makeDirectories(path) }
@@ -46,7 +47,9 @@ final class DirectoryTree: Sendable {
             }
         }
         self.clock = FileSystemClock(clock)
-        if access("/proc/self/fd", X_OK) != 0 { hasNameless.store(false, ordering: .relaxed) }
+        hasLinks = Atomic(features.hardLinks)
+        // Giving a nameless file its name goes through /proc.
+        hasNameless = Atomic(features.namelessFiles && features.hardLinks && access("/proc/self/fd", X_OK) == 0)
     }
 
     private static func makeDirectories(_ path: FilePath) throws(Errno) {

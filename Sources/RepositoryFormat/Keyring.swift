@@ -159,7 +159,7 @@ package struct Keyring: Sendable {
 
 extension SecretKey {
     /// A copy of the bytes, for the short way into a sealed structure or a derivation.
-    var array: [UInt8] { withBytes { Array($0) } }
+    package var array: [UInt8] { withBytes { Array($0) } }
 
     static func read(_ reader: inout ByteReader) throws -> SecretKey {
         try SecretKey(bytes: Array(reader.readRaw(32)))

@@ -67,19 +67,24 @@ extension ObjectStoreConformance {
                 [UInt8](repeating: value, count: 40_000 + 997 * Int(value))
             }
             try await subject.store.put(key, bytes: body(0))
-            let writersLeft = Counter(3)
+            // Writers go on until every reader has had its turns, so reading and writing overlap however fast they are.
+            let readersLeft = Counter(4)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for writer in 0..<3 {
                     group.addTask {
-                        defer { writersLeft.add(-1) }
-                        for round in 0..<12 {
-                            try await subject.store.put(key, bytes: body(UInt8(writer * 12 + round)))
+                        var round = 0
+                        while readersLeft.value > 0 {
+                            try await subject.store.put(key, bytes: body(UInt8(writer * 12 + round % 12)))
+                            round += 1
+                            // A store in memory never suspends; the readers need a thread as well.
+                            await Task.yield()
                         }
                     }
                 }
                 for _ in 0..<4 {
                     group.addTask {
-                        while writersLeft.value > 0 {
+                        defer { readersLeft.add(-1) }
+                        for _ in 0..<30 {
                             let bytes = try await subject.store.get(key, maximumBytes: 1 << 20)
                             guard let value = bytes.first else { throw subject.fail("an empty object was read") }
                             try subject.expect(bytes == body(value), "a torn object of \(bytes.count) bytes was read")

@@ -66,6 +66,8 @@ int fs_set_size(int descriptor, int64_t size);
 int fs_allocate(int descriptor, int64_t offset, int64_t count);
 int fs_punch_hole(int descriptor, int64_t offset, int64_t count);
 int fs_synchronize(int descriptor);
+/// Waits until everything written to the file system that `descriptor` is on has reached the disk (syncfs).
+int fs_synchronize_file_system(int descriptor);
 
 int fs_make_directory(const char *path, uint32_t mode);
 int fs_make_directory_at(int directory, const char *name, uint32_t mode);

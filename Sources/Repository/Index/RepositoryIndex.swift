@@ -47,6 +47,9 @@ package final class RepositoryIndex: Sendable {
     /// Replaces what is known of condemned packs.
     package func setCondemned(_ packs: Set<Identifier>) { state.withLock { $0.condemned = packs } }
 
+    /// Packs that the store was seen not to have.
+    package var missing: Set<Identifier> { state.withLock { $0.missing } }
+
     /// Notes that the store does not have these packs.
     package func markMissing(_ packs: Set<Identifier>) { state.withLock { $0.missing.formUnion(packs) } }
 

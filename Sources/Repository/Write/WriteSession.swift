@@ -213,6 +213,9 @@ package final class WriteSession: Sendable {
         await heartbeat.end()
     }
 
+    /// Ends the heartbeat of a session whose snapshot was withdrawn.
+    package func heartbeatEnd() async { await heartbeat.end() }
+
     /// Packs that the snapshot relies on: others' and this session's own.
     var reliedPacks: Set<Identifier> { claims.withLock { $0.relied }.union(publisher.published.packs) }
     /// Index segments that this session published.

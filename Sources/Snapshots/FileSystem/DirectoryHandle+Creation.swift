@@ -97,6 +97,12 @@ extension DirectoryHandle {
         if result < 0 { throw failure(Errno(rawValue: -result), "put in place", newName) }
     }
 
+    /// Waits until everything written to the file system that this directory is on has reached the disk.
+    package func synchronizeFileSystem() throws(SnapshotError) {
+        let result = fs_synchronize_file_system(descriptor)
+        if result < 0 { throw failure(Errno(rawValue: -result), "write out the file system of", nil) }
+    }
+
     /// Waits until the entries of this directory are on the disk.
     package func synchronize() throws(SnapshotError) {
         let result = fs_synchronize(descriptor)
