@@ -67,7 +67,6 @@ let package = Package(
         // Level 7
         // Level 9
         // Level 10
-        .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
@@ -90,6 +89,16 @@ let package = Package(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
+                "Repository", systemPackage, logging,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
