@@ -26,6 +26,9 @@ package final class OperationProgress: Sendable {
     /// The present status.
     package var status: Status { state.withLock { $0 } }
 
+    /// Whether the owner has asked for an end; cheaper than a whole look.
+    package var isCancelled: Bool { state.withLock { $0.isCancelled } }
+
     /// Asks the operation to end: it throws `.cancelled` soon.
     package func cancel() { state.withLock { $0.isCancelled = true } }
 

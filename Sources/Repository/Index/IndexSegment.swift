@@ -27,6 +27,9 @@ package final class IndexSegment: Sendable {
         try self.init(id: id, mapped: MappedBytes(IndexSegmentLayout.encode(packs: packs, entries: entries)))
     }
 
+    /// A copy of the plain bytes, as they are sealed into a stored segment.
+    var plainBytes: Buffer { Buffer(copying: mapped.bytes) }
+
     /// Entries in it.
     package var count: Int { layout.entryCount }
 

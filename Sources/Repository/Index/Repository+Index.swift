@@ -100,7 +100,7 @@ extension Repository {
             }
         }
         guard !packs.isEmpty else { return }
-        index.add(try IndexSegment(recovered: packs, entries: entries, id: try Identifier.random()))
+        index.addRecovered(try IndexSegment(recovered: packs, entries: entries, id: try Identifier.random()))
     }
 
     /// The header and footer of a pack of `size` bytes. Throws `FormatError` or `ObjectStorageError`.

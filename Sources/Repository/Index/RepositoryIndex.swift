@@ -10,6 +10,8 @@ package final class RepositoryIndex: Sendable {
         var condemned: Set<Identifier> = []
         /// Packs that the store was seen not to have.
         var missing: Set<Identifier> = []
+        /// Segments made from pack footers that no stored segment covers.
+        var unpublished: [IndexSegment] = []
     }
 
     private let state = Mutex(State())
@@ -43,6 +45,22 @@ package final class RepositoryIndex: Sendable {
 
     /// Adds a segment that was just published.
     package func add(_ segment: IndexSegment) { state.withLock { $0.segments.append(segment) } }
+
+    /// Adds a segment that was made from pack footers and is stored nowhere.
+    func addRecovered(_ segment: IndexSegment) {
+        state.withLock {
+            $0.segments.append(segment)
+            $0.unpublished.append(segment)
+        }
+    }
+
+    /// Recovered segments that are to be stored, each answered once.
+    func takeUnpublished() -> [IndexSegment] {
+        state.withLock { state in
+            defer { state.unpublished = [] }
+            return state.unpublished
+        }
+    }
 
     /// Replaces what is known of condemned packs.
     package func setCondemned(_ packs: Set<Identifier>) { state.withLock { $0.condemned = packs } }

@@ -162,8 +162,8 @@ package final class ChunkReader: Sendable {
                 guard start + Int(blob.length) <= buffer.count else {
                     throw FormatError(.damaged, "\(name) is cut short: a blob at byte \(blob.offset) is not there")
                 }
-                let bytes = UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<start + Int(blob.length)])
-                let opened = try opener.open(bytes, pack: read.location.pack, session: read.location.session)
+                let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[start..<start + Int(blob.length)])
+                let opened = try opener.openInPlace(bytes, pack: read.location.pack, session: read.location.session)
                 failures += try handOn(opened.header, opened.raw, blob.wanted, kind, name, deliver)
             } catch let error as FormatError {
                 let failure = RepositoryError(error, doing: name)

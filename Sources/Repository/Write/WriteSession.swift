@@ -44,6 +44,10 @@ package final class WriteSession: Sendable {
             let (header, key) = try SessionHeader.create(keyring: repository.keyring)
             let heartbeat = SessionHeartbeat(repository: repository, sessionID: header.sessionID)
             try await heartbeat.begin()
+            // What an interrupted run left is listed before anything relies on it.
+            for segment in index.takeUnpublished() {
+                try await repository.putSegment(segment.plainBytes, id: segment.id)
+            }
             let session = WriteSession(repository, index, header, key, heartbeat)
             session.startUploaders()
             return session

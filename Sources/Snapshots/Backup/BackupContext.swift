@@ -47,7 +47,7 @@ final class BackupContext: Sendable {
     /// Throws when the owner has asked for an end or the session has failed.
     func check() throws {
         try session.check()
-        if progress.status.isCancelled {
+        if progress.isCancelled {
             throw RepositoryError(.cancelled, "the backup was interrupted: run it again, it goes on from here")
         }
     }

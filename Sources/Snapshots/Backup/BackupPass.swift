@@ -66,7 +66,7 @@ struct BackupPass {
 
     /// After an interruption by the user: uploads and publishes what there is, and notes how far large files have come.
     private func keepWhatIsDone(_ error: any Error) throws {
-        guard context.progress.status.isCancelled else { return }
+        guard context.progress.isCancelled else { return }
         do {
             try context.session.finish()
             try context.journal.write()

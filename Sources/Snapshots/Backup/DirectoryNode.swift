@@ -20,9 +20,11 @@ final class DirectoryNode: Sendable {
     }
 
     private struct State {
+        /// Slots that have not left yet, from `head` on; what is before it goes now and then.
         var slots: [Content] = []
-        /// Slots before this one have left.
-        var flushed = 0
+        var head = 0
+        /// Slots that were removed from the front of `slots`.
+        var removed = 0
         var isClosed = false
         var page: [TreeEntry] = []
         var pages: [ChunkID] = []
@@ -49,7 +51,7 @@ final class DirectoryNode: Sendable {
     func announce() -> Slot {
         state.withLock { state in
             state.slots.append(.pending)
-            return Slot(node: self, index: state.flushed + state.slots.count - 1)
+            return Slot(node: self, index: state.removed + state.slots.count - 1)
         }
     }
 
@@ -62,7 +64,7 @@ final class DirectoryNode: Sendable {
         totals: SnapshotManifest.Totals = SnapshotManifest.Totals()
     ) throws {
         try advance(encoder) { state in
-            state.slots[slot.index - state.flushed] = entry.map { .entry($0) } ?? .dropped
+            state.slots[slot.index - state.removed] = entry.map { .entry($0) } ?? .dropped
             guard let entry else { return }
             state.totals.files += totals.files
             state.totals.directories += totals.directories
@@ -80,9 +82,8 @@ final class DirectoryNode: Sendable {
     private func advance(_ encoder: ChunkEncoder, _ change: (inout State) -> Void) throws {
         let done = try state.withLock { state -> (TreeEntry, SnapshotManifest.Totals)? in
             change(&state)
-            var ready = 0
-            loop: for content in state.slots {
-                switch content {
+            loop: while state.head < state.slots.count {
+                switch state.slots[state.head] {
                 case .pending: break loop
                 case .dropped: break
                 case .entry(let entry):
@@ -91,14 +92,16 @@ final class DirectoryNode: Sendable {
                     if DirectoryPage.ends(after: entry, count: state.page.count) {
                         try Self.storePage(&state, encoder)
                     }
+                    state.slots[state.head] = .dropped
                 }
-                ready += 1
+                state.head += 1
             }
-            if ready > 0 {
-                state.slots.removeFirst(ready)
-                state.flushed += ready
+            if state.head > 1024, state.head * 2 > state.slots.count {
+                state.slots.removeFirst(state.head)
+                state.removed += state.head
+                state.head = 0
             }
-            guard state.isClosed, state.slots.isEmpty else { return nil }
+            guard state.isClosed, state.head == state.slots.count else { return nil }
             if !state.page.isEmpty { try Self.storePage(&state, encoder) }
             var entry = entry
             entry.pages = state.pages

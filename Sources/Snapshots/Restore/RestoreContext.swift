@@ -27,7 +27,7 @@ final class RestoreContext: Sendable {
     var outcome: RestoreResult { result.withLock { $0 } }
 
     func check() throws {
-        if progress.status.isCancelled {
+        if progress.isCancelled {
             throw RepositoryError(.cancelled, "the restore was interrupted: run it again with --resume to go on")
         }
     }

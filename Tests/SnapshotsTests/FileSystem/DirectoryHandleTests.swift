@@ -114,7 +114,8 @@ struct DirectoryHandleTests {
     func failures() async throws {
         let directory = try TemporaryDirectory()
         try shell(
-            "touch file && ln -s / link && mkdir dir secret && chmod 700 secret . && touch secret/x", in: directory.path
+            "touch file && ln -s / link && ln -s file alias && mkdir dir secret && chmod 700 secret . && touch secret/x",
+            in: directory.path
         )
         let handle = try directory.handle()
         #expect(code { _ = try handle.openDirectory(name: "none".bytes) } == .sourceMissing)
@@ -129,6 +130,7 @@ struct DirectoryHandleTests {
                 == .sourceMissing)
         #expect(code { _ = try handle.openFile(name: "none".bytes) } == .sourceMissing)
         #expect(code { _ = try handle.openFile(name: "link".bytes) } == .changedWhileRead)
+        #expect(code { _ = try handle.openFile(name: "alias".bytes) } == .changedWhileRead)
         #expect(code { _ = try handle.openFile(name: "dir".bytes) } == .changedWhileRead)
         guard Privilege.isRoot else { return }
         let denied = try await asUser(4242) { code { _ = try handle.openDirectory(name: "secret".bytes) } }

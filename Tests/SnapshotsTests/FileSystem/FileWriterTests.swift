@@ -89,7 +89,8 @@ struct FileWriterTests {
     }
 
     @Test(
-        "Where holes cannot be made, zeros are written, within the file", .enabled(if: Privilege.mayMount, "no mount"))
+        "Where holes cannot be made, zeros are written, within the file",
+        .enabled(if: Privilege.mayMount, "mounting a ramfs is not permitted here"))
     func zeros() throws {
         let directory = try TemporaryDirectory()
         // ramfs has no fallocate.
@@ -101,7 +102,7 @@ struct FileWriterTests {
             try bytes.withUnsafeBytes { try writer.write(at: 0, from: $0) }
             #expect(try !writer.preallocate(0..<1 << 20))
             #expect(try !writer.punchHole(10..<150_000))
-            #expect(try !writer.punchHole(199_999..<1 << 40))
+            #expect(try !writer.punchHole(199_999..<1 << 20))
             var back = [UInt8](repeating: 1, count: 300_000)
             #expect(try back.withUnsafeMutableBytes { try writer.read(at: 0, into: $0) } == 200_000)
             #expect(back[..<10].allSatisfy { $0 == 7 })

@@ -46,7 +46,7 @@ struct MetadataWriterTests {
 
     @Test(
         "What was there before and is not in the snapshot goes: attributes, inherited ACLs",
-        .enabled(if: Privilege.isRoot))
+        .enabled(if: Privilege.isRoot, "capabilities need root"))
     func removesOthers() throws {
         let directory = try TemporaryDirectory()
         try shell(
@@ -163,6 +163,19 @@ struct MetadataWriterTests {
         #expect(try shell("stat -c '%a %u:%g' file", in: directory.path) == "755 4242:1\n")
         #expect(writer.apply(metadata, to: "file".bytes, in: handle) == [])
         #expect(try shell("stat -c '%a %u:%g' file", in: directory.path) == "2755 4242:1\n")
+    }
+
+    @Test("An owner without privilege gives the file to its own group", .enabled(if: Privilege.isRoot, "needs root"))
+    func ownGroup() async throws {
+        let directory = try TemporaryDirectory()
+        try directory.write("file", [])
+        try shell("chmod 755 .; chown 4242:1 file", in: directory.path)
+        let handle = try directory.handle()
+        let writer = MetadataWriter(owners: owners)
+        let metadata = FileMetadata(type: .regular, permissions: 0o2750, userID: 7, groupID: 4242)
+        let remarks = try await asUser(4242) { writer.apply(metadata, to: "file".bytes, in: handle) }
+        #expect(remarks.map(\.description) == ["owner: user 7 not set: Operation not permitted"])
+        #expect(try shell("stat -c '%a %u:%g' file", in: directory.path) == "2750 4242:4242\n")
     }
 
     @Test("What a file system refuses, and what no snapshot should hold, is a remark and no crash")

@@ -97,7 +97,7 @@ struct RestoreTargetTests {
             """
             mkdir outside target; printf original > outside/file; ln -s ../outside target/dir
             ln -s ../outside/file target/file; ln -s ../outside/new target/new; ln -s ../outside/file target/entry
-            ln outside/file target/hard; chmod 644 outside/file
+            printf s > outside/single; ln -s ../outside/single target/single; ln outside/file target/hard; chmod 644 outside/file
             """, in: directory.path)
         let before = try shell("ls -lan --full-time outside; stat -c %Z outside/file", in: directory.path)
         let target = try make(directory)
@@ -107,6 +107,7 @@ struct RestoreTargetTests {
         #expect(code { _ = try FileWriter.create(in: target.root, name: "file".bytes) } == .alreadyExists)
         #expect(code { _ = try FileWriter.create(in: target.root, name: "new".bytes) } == .alreadyExists)
         #expect(code { _ = try FileWriter.openExisting(in: target.root, name: "file".bytes) } == .refusedPath)
+        #expect(code { _ = try FileWriter.openExisting(in: target.root, name: "single".bytes) } == .refusedPath)
         #expect(code { _ = try FileWriter.openExisting(in: target.root, name: "dir".bytes) } == .refusedPath)
         #expect(code { _ = try FileWriter.openExisting(in: target.root, name: "hard".bytes) } == .refusedPath)
         let metadata = FileMetadata(
