@@ -19,6 +19,9 @@ let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "s
 
 let package = Package(
     name: "becalm",
+    products: [
+        .executable(name: "becalm", targets: ["becalm"])
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
@@ -29,12 +32,81 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .target(name: "CCurlShims", dependencies: ["CCurl"]),
+        .target(name: "CFileSystemShims"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
+        .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
+        .target(
+            name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),
         // Level 3
+        .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
+        // Level 4
+        .target(
+            name: "S3ObjectStorage",
+            dependencies: ["Basics", "ObjectStorage", "HTTPTransport", "Sealing", systemPackage, logging],
+            swiftSettings: strict),
+        .target(
+            name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        // Level 5
+        .target(
+            name: "Repository",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", systemPackage,
+                logging,
+            ],
+            swiftSettings: strict),
+        // Level 6
+        .target(
+            name: "Snapshots",
+            dependencies: [
+                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        // Level 7
+        .target(
+            name: "Orchestration",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", systemPackage,
+                logging,
+            ],
+            swiftSettings: strict),
+        // Level 9
+        .target(
+            name: "Commands",
+            dependencies: [
+                "Basics", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser, systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        // Level 10
+        .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
+        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
+
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
+        .testTarget(
+            name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "S3ObjectStorageTests",
+            dependencies: [
+                "Basics", "ObjectStorage", "ObjectStorageTesting", "HTTPTransport", "HTTPTestServer", "Sealing",
+                "S3ObjectStorage", systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking"], swiftSettings: strict),
+        .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
+        .target(
+            name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
+            path: "Tests/ObjectStorageTesting", swiftSettings: strict),
+        .testTarget(
+            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
+            swiftSettings: strict),
+        .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
+        .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )

@@ -17,7 +17,8 @@ package struct Timestamp: Hashable, Comparable, Sendable {
 
     /// Whole seconds since the epoch, rounded down.
     package var seconds: Int64 {
-        nanoseconds >= 0 ? nanoseconds / 1_000_000_000 : -((-nanoseconds + 999_999_999) / 1_000_000_000)
+        let whole = nanoseconds / 1_000_000_000
+        return nanoseconds % 1_000_000_000 < 0 ? whole - 1 : whole
     }
 
     package static func < (left: Timestamp, right: Timestamp) -> Bool { left.nanoseconds < right.nanoseconds }

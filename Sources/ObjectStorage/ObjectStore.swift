@@ -27,8 +27,8 @@ package protocol ObjectStore: Sendable {
     /// Reads the object's bytes, or the part `range` of them, into `buffer`, whose `count` is set to what was read.
     ///
     /// The buffer grows when it must, up to `maximumBytes`; beyond that the call throws `.tooLarge`. The buffer belongs
-    /// to the call until it returns. A range that reaches past the end yields what there is; one that begins past the
-    /// end throws `.invalidArgument`. Throws `.notFound` when there is no such object.
+    /// to the call until it returns. A range that reaches past the end yields what there is; one that is empty, or begins
+    /// at or past the end, throws `.invalidArgument`. Throws `.notFound` when there is no such object.
     func get(
         _ key: String, range: Range<UInt64>?, into buffer: Buffer, maximumBytes: Int
     ) async throws(ObjectStorageError) -> ObjectAttributes

@@ -20,6 +20,14 @@ package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
         unsafe word3 = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self))
     }
 
+    /// The digest whose bytes lie in memory as these four words do.
+    init(memory words: (UInt64, UInt64, UInt64, UInt64)) {
+        word0 = UInt64(bigEndian: words.0)
+        word1 = UInt64(bigEndian: words.1)
+        word2 = UInt64(bigEndian: words.2)
+        word3 = UInt64(bigEndian: words.3)
+    }
+
     /// The digest of exactly 32 `bytes`, or nil for another number of them.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == Self.size else { return nil }
@@ -43,6 +51,20 @@ package struct Digest: Hashable, Comparable, Sendable, CustomStringConvertible {
             }
         }
         return bytes
+    }
+
+    /// Calls `body` with its 32 bytes, without an allocation. They are good during the call only.
+    package func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+        let memory = (word0.bigEndian, word1.bigEndian, word2.bigEndian, word3.bigEndian)
+        return unsafe try withUnsafeBytes(of: memory) { unsafe try body($0) }
+    }
+
+    /// Whether `left` and `right` are equal, in a time that does not depend on where they differ: for MACs.
+    static func equalInConstantTime(_ left: Digest, _ right: Digest) -> Bool {
+        let difference =
+            (left.word0 ^ right.word0) | (left.word1 ^ right.word1) | (left.word2 ^ right.word2)
+            | (left.word3 ^ right.word3)
+        return difference == 0
     }
 
     /// The first 16 bytes, as two big-endian words: the short form that the index keeps.

@@ -1,0 +1,25 @@
+package import RepositoryFormat
+
+/// Where to read a chunk.
+package struct ChunkLocation: Hashable, Sendable {
+    package var pack: Identifier
+    package var kind: ChunkKind
+    package var session: SessionHeader
+    /// Bytes from the pack's start to the blob's header.
+    package var offset: UInt32
+    /// Bytes behind the header.
+    package var sealedLength: UInt32
+    /// Bytes of the chunk.
+    package var rawLength: UInt32
+    package var isGroup: Bool
+    /// The segment and the row that say so.
+    package var segment: Identifier
+    package var row: Int
+
+    /// The name of the pack's object.
+    package var objectName: String { ObjectNames.pack(pack, kind) }
+    /// Header and sealed bytes in the pack.
+    package var range: Range<UInt64> {
+        UInt64(offset)..<UInt64(offset) + UInt64(BlobHeader.size) + UInt64(sealedLength)
+    }
+}

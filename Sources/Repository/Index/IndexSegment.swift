@@ -1,0 +1,96 @@
+internal import Basics
+package import RepositoryFormat
+internal import Sealing
+
+/// One immutable segment of the index, ready to be searched in place.
+package final class IndexSegment: Sendable {
+    package let id: Identifier
+    package let layout: IndexSegmentLayout
+    package let packs: [IndexedPack]
+    private let mapped: MappedBytes
+
+    /// Throws `.damaged` when the plain bytes are not a segment.
+    init(id: Identifier, mapped: MappedBytes) throws(FormatError) {
+        self.id = id
+        self.mapped = mapped
+        let layout = try IndexSegmentLayout(plain: mapped.bytes)
+        self.layout = layout
+        var packs: [IndexedPack] = []
+        packs.reserveCapacity(layout.packCount)
+        for row in 0..<layout.packCount { packs.append(try layout.pack(row, in: mapped.bytes)) }
+        self.packs = packs
+    }
+
+    /// A segment in memory, of packs whose footers were read because no stored segment covers them.
+    package convenience init(recovered packs: [IndexedPack], entries: [IndexEntry], id: Identifier) throws(FormatError)
+    {
+        try self.init(id: id, mapped: MappedBytes(IndexSegmentLayout.encode(packs: packs, entries: entries)))
+    }
+
+    /// A copy of the plain bytes, as they are sealed into a stored segment.
+    var plainBytes: Buffer { Buffer(copying: mapped.bytes) }
+
+    /// Entries in it.
+    package var count: Int { layout.entryCount }
+
+    /// The entry in `row`, which must be below `count`.
+    package func entry(_ row: Int) -> IndexEntry {
+        precondition(row >= 0 && row < count)
+        guard let base = mapped.bytes.baseAddress else { preconditionFailure("an empty mapping has no entries") }
+        return IndexEntry(at: base + layout.entriesOffset + row * IndexEntry.size)
+    }
+
+    /// Rows whose entries are for `id`: the filter first, then interpolation over the uniform ids.
+    package func rows(of id: ChunkID) -> Range<Int> {
+        let (high, low) = id.digest.prefix
+        let filter = UnsafeRawBufferPointer(
+            rebasing: mapped.bytes[
+                layout.filterOffset..<layout.filterOffset + layout.filterBlockCount * SplitBlockFilter.blockSize])
+        guard count > 0, SplitBlockFilter.mayContain(high, in: filter) else { return 0..<0 }
+        let first = lowerBound(high, low)
+        var end = first
+        while end < count, entry(end).matches(id) { end += 1 }
+        return first..<end
+    }
+
+    /// The first row that is not below (high, low).
+    private func lowerBound(_ high: UInt64, _ low: UInt64) -> Int {
+        var lower = 0
+        var upper = count
+        // Interpolate while the range is long: ids are uniform, so a few steps bring it to a handful of rows.
+        var step = 0
+        while upper - lower > 32, step < 8 {
+            let from = entry(lower).high
+            let to = entry(upper - 1).high
+            guard high > from else { break }
+            guard high <= to else { return narrow(upper - 1, upper, high, low) }
+            let span = Double(to - from)
+            guard span > 0 else { break }
+            let guess = lower + Int(Double(high - from) / span * Double(upper - 1 - lower))
+            let probe = min(max(guess, lower), upper - 1)
+            let margin = 16
+            let left = max(lower, probe - margin)
+            let right = min(upper, probe + margin)
+            if isBelow(entry(left), high, low) { lower = left } else { upper = left + 1 }
+            if right - 1 > lower, right - 1 < upper {
+                if isBelow(entry(right - 1), high, low) { lower = right } else { upper = right }
+            }
+            step += 1
+        }
+        return narrow(lower, upper, high, low)
+    }
+
+    private func narrow(_ from: Int, _ to: Int, _ high: UInt64, _ low: UInt64) -> Int {
+        var lower = from
+        var upper = to
+        while lower < upper {
+            let middle = (lower + upper) / 2
+            if isBelow(entry(middle), high, low) { lower = middle + 1 } else { upper = middle }
+        }
+        return lower
+    }
+
+    private func isBelow(_ entry: IndexEntry, _ high: UInt64, _ low: UInt64) -> Bool {
+        (entry.high, entry.low) < (high, low)
+    }
+}

@@ -1,0 +1,94 @@
+internal import Basics
+internal import Compression
+package import RepositoryFormat
+internal import Sealing
+
+/// Opens sealed blobs. One per thread: it owns that thread's ciphers and decompressor.
+package final class BlobOpener {
+    private let keys: SessionKeys
+    private var ciphers: [Identifier: AES256GCM] = [:]
+    private let decompressor = ZstdDecompressor()
+    private let opened = Buffer(capacity: 0)
+    private let expanded = Buffer(capacity: 0)
+
+    init(keys: SessionKeys) { self.keys = keys }
+
+    /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
+    ///
+    /// Throws `FormatError` when anything is not as sealed.
+    package func open(
+        _ bytes: UnsafeRawBufferPointer, pack: Identifier, session: SessionHeader
+    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+        try open(bytes, into: nil, pack: pack, session: session)
+    }
+
+    /// As `open`, but decrypts where the blob lies: the sealed bytes are gone afterwards, and a stored blob's raw bytes
+    /// are in their place. Spares a copy of everything that is read.
+    package func openInPlace(
+        _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader
+    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+        try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session)
+    }
+
+    private func open(
+        _ bytes: UnsafeRawBufferPointer, into place: UnsafeMutableRawBufferPointer?, pack: Identifier,
+        session: SessionHeader
+    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+        let header = try BlobHeader(decoding: bytes)
+        let end = BlobHeader.size + Int(header.sealedLength)
+        guard bytes.count >= end else {
+            throw FormatError(.damaged, "a blob of pack \(pack) is cut short: \(bytes.count) of \(end) bytes")
+        }
+        let sealed = UnsafeRawBufferPointer(rebasing: bytes[BlobHeader.size..<end])
+        let plainLength = Int(header.sealedLength) - AES256GCM.tagSize
+        let target: UnsafeMutableRawBufferPointer
+        if let place {
+            target = UnsafeMutableRawBufferPointer(rebasing: place[BlobHeader.size..<BlobHeader.size + plainLength])
+        } else {
+            opened.count = 0
+            opened.ensureCapacity(plainLength)
+            target = UnsafeMutableRawBufferPointer(rebasing: opened.storage[0..<plainLength])
+        }
+        do {
+            let count = try header.context(pack: pack).withUnsafeBytes {
+                try cipher(session).open(nonce: header.nonce, context: $0, sealed: sealed, into: target)
+            }
+            let plain = UnsafeRawBufferPointer(rebasing: target[0..<count])
+            return (header, try expand(plain, header, pack))
+        } catch let error as FormatError {
+            throw error
+        } catch {
+            throw FormatError(.damaged, "a blob of pack \(pack) does not open: \(error)", cause: error)
+        }
+    }
+
+    private func expand(
+        _ plain: UnsafeRawBufferPointer, _ header: BlobHeader, _ pack: Identifier
+    ) throws -> UnsafeRawBufferPointer {
+        switch header.codec {
+        case .stored:
+            guard plain.count == Int(header.rawLength) else {
+                throw FormatError(.damaged, "a blob of pack \(pack) has \(plain.count) bytes, \(header.rawLength) were sealed")
+            }
+            return plain
+        case .zstd:
+            expanded.count = 0
+            expanded.ensureCapacity(Int(header.rawLength))
+            let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
+            let length = try decompressor.decompress(plain, into: target)
+            guard length == Int(header.rawLength) else {
+                throw FormatError(.damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
+            }
+            expanded.count = length
+            return expanded.bytes
+        }
+    }
+
+    private func cipher(_ session: SessionHeader) throws -> AES256GCM {
+        if let cipher = ciphers[session.sessionID] { return cipher }
+        if ciphers.count >= 64 { ciphers.removeAll() }
+        let cipher = try AES256GCM(key: keys.key(session))
+        ciphers[session.sessionID] = cipher
+        return cipher
+    }
+}

@@ -1,0 +1,208 @@
+internal import Basics
+internal import Logging
+internal import ObjectStorage
+package import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// Reads many chunks: sorts what is wanted by pack, fetches long ranges, opens and checks each chunk and hands it on.
+///
+/// Each of its threads fetches a range, then decodes it: with more threads than processors the network and the
+/// processors are busy at once, and memory is bounded by threads times range.
+package final class ChunkReader: Sendable {
+    /// A chunk that did not arrive.
+    package struct Failure: Sendable {
+        package var id: ChunkID
+        package var error: RepositoryError
+    }
+
+    private let repository: Repository
+    private let index: Mutex<RepositoryIndex>
+    private let keys: SessionKeys
+    /// Whether each chunk's SHA-256 is computed again and compared with its id.
+    private let rehash: Bool
+
+    package init(repository: Repository, index: RepositoryIndex, rehash: Bool = true) {
+        self.repository = repository
+        self.index = Mutex(index)
+        self.rehash = rehash
+        keys = SessionKeys(keyring: repository.keyring)
+    }
+
+    /// The index in use; it changes when packs were found to have moved.
+    package var currentIndex: RepositoryIndex { index.withLock { $0 } }
+
+    /// An opener for the calling thread.
+    package func opener() -> BlobOpener { BlobOpener(keys: keys) }
+
+    /// Blobs to read from one pack in one request.
+    private struct RangeRead: Sendable {
+        var location: ChunkLocation
+        var range: Range<UInt64>
+        /// Each blob's place in the pack and the chunks wanted of it.
+        var blobs: [(offset: UInt64, length: UInt64, wanted: [ChunkID])]
+    }
+
+    /// Reads every chunk of `ids` (each named once) and calls `deliver` with it, on several threads and in no order.
+    /// Bytes are good during the call. An error of `deliver` ends everything.
+    ///
+    /// Blocks; call from a thread of ours. Answers the chunks that could not be read, with the reason.
+    package func read(
+        _ ids: [ChunkID], kind: ChunkKind,
+        deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws(RepositoryError) -> [Failure] {
+        var failures = try pass(ids, kind, deliver)
+        // A pack may have been merged into another and removed since the index was loaded: look once more.
+        if failures.contains(where: { $0.error.isMissingObject || $0.error.code == .notFound }) {
+            let repository = repository
+            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
+                try await repository.loadIndex(recovering: true)
+            }
+            index.withLock { $0 = fresh }
+            let again = failures.filter { $0.error.isMissingObject || $0.error.code == .notFound }
+            let rest = failures.filter { !($0.error.isMissingObject || $0.error.code == .notFound) }
+            failures = rest + (try pass(again.map(\.id), kind, deliver))
+        }
+        return failures
+    }
+
+    private func pass(
+        _ ids: [ChunkID], _ kind: ChunkKind,
+        _ deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws(RepositoryError) -> [Failure] {
+        let (reads, unknown) = plan(ids, kind)
+        let next = Atomic<Int>(0)
+        let failures = Mutex<[Failure]>(unknown)
+        let fatal = Mutex<RepositoryError?>(nil)
+        let threads = min(max(repository.plan.ranges, 1), max(reads.count, 1))
+        WorkerThreads(count: threads, name: "becalm-read") { _ in
+            do {
+                let opener = self.opener()
+                let buffer = Buffer(capacity: 64 << 10)
+                while fatal.withLock({ $0 == nil }) {
+                    let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
+                    guard position < reads.count else { return }
+                    let failed = try self.perform(reads[position], kind, opener, buffer, deliver)
+                    if !failed.isEmpty { failures.withLock { $0 += failed } }
+                }
+            } catch {
+                fatal.withLock { $0 = $0 ?? RepositoryError(error) }
+            }
+        }.join()
+        if let error = fatal.withLock({ $0 }) { throw error }
+        return failures.withLock { $0 }
+    }
+
+    /// Locates the chunks and joins neighbours: gaps up to 512 KiB are read along, ranges stay within the plan.
+    private func plan(_ ids: [ChunkID], _ kind: ChunkKind) -> ([RangeRead], [Failure]) {
+        let index = currentIndex
+        var located: [(id: ChunkID, location: ChunkLocation)] = []
+        located.reserveCapacity(ids.count)
+        var unknown: [Failure] = []
+        for id in ids {
+            if let location = index.findForReading(id, kind: kind) {
+                located.append((id, location))
+            } else {
+                unknown.append(
+                    Failure(id: id, error: RepositoryError(.notFound, "chunk \(id) is in no pack that the index knows"))
+                )
+            }
+        }
+        located.sort { ($0.location.pack, $0.location.offset) < ($1.location.pack, $1.location.offset) }
+        let gap: UInt64 = 512 << 10
+        let limit = UInt64(repository.plan.rangeBytes)
+        var reads: [RangeRead] = []
+        for (id, location) in located {
+            let range = location.range
+            let length = range.upperBound - range.lowerBound
+            if var last = reads.last, last.location.pack == location.pack {
+                if let blob = last.blobs.last, blob.offset == range.lowerBound {
+                    last.blobs[last.blobs.count - 1].wanted.append(id)
+                    reads[reads.count - 1] = last
+                    continue
+                }
+                if range.lowerBound >= last.range.upperBound, range.lowerBound - last.range.upperBound <= gap,
+                    range.upperBound - last.range.lowerBound <= limit
+                {
+                    last.range = last.range.lowerBound..<range.upperBound
+                    last.blobs.append((range.lowerBound, length, [id]))
+                    reads[reads.count - 1] = last
+                    continue
+                }
+            }
+            reads.append(RangeRead(location: location, range: range, blobs: [(range.lowerBound, length, [id])]))
+        }
+        return (reads, unknown)
+    }
+
+    /// Fetches one range and hands its chunks on; damage and a missing pack are answered, all else is thrown.
+    private func perform(
+        _ read: RangeRead, _ kind: ChunkKind, _ opener: BlobOpener, _ buffer: Buffer,
+        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> [Failure] {
+        let store = repository.store
+        let name = read.location.objectName
+        let (range, limit) = (
+            read.range, max(repository.plan.rangeBytes, Int(read.range.upperBound - read.range.lowerBound))
+        )
+        buffer.count = 0
+        do {
+            _ = try BlockingBridge.run { () async throws(ObjectStorageError) in
+                try await store.get(name, range: range, into: buffer, maximumBytes: limit)
+            }
+        } catch {
+            guard [.notFound, .invalidArgument, .corrupted].contains(error.code) else { throw error }
+            let failure = RepositoryError(error, doing: "cannot read \(name)")
+            return read.blobs.flatMap { $0.wanted.map { Failure(id: $0, error: failure) } }
+        }
+        var failures: [Failure] = []
+        for blob in read.blobs {
+            let start = Int(blob.offset - read.range.lowerBound)
+            do {
+                guard start + Int(blob.length) <= buffer.count else {
+                    throw FormatError(.damaged, "\(name) is cut short: a blob at byte \(blob.offset) is not there")
+                }
+                let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[start..<start + Int(blob.length)])
+                let opened = try opener.openInPlace(bytes, pack: read.location.pack, session: read.location.session)
+                failures += try handOn(opened.header, opened.raw, blob.wanted, kind, name, deliver)
+            } catch let error as FormatError {
+                let failure = RepositoryError(error, doing: name)
+                failures += blob.wanted.map { Failure(id: $0, error: failure) }
+            }
+        }
+        return failures
+    }
+
+    private func handOn(
+        _ header: BlobHeader, _ raw: UnsafeRawBufferPointer, _ wanted: [ChunkID], _ kind: ChunkKind, _ name: String,
+        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> [Failure] {
+        guard header.isGroup else {
+            return try wanted.compactMap { try check($0, raw, kind, name, deliver) }
+        }
+        var places: [ChunkID: Range<Int>] = [:]
+        for (member, range) in try BlobGroup(decoding: raw).ranges { places[member.id] = range }
+        return try wanted.compactMap { id in
+            guard let range = places[id] else {
+                return Failure(
+                    id: id, error: RepositoryError(.damaged, "\(name) lacks chunk \(id), which the index places there"))
+            }
+            return try check(id, UnsafeRawBufferPointer(rebasing: raw[range]), kind, name, deliver)
+        }
+    }
+
+    /// Hands a chunk on if it is what its id says; the failure if it is not.
+    private func check(
+        _ id: ChunkID, _ bytes: UnsafeRawBufferPointer, _ kind: ChunkKind, _ name: String,
+        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> Failure? {
+        if rehash, repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) != id {
+            return Failure(
+                id: id,
+                error: RepositoryError(
+                    .damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred"))
+        }
+        try deliver(id, bytes)
+        return nil
+    }
+}

@@ -1,0 +1,134 @@
+internal import Basics
+internal import ObjectStorage
+package import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// Loads tree chunks one by one for those who walk a tree, keeping the last blobs opened: neighbours share a blob.
+///
+/// Any thread of ours may call it; it blocks.
+package final class TreeLoader: Sendable {
+    private struct Cached {
+        var chunks: [ChunkID: [UInt8]]
+        var bytes: Int
+        var used: UInt64
+    }
+
+    private struct State {
+        var blobs: [String: Cached] = [:]
+        var bytes = 0
+        var clock: UInt64 = 0
+    }
+
+    /// Bytes of opened tree blobs that are kept.
+    private static let cacheBytes = 24 << 20
+
+    private let repository: Repository
+    private let index: Mutex<RepositoryIndex>
+    private let keys: SessionKeys
+    private let state = Mutex(State())
+
+    package init(repository: Repository, index: RepositoryIndex) {
+        self.repository = repository
+        self.index = Mutex(index)
+        keys = SessionKeys(keyring: repository.keyring)
+    }
+
+    /// The entries of a directory page. Throws `.notFound` or `.damaged` with the pack's name.
+    package func page(_ id: ChunkID) throws(RepositoryError) -> [TreeEntry] {
+        let bytes = try chunk(id)
+        do { return try DirectoryPage.decode(bytes) } catch { throw RepositoryError(error) }
+    }
+
+    /// All items of a file's content.
+    package func items(of content: FileContent) throws(RepositoryError) -> [ContentItem] {
+        switch content {
+        case .inline(let items): return items
+        case .lists(let references):
+            var items: [ContentItem] = []
+            for reference in references {
+                let bytes = try chunk(reference.id)
+                do { items += try ContentList.decode(bytes) } catch { throw RepositoryError(error) }
+            }
+            return items
+        }
+    }
+
+    /// The bytes of a tree chunk, checked against its id.
+    package func chunk(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
+        do {
+            return try load(id)
+        } catch {
+            guard error.isMissingObject || error.code == .notFound else { throw error }
+            let repository = repository
+            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
+                try await repository.loadIndex(recovering: true)
+            }
+            index.withLock { $0 = fresh }
+            return try load(id)
+        }
+    }
+
+    private func load(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
+        guard let location = index.withLock({ $0 }).findForReading(id, kind: .tree) else {
+            throw RepositoryError(.notFound, "tree chunk \(id) is in no pack that the index knows")
+        }
+        let key = "\(location.pack)/\(location.offset)"
+        if let bytes = cached(key, id) { return bytes }
+        do {
+            let buffer = Buffer(capacity: Int(location.range.upperBound - location.range.lowerBound))
+            let store = repository.store
+            _ = try BlockingBridge.run { () async throws(ObjectStorageError) in
+                try await store.get(
+                    location.objectName, range: location.range, into: buffer, maximumBytes: buffer.capacity)
+            }
+            // What `open` answers lies in the buffer or in the opener: both live until it has been copied.
+            let opener = BlobOpener(keys: keys)
+            defer { withExtendedLifetime((buffer, opener)) {} }
+            let opened = try opener.open(buffer.bytes, pack: location.pack, session: location.session)
+            var chunks: [ChunkID: [UInt8]] = [:]
+            if opened.header.isGroup {
+                for (member, range) in try BlobGroup(decoding: opened.raw).ranges {
+                    chunks[member.id] = Array(opened.raw[range])
+                }
+            } else {
+                chunks[opened.header.id] = Array(opened.raw)
+            }
+            guard let bytes = chunks[id],
+                repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: .tree) == id
+            else {
+                throw RepositoryError(
+                    .damaged, "\(location.objectName) does not hold tree chunk \(id), which the index places there")
+            }
+            remember(key, chunks)
+            return bytes
+        } catch {
+            throw RepositoryError(error, doing: "cannot read tree chunk \(id) in \(location.objectName)")
+        }
+    }
+
+    private func cached(_ key: String, _ id: ChunkID) -> [UInt8]? {
+        state.withLock { state in
+            state.clock += 1
+            guard let bytes = state.blobs[key]?.chunks[id] else { return nil }
+            state.blobs[key]?.used = state.clock
+            return bytes
+        }
+    }
+
+    private func remember(_ key: String, _ chunks: [ChunkID: [UInt8]]) {
+        let bytes = chunks.values.reduce(0) { $0 + $1.count }
+        state.withLock { state in
+            state.clock += 1
+            if let old = state.blobs[key] { state.bytes -= old.bytes }
+            state.blobs[key] = Cached(chunks: chunks, bytes: bytes, used: state.clock)
+            state.bytes += bytes
+            while state.bytes > Self.cacheBytes, state.blobs.count > 1,
+                let oldest = state.blobs.min(by: { $0.value.used < $1.value.used })
+            {
+                state.bytes -= oldest.value.bytes
+                state.blobs[oldest.key] = nil
+            }
+        }
+    }
+}

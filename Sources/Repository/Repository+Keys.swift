@@ -1,0 +1,100 @@
+internal import Basics
+internal import ObjectStorage
+package import RepositoryFormat
+internal import Sealing
+
+extension Repository {
+    /// The slots, in the order they were made.
+    package var slots: [KeySlot] { keyTable.slots }
+
+    /// Adds a slot that `credential` opens with `role`. Throws `.notPermitted`, `.busy`.
+    package func addSlot(
+        _ credential: KeyCredential, role: KeyRole, label: String, cost: ScryptCost = .standard
+    ) async throws(RepositoryError) -> Repository {
+        try await change("add a key") { now in
+            let slot = try KeySlot.create(credential, role: role, label: label, created: now, cost: cost)
+            return (self.keyTable.slots + [slot], self.keyring)
+        }
+    }
+
+    /// Adds a slot for the holder of the private key to `recipient`.
+    package func addRecipient(
+        _ recipient: [UInt8], role: KeyRole, label: String
+    ) async throws(RepositoryError) -> Repository {
+        try await change("add a key") { now in
+            let slot = try KeySlot.create(
+                recipient: X25519PublicKey(bytes: recipient), role: role, label: label, created: now)
+            return (self.keyTable.slots + [slot], self.keyring)
+        }
+    }
+
+    /// Removes the slot whose id begins with `prefix`. Throws `.notFound`, `.invalidArgument` for the last full one.
+    package func removeSlot(_ prefix: String) async throws(RepositoryError) -> Repository {
+        try await change("remove a key") { _ in
+            let matching = self.keyTable.slots.filter { !prefix.isEmpty && $0.id.hasPrefix(prefix) }
+            guard let slot = matching.first, matching.count == 1 else {
+                throw RepositoryError(
+                    matching.isEmpty ? .notFound : .ambiguous,
+                    "'\(prefix)' names \(matching.count) key slots: 'becalm key list' shows them")
+            }
+            let rest = self.keyTable.slots.filter { $0.id != slot.id }
+            guard rest.contains(where: { $0.role == .full }) else {
+                throw RepositoryError(
+                    .invalidArgument, "key slot \(slot.id) is the last with the role 'full': add another one first")
+            }
+            return (rest, self.keyring)
+        }
+    }
+
+    /// Replaces the credential of the slot in use.
+    package func replaceOwnSlot(
+        with credential: KeyCredential, cost: ScryptCost = .standard
+    ) async throws(RepositoryError) -> Repository {
+        try await change("change a key") { now in
+            guard let own = self.keyTable.slots.first(where: { $0.id == self.slotID }) else {
+                throw RepositoryError(.notFound, "key slot \(self.slotID) is gone")
+            }
+            let slot = try KeySlot.create(credential, role: own.role, label: own.label, created: now, cost: cost)
+            return (self.keyTable.slots.map { $0.id == own.id ? slot : $0 }, self.keyring)
+        }
+    }
+
+    /// Begins a new epoch: what is written from now on is sealed under keys that no earlier writer or copy of a keyring
+    /// has. What is stored stays readable under the old ones.
+    package func rotateKeys() async throws(RepositoryError) -> Repository {
+        try await change("rotate the keys") { _ in (self.keyTable.slots, try self.keyring.rotated()) }
+    }
+
+    /// One change of the key table: the next generation is created if absent, then older ones are removed.
+    private func change(
+        _ what: String, _ body: (Timestamp) throws -> ([KeySlot], Keyring)
+    ) async throws(RepositoryError) -> Repository {
+        do {
+            guard keyring.role == .full else {
+                throw RepositoryError(.notPermitted, "a writer key cannot \(what): use a key of the role 'full'")
+            }
+            let (slots, keyring) = try body(try await store.serverTime())
+            let table = try KeyTable.create(generation: keyTable.generation + 1, slots: slots, keyring: keyring)
+            do {
+                try await Repository.putTable(table, in: store)
+            } catch {
+                guard error.code == .preconditionFailed else { throw error }
+                throw RepositoryError(
+                    .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again",
+                    cause: error)
+            }
+            for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
+                for object in try await store.listAll(prefix: prefix) {
+                    guard let generation = ObjectNames.generation(of: object.key), generation < table.generation else {
+                        continue
+                    }
+                    try await store.delete(object.key, ifTag: nil)
+                }
+            }
+            return Repository(
+                store: store, config: config, keyring: keyring, slotID: slotID, keyTable: table, options: options)
+        } catch {
+            throw RepositoryError(error, doing: "cannot \(what)")
+        }
+    }
+}

@@ -1,0 +1,132 @@
+internal import Basics
+internal import Logging
+internal import ObjectStorage
+package import RepositoryFormat
+
+/// A snapshot as a listing shows it.
+package struct ListedSnapshot: Sendable {
+    package let id: Identifier
+    package let object: SnapshotObject
+    /// Nil with a writer key, which cannot decrypt it.
+    package let manifest: SnapshotManifest?
+}
+
+/// Snapshots of a repository, and the objects among them that could not be read.
+package struct SnapshotListing: Sendable {
+    /// Oldest first.
+    package var snapshots: [ListedSnapshot] = []
+    package var damage: [RepositoryIndex.DamagedObject] = []
+
+    package init() {}
+}
+
+extension Repository {
+    /// All snapshots, oldest first. Damaged ones are told apart, not thrown. Throws `.storage`, `.newerVersion`.
+    package func listSnapshots() async throws(RepositoryError) -> SnapshotListing {
+        do {
+            var listing = SnapshotListing()
+            let objects = try await store.listAll(prefix: ObjectNames.snapshots)
+            try await withThrowingTaskGroup(of: Loaded.self) { group in
+                var pending = objects.makeIterator()
+                func startNext() {
+                    guard let object = pending.next() else { return }
+                    group.addTask { try await self.load(object.key) }
+                }
+                for _ in 0..<max(1, options.connections) { startNext() }
+                while let loaded = try await group.next() {
+                    switch loaded {
+                    case .snapshot(let snapshot): listing.snapshots.append(snapshot)
+                    case .damaged(let damage): listing.damage.append(damage)
+                    case .gone: break
+                    }
+                    startNext()
+                }
+            }
+            listing.snapshots.sort { Self.order($0) < Self.order($1) }
+            listing.damage.sort { $0.object < $1.object }
+            return listing
+        } catch {
+            throw RepositoryError(error, doing: "cannot list the snapshots")
+        }
+    }
+
+    private static func order(_ snapshot: ListedSnapshot) -> (Int64, UInt64, Identifier) {
+        (snapshot.manifest?.timeNanoseconds ?? 0, snapshot.object.chain.counter, snapshot.id)
+    }
+
+    private enum Loaded: Sendable {
+        case snapshot(ListedSnapshot)
+        case damaged(RepositoryIndex.DamagedObject)
+        case gone
+    }
+
+    private func load(_ key: String) async throws -> Loaded {
+        guard let id = ObjectNames.identifier(of: key, under: ObjectNames.snapshots) else {
+            return .damaged(.init(object: key, message: "\(key) is no snapshot's name: somebody put it there"))
+        }
+        do {
+            return .snapshot(try await loadSnapshot(id))
+        } catch {
+            if error.isMissingObject { return .gone }
+            guard error.code == .damaged else { throw error }
+            return .damaged(.init(object: key, message: error.message))
+        }
+    }
+
+    /// One snapshot. Throws `.storage` (with a `.notFound` cause), `.damaged`.
+    package func loadSnapshot(_ id: Identifier) async throws(RepositoryError) -> ListedSnapshot {
+        do {
+            let bytes = try await store.get(ObjectNames.snapshot(id), maximumBytes: SnapshotObject.maximumBytes)
+            let object = try SnapshotObject(id: id, decoding: bytes, keyring: keyring)
+            let manifest = keyring.role == .full ? try object.manifest(keyring: keyring) : nil
+            return ListedSnapshot(id: id, object: object, manifest: manifest)
+        } catch let error as ObjectStorageError where error.code == .tooLarge {
+            throw RepositoryError(.damaged, "snapshot \(id) is impossibly large", cause: error)
+        } catch {
+            throw RepositoryError(error, doing: "snapshot \(id)")
+        }
+    }
+
+    /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one), or the
+    /// beginning of an id. Throws `.notFound`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
+    package func findSnapshot(_ name: String) async throws(RepositoryError) -> ListedSnapshot {
+        let listing = try await listSnapshots()
+        if name == "latest" || name.hasPrefix("latest:") {
+            let source = name.dropFirst("latest:".count)
+            let matching = listing.snapshots.filter { snapshot in
+                guard name != "latest" else { return true }
+                return (snapshot.manifest?.paths ?? []).contains {
+                    $0 == source || $0.split(separator: "/").last.map(String.init) == String(source)
+                }
+            }
+            guard let last = matching.last else {
+                let damaged =
+                    listing.damage.isEmpty
+                    ? "" : " (\(listing.damage.count) damaged ones are left out: 'becalm verify' names them)"
+                throw RepositoryError(
+                    .notFound,
+                    "no snapshot fits '\(name)' in \(store.location)\(damaged): 'becalm snapshots' lists them")
+            }
+            return last
+        }
+        let matching = listing.snapshots.filter { !name.isEmpty && $0.id.description.hasPrefix(name.lowercased()) }
+        if let only = matching.first, matching.count == 1 { return only }
+        if matching.isEmpty,
+            let damaged = listing.damage.first(where: { $0.object.hasPrefix(ObjectNames.snapshots + name) })
+        {
+            throw RepositoryError(.damaged, damaged.message)
+        }
+        throw RepositoryError(
+            matching.isEmpty ? .notFound : .ambiguous,
+            matching.isEmpty
+                ? "no snapshot's id begins with '\(name)': 'becalm snapshots' lists them"
+                : "'\(name)' begins \(matching.count) snapshots' ids: give more of it")
+    }
+
+    /// The newest link of the chain `source`, whatever the role.
+    package func chainEnd(_ listing: SnapshotListing, source: SnapshotChain) -> ListedSnapshot? {
+        listing.snapshots.filter { $0.object.chain.source == source.source }.max {
+            $0.object.chain.counter < $1.object.chain.counter
+        }
+    }
+}

@@ -1,0 +1,169 @@
+internal import Basics
+internal import Compression
+package import RepositoryFormat
+package import Sealing
+
+/// Turns chunks into sealed blobs in packs. One per worker thread: it owns that thread's cipher and compressor.
+package final class ChunkEncoder {
+    /// Chunks below this many bytes share a blob with others.
+    package static let groupedBelow = 256 << 10
+    private static let groupTarget = 1 << 20
+    private static let groupMembers = 4096
+
+    private let session: WriteSession
+    private let cipher: AES256GCM
+    private let compressor: ZstdCompressor?
+    private let sample: CompressibilitySample
+    private let scratch: Buffer
+    private var groups: [ChunkKind: Group] = [:]
+
+    private struct Group {
+        var members: [BlobGroup.Member] = []
+        let bytes = Buffer(capacity: ChunkEncoder.groupTarget + ChunkEncoder.groupedBelow)
+    }
+
+    /// An encoder for one thread. Throws when the libraries refuse.
+    package init(session: WriteSession) throws(RepositoryError) {
+        self.session = session
+        do {
+            cipher = try AES256GCM(key: session.key)
+            sample = try CompressibilitySample()
+            switch session.repository.options.compression {
+            case .off: compressor = nil
+            case .zstd(let level): compressor = try ZstdCompressor(level: level)
+            }
+        } catch {
+            throw RepositoryError(error)
+        }
+        scratch = Buffer(capacity: 1 << 20)
+    }
+
+    /// Stores the chunk whose bytes are `pieces` one after another and whose SHA-256 is `contentDigest`, unless the
+    /// repository has it. Answers its id. The pieces are read before it returns.
+    package func add(
+        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind
+    ) throws(RepositoryError) -> ChunkID {
+        let count = pieces.reduce(0) { $0 + $1.count }
+        let id = session.repository.chunkIdentifier.id(of: contentDigest, kind: kind)
+        guard session.claim(id, kind: kind, count: count) else { return id }
+        do {
+            if count < Self.groupedBelow {
+                try addToGroup(pieces, id, count, kind)
+            } else {
+                try addAlone(pieces, id, count, kind)
+            }
+        } catch {
+            let error = RepositoryError(error)
+            session.fail(error)
+            throw error
+        }
+        return id
+    }
+
+    /// Stores a chunk of bookkeeping and answers its id.
+    package func add(_ bytes: [UInt8], kind: ChunkKind) throws(RepositoryError) -> ChunkID {
+        do {
+            return try bytes.withUnsafeBytes {
+                try add([$0], contentDigest: SHA256State.digest(of: $0), kind: kind)
+            }
+        } catch {
+            throw RepositoryError(error)
+        }
+    }
+
+    /// Seals what waits in groups. Call when the thread has no more chunks.
+    package func flush() throws(RepositoryError) {
+        for kind in ChunkKind.allCases { try flush(kind) }
+    }
+
+    private func addToGroup(_ pieces: [UnsafeRawBufferPointer], _ id: ChunkID, _ count: Int, _ kind: ChunkKind) throws {
+        let group = groups[kind] ?? Group()
+        for piece in pieces { group.bytes.append(piece) }
+        groups[kind] = group
+        groups[kind]?.members.append(.init(id: id, length: UInt32(count)))
+        if group.bytes.count >= Self.groupTarget || group.members.count >= Self.groupMembers { try flush(kind) }
+    }
+
+    private func flush(_ kind: ChunkKind) throws(RepositoryError) {
+        guard let group = groups[kind], let first = group.members.first else { return }
+        defer {
+            group.bytes.count = 0
+            groups[kind]?.members = []
+        }
+        do {
+            let directory = BlobGroup.directory(of: group.members)
+            try directory.withUnsafeBytes { directory in
+                let pieces = [directory, group.bytes.bytes]
+                try seal(
+                    pieces, rawLength: directory.count + group.bytes.count, id: first.id, isGroup: true,
+                    members: group.members, kind)
+            }
+        } catch {
+            let error = RepositoryError(error)
+            session.fail(error)
+            throw error
+        }
+    }
+
+    private func addAlone(_ pieces: [UnsafeRawBufferPointer], _ id: ChunkID, _ count: Int, _ kind: ChunkKind) throws {
+        try seal(
+            pieces, rawLength: count, id: id, isGroup: false, members: [.init(id: id, length: UInt32(count))], kind)
+    }
+
+    /// Compresses where it pays, reserves room in a pack and seals into it.
+    private func seal(
+        _ pieces: [UnsafeRawBufferPointer], rawLength: Int, id: ChunkID, isGroup: Bool, members: [BlobGroup.Member],
+        _ kind: ChunkKind
+    ) throws {
+        var codec = BlobCodec.stored
+        var content = pieces
+        if let compressed = try compress(pieces, rawLength) {
+            codec = .zstd
+            content = [compressed]
+        }
+        let contentLength = content.reduce(0) { $0 + $1.count }
+        let sealedLength = contentLength + AES256GCM.tagSize
+        let header = BlobHeader(
+            codec: codec, isGroup: isGroup, sealedLength: UInt32(sealedLength), rawLength: UInt32(rawLength),
+            nonce: session.nextNonce(), id: id)
+        let (pack, offset) = try session.reserve(BlobHeader.size + sealedLength, kind: kind)
+        var blob: PackedBlob?
+        defer { session.release(pack, blob) }
+        let encoded = header.encoded()
+        let context = pack.id.bytes + encoded
+        pack.memory(at: offset, count: BlobHeader.size).copyBytes(from: encoded)
+        let written = try context.withUnsafeBytes {
+            try cipher.seal(
+                nonce: header.nonce, context: $0, pieces: content,
+                into: pack.memory(at: offset + BlobHeader.size, count: sealedLength))
+        }
+        guard written == sealedLength else {
+            throw RepositoryError(.failed, "sealing wrote \(written) bytes where \(sealedLength) were expected")
+        }
+        blob = PackedBlob(
+            offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members)
+    }
+
+    /// The compressed bytes in scratch memory, or nil when it does not pay at least 3 %.
+    private func compress(_ pieces: [UnsafeRawBufferPointer], _ rawLength: Int) throws -> UnsafeRawBufferPointer? {
+        guard let compressor, rawLength >= 64, sample.pays(pieces) else { return nil }
+        let source: UnsafeRawBufferPointer
+        let limit = rawLength - rawLength * 3 / 100
+        if pieces.count == 1, let only = pieces.first {
+            scratch.ensureCapacity(limit)
+            source = only
+        } else {
+            scratch.ensureCapacity(rawLength + limit)
+            var offset = limit
+            for piece in pieces {
+                UnsafeMutableRawBufferPointer(rebasing: scratch.storage[offset..<offset + piece.count]).copyMemory(
+                    from: piece)
+                offset += piece.count
+            }
+            source = UnsafeRawBufferPointer(rebasing: scratch.storage[limit..<limit + rawLength])
+        }
+        let target = UnsafeMutableRawBufferPointer(rebasing: scratch.storage[0..<limit])
+        guard let count = try compressor.compress(source, into: target) else { return nil }
+        return UnsafeRawBufferPointer(rebasing: target[0..<count])
+    }
+}

@@ -1,0 +1,240 @@
+internal import Basics
+internal import Logging
+internal import ObjectStorage
+package import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// One run that adds chunks and at most one snapshot: packs, then index segments, then the manifest.
+///
+/// Threads: `ChunkEncoder`s (one per worker thread) call in from threads of ours; uploads run on the session's own
+/// threads; `finish` and `commit` are called by the owner after its workers are done. The first failure ends the
+/// session: every later call throws it.
+package final class WriteSession: Sendable {
+    package let repository: Repository
+    package let index: RepositoryIndex
+    package let header: SessionHeader
+    let key: SecretKey
+    private let nonces = Atomic<UInt64>(1)
+    private let claims = Mutex(Claims())
+    private let failure = Mutex<RepositoryError?>(nil)
+    private let counters = Mutex(WriteCounters())
+    private let builders: [ChunkKind: PackBuilder]
+    private let queue: BoundedQueue<CompletedPack>
+    private let publisher: SegmentPublisher
+    let heartbeat: SessionHeartbeat
+    private let uploaders = Mutex<WorkerThreads?>(nil)
+
+    private struct Claims {
+        var ids: Set<ChunkID> = []
+        /// Packs of others that this session's chunks rely on.
+        var relied: Set<Identifier> = []
+    }
+
+    struct CompletedPack: Sendable {
+        let pack: OpenPack
+        let pool: BufferPool
+    }
+
+    /// A session on `repository`, whose index is `index`. Throws when randomness fails or the store refuses.
+    package static func begin(_ repository: Repository, index: RepositoryIndex) async throws(RepositoryError)
+        -> WriteSession
+    {
+        do {
+            let (header, key) = try SessionHeader.create(keyring: repository.keyring)
+            let heartbeat = SessionHeartbeat(repository: repository, sessionID: header.sessionID)
+            try await heartbeat.begin()
+            // What an interrupted run left is listed before anything relies on it.
+            for segment in index.takeUnpublished() {
+                try await repository.putSegment(segment.plainBytes, id: segment.id)
+            }
+            let session = WriteSession(repository, index, header, key, heartbeat)
+            session.startUploaders()
+            return session
+        } catch {
+            throw RepositoryError(error, doing: "cannot begin to write")
+        }
+    }
+
+    private init(
+        _ repository: Repository, _ index: RepositoryIndex, _ header: SessionHeader, _ key: SecretKey,
+        _ heartbeat: SessionHeartbeat
+    ) {
+        self.repository = repository
+        self.index = index
+        self.header = header
+        self.key = key
+        self.heartbeat = heartbeat
+        let plan = repository.plan
+        let queue = BoundedQueue<CompletedPack>(limit: plan.packs + plan.treePacks + 1)
+        self.queue = queue
+        publisher = SegmentPublisher(repository: repository, index: index)
+        let complete: @Sendable (OpenPack, BufferPool) -> Void = { pack, pool in
+            if !queue.push(CompletedPack(pack: pack, pool: pool)) { pool.give(pack.buffer) }
+        }
+        builders = [
+            .data: PackBuilder(
+                kind: .data, packBytes: plan.packBytes, limit: plan.packs, session: header, complete: complete),
+            .tree: PackBuilder(
+                kind: .tree, packBytes: plan.treePackBytes, limit: plan.treePacks, session: header, complete: complete),
+        ]
+    }
+
+    private func startUploaders() {
+        let count = min(repository.options.connections, repository.plan.packs + repository.plan.treePacks)
+        let threads = WorkerThreads(count: count, name: "becalm-upload") { _ in
+            while let completed = self.queue.pop() { self.upload(completed) }
+        }
+        uploaders.withLock { $0 = threads }
+    }
+
+    /// What has been done so far.
+    package var progress: WriteCounters { counters.withLock { $0 } }
+
+    /// Throws the failure that ended the session, if one did.
+    package func check() throws(RepositoryError) {
+        if let error = failure.withLock({ $0 }) { throw error }
+    }
+
+    /// Ends the session: what is under way is dropped, every call throws `error` from now on.
+    package func fail(_ error: any Error) {
+        let error = RepositoryError(error)
+        failure.withLock { $0 = $0 ?? error }
+    }
+
+    /// Whether the chunk is new, and if so, promises that the caller stores it. `count` is its bytes.
+    func claim(_ id: ChunkID, kind: ChunkKind, count: Int) -> Bool {
+        let fresh = claims.withLock { $0.ids.insert(id).inserted }
+        guard fresh else {
+            counters.withLock { $0.bytesRead += kind == .data ? UInt64(count) : 0 }
+            return false
+        }
+        if let location = index.find(id, kind: kind) {
+            claims.withLock { _ = $0.relied.insert(location.pack) }
+            counters.withLock { $0.bytesRead += kind == .data ? UInt64(count) : 0 }
+            return false
+        }
+        counters.withLock {
+            $0.bytesRead += kind == .data ? UInt64(count) : 0
+            $0.bytesNew += UInt64(count)
+            $0.chunksNew += 1
+        }
+        return true
+    }
+
+    /// Whether a chunk of an earlier snapshot may be relied on; notes its pack if so.
+    package func relyOn(_ id: ChunkID, kind: ChunkKind) -> Bool {
+        if claims.withLock({ $0.ids.contains(id) }) { return true }
+        guard let location = index.find(id, kind: kind) else { return false }
+        claims.withLock { claims in
+            claims.ids.insert(id)
+            claims.relied.insert(location.pack)
+        }
+        return true
+    }
+
+    func nextNonce() -> UInt64 { nonces.wrappingAdd(1, ordering: .relaxed).newValue }
+
+    /// Room for a sealed blob in a pack of `kind`.
+    func reserve(_ count: Int, kind: ChunkKind) throws -> (pack: OpenPack, offset: Int) {
+        try check()
+        return try builder(kind).reserve(count)
+    }
+
+    func release(_ pack: OpenPack, _ blob: PackedBlob?) { builder(pack.kind).release(pack, blob) }
+
+    private func builder(_ kind: ChunkKind) -> PackBuilder {
+        guard let builder = builders[kind] else { preconditionFailure("a builder for every kind") }
+        return builder
+    }
+
+    // MARK: Uploading
+
+    private func upload(_ completed: CompletedPack) {
+        let pack = completed.pack
+        defer { completed.pool.give(pack.buffer) }
+        guard failure.withLock({ $0 }) == nil else { return }
+        do {
+            let blobs = pack.blobs
+            guard !blobs.isEmpty else { return }
+            let footer = try PackFooter.encode(blobs, pack: pack.id, keyring: repository.keyring)
+            pack.buffer.count = pack.used
+            footer.withUnsafeBytes { pack.buffer.append($0) }
+            let bytes = UInt64(pack.buffer.count)
+            let body = ObjectBody([pack.buffer])
+            let repository = repository
+            let retention = repository.retention(from: heartbeat.serverTime())
+            let options = PutOptions(
+                condition: repository.store.capabilities.createIfAbsent ? .ifAbsent : .none, retention: retention)
+            let receipt = try BlockingBridge.run { () async throws(ObjectStorageError) in
+                try await repository.store.put(ObjectNames.pack(pack.id, pack.kind), body, options: options)
+            }
+            heartbeat.saw(receipt.date)
+            counters.withLock { $0.bytesStored += bytes }
+            let indexed = IndexedPack(
+                id: pack.id, kind: pack.kind, bytes: bytes,
+                retainedUntil: retention?.until ?? Timestamp(nanoseconds: 0), session: header)
+            try publisher.add(indexed, blobs)
+            try heartbeat.beatIfDue()
+        } catch {
+            fail(RepositoryError(error, doing: "cannot store pack \(pack.id)"))
+        }
+    }
+
+    /// Uploads what is left and publishes the last index segment. After it no chunk may be added.
+    ///
+    /// Blocks until all is stored; call from a thread of ours. Throws the session's failure.
+    package func finish() throws(RepositoryError) {
+        for kind in ChunkKind.allCases { builder(kind).flush() }
+        queue.close()
+        uploaders.withLock { threads in
+            defer { threads = nil }
+            return threads
+        }?.join()
+        try check()
+        do {
+            try publisher.publish()
+        } catch {
+            throw RepositoryError(error, doing: "cannot publish the index")
+        }
+    }
+
+    /// Publishes what has been uploaded so far, so that an interrupted run is not lost. Any thread of ours.
+    package func checkpoint() throws(RepositoryError) {
+        do { try publisher.publish() } catch { throw RepositoryError(error, doing: "cannot publish the index") }
+    }
+
+    /// Ends the session without a snapshot: waits for the uploaders, removes the session's object.
+    package func abandon() async {
+        fail(RepositoryError(.cancelled, "cancelled"))
+        do {
+            _ = try await BlockingBridge.offload(name: "becalm-abandon") { () -> Result<Void, any Error> in
+                Result { try self.finish() }
+            }
+        } catch {
+            repository.options.logger.debug("session \(header.sessionID) ended: \(error)")
+        }
+        await heartbeat.end()
+    }
+
+    /// Ends the heartbeat of a session whose snapshot was withdrawn.
+    package func heartbeatEnd() async { await heartbeat.end() }
+
+    /// Packs that the snapshot relies on: others' and this session's own.
+    var reliedPacks: Set<Identifier> { claims.withLock { $0.relied }.union(publisher.published.packs) }
+    /// Index segments that this session published.
+    var publishedSegments: [Identifier] { publisher.published.segments }
+    /// Only others' packs.
+    var reusedPacks: Set<Identifier> { claims.withLock { $0.relied } }
+}
+
+/// What a session has read and stored.
+package struct WriteCounters: Hashable, Sendable {
+    /// Bytes of file content that passed by, whether new or not.
+    package var bytesRead: UInt64 = 0
+    /// Bytes of chunks that were not in the repository.
+    package var bytesNew: UInt64 = 0
+    /// Bytes added to the store.
+    package var bytesStored: UInt64 = 0
+    package var chunksNew: UInt64 = 0
+}

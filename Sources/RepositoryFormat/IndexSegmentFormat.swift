@@ -1,0 +1,170 @@
+package import Basics
+package import Sealing
+
+/// A pack as an index segment knows it: 48 bytes, and its session in a table of its own.
+package struct IndexedPack: Hashable, Sendable {
+    static let size = 48
+    static let sessionSize = 104
+
+    package var id: Identifier
+    package var kind: ChunkKind
+    /// Bytes of the whole object.
+    package var bytes: UInt64
+    /// Until when the store keeps it from removal, if it was said; nanoseconds since the epoch, 0 for not at all.
+    package var retainedUntil: Timestamp
+    /// Which session's key opens its blobs.
+    package var session: SessionHeader
+
+    package init(
+        id: Identifier, kind: ChunkKind, bytes: UInt64, retainedUntil: Timestamp, session: SessionHeader
+    ) {
+        self.id = id
+        self.kind = kind
+        self.bytes = bytes
+        self.retainedUntil = retainedUntil
+        self.session = session
+    }
+}
+
+/// An index segment's plain bytes, laid out to be mapped: header (64), session table, pack table, entries sorted by
+/// id, filter.
+///
+/// Header: `magic (8) ‖ version (4) ‖ packs (4) ‖ entries (8) ‖ filter blocks (4) ‖ sessions (4) ‖ 0…`. All integers little-endian.
+/// Stored as a `MetaBox` of these bytes under `index/<id>`.
+package struct IndexSegmentLayout: Sendable {
+    package static let headerSize = 64
+    private static let magic: [UInt8] = Array("BCLMSEGM".utf8)
+    private static let version: UInt32 = 1
+    private static let label = "index segment v1"
+    /// Entries in one segment at the most: 512 Ki entries are 16 MiB.
+    package static let maximumEntries = 512 << 10
+    /// Bytes of the largest stored segment that a reader takes: entries, pack table and filter.
+    package static let maximumBytes = 128 << 20
+
+    package let packCount: Int
+    package let entryCount: Int
+    package let filterBlockCount: Int
+    package let sessionCount: Int
+
+    var packsOffset: Int { Self.headerSize + sessionCount * IndexedPack.sessionSize }
+    package var entriesOffset: Int { packsOffset + packCount * IndexedPack.size }
+    package var filterOffset: Int { entriesOffset + entryCount * IndexEntry.size }
+    package var totalBytes: Int { filterOffset + filterBlockCount * SplitBlockFilter.blockSize }
+
+    /// Reads the header of mapped plain bytes and checks that they are as long as it says. Throws `.damaged`.
+    package init(plain: UnsafeRawBufferPointer) throws(FormatError) {
+        self = try FormatError.reading("an index segment") {
+            var reader = ByteReader(Array(plain.prefix(Self.headerSize)))
+            guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
+            guard try reader.read(UInt32.self) <= Self.version else {
+                throw FormatError(.newerVersion, "an index segment has a newer form: install a newer becalm")
+            }
+            let packs = Int(try reader.read(UInt32.self))
+            let entries = try reader.read(UInt64.self)
+            let blocks = Int(try reader.read(UInt32.self))
+            let sessions = Int(try reader.read(UInt32.self))
+            guard entries <= UInt64(Self.maximumEntries * 4), packs <= 16 << 20, blocks <= 1 << 24, sessions <= packs
+            else {
+                throw reader.malformed("possible counts expected")
+            }
+            let layout = IndexSegmentLayout(
+                packCount: packs, entryCount: Int(entries), filterBlockCount: blocks,
+                sessionCount: sessions)
+            guard layout.totalBytes == plain.count else {
+                throw reader.malformed("\(layout.totalBytes) bytes expected, \(plain.count) there")
+            }
+            return layout
+        }
+    }
+
+    private init(packCount: Int, entryCount: Int, filterBlockCount: Int, sessionCount: Int) {
+        self.sessionCount = sessionCount
+        self.packCount = packCount
+        self.entryCount = entryCount
+        self.filterBlockCount = filterBlockCount
+    }
+
+    /// The pack in row `row` of `plain`. Throws `.damaged`.
+    package func pack(_ row: Int, in plain: UnsafeRawBufferPointer) throws(FormatError) -> IndexedPack {
+        try FormatError.reading("an index segment's pack table") {
+            guard row < packCount else {
+                throw FormatError(.damaged, "an index entry names pack row \(row) of \(packCount)")
+            }
+            let start = packsOffset + row * IndexedPack.size
+            var reader = ByteReader(Array(plain[start..<start + IndexedPack.size]))
+            let id = try Identifier.read(&reader)
+            let bytes = try reader.read(UInt64.self)
+            let retained = Int64(bitPattern: try reader.read(UInt64.self))
+            guard let kind = ChunkKind(rawValue: try reader.readByte()) else { throw reader.malformed("kind expected") }
+            _ = try reader.readRaw(3)
+            let session = Int(try reader.read(UInt32.self))
+            guard session < sessionCount else { throw reader.malformed("a session of the table expected") }
+            let sessionStart = Self.headerSize + session * IndexedPack.sessionSize
+            var sessionReader = ByteReader(Array(plain[sessionStart..<sessionStart + SessionHeader.size]))
+            return IndexedPack(
+                id: id, kind: kind, bytes: bytes, retainedUntil: Timestamp(nanoseconds: retained),
+                session: try SessionHeader.read(&sessionReader))
+        }
+    }
+
+    /// The plain bytes of a segment. `entries` are sorted here; their `pack` names rows of `packs`.
+    package static func encode(packs: [IndexedPack], entries: [IndexEntry]) -> Buffer {
+        let sorted = entries.sorted { ($0.high, $0.low, $0.pack, $0.offset) < ($1.high, $1.low, $1.pack, $1.offset) }
+        let blocks = SplitBlockFilter.blockCount(entries: sorted.count)
+        var sessions: [SessionHeader] = []
+        var sessionRows: [Identifier: Int] = [:]
+        for pack in packs where sessionRows[pack.session.sessionID] == nil {
+            sessionRows[pack.session.sessionID] = sessions.count
+            sessions.append(pack.session)
+        }
+        let layout = IndexSegmentLayout(
+            packCount: packs.count, entryCount: sorted.count, filterBlockCount: blocks, sessionCount: sessions.count)
+        var header = ByteWriter(reserving: layout.entriesOffset)
+        header.write(raw: magic)
+        header.write(littleEndian: version)
+        header.write(littleEndian: UInt32(packs.count))
+        header.write(littleEndian: UInt64(sorted.count))
+        header.write(littleEndian: UInt32(blocks))
+        header.write(littleEndian: UInt32(sessions.count))
+        header.write(raw: [UInt8](repeating: 0, count: headerSize - header.bytes.count))
+        for session in sessions {
+            header.write(raw: session.encoded())
+            header.write(raw: [UInt8](repeating: 0, count: IndexedPack.sessionSize - SessionHeader.size))
+        }
+        for pack in packs {
+            header.write(raw: pack.id.bytes)
+            header.write(littleEndian: pack.bytes)
+            header.write(littleEndian: UInt64(bitPattern: pack.retainedUntil.nanoseconds))
+            header.write(pack.kind.rawValue)
+            header.write(raw: [0, 0, 0])
+            header.write(littleEndian: UInt32(sessionRows[pack.session.sessionID] ?? 0))
+            header.write(raw: [UInt8](repeating: 0, count: IndexedPack.size - 40))
+        }
+        let buffer = Buffer(capacity: layout.totalBytes)
+        header.bytes.withUnsafeBytes { buffer.append($0) }
+        buffer.count = layout.totalBytes
+        let storage = buffer.storage
+        let filter = UnsafeMutableRawBufferPointer(rebasing: storage[layout.filterOffset...])
+        filter.initializeMemory(as: UInt8.self, repeating: 0)
+        guard let base = storage.baseAddress else { return buffer }
+        for (index, entry) in sorted.enumerated() {
+            entry.store(at: base + layout.entriesOffset + index * IndexEntry.size)
+            SplitBlockFilter.insert(entry.high, into: filter)
+        }
+        return buffer
+    }
+
+    /// The stored object of plain bytes.
+    package static func seal(_ plain: Buffer, id: Identifier, keyring: Keyring) throws(SealingError) -> [UInt8] {
+        try MetaBox.seal(plain.array(), label: label, name: id.description, keyring: keyring)
+    }
+
+    /// The plain bytes of a stored object. Throws `.damaged`.
+    package static func open(_ stored: [UInt8], id: Identifier, keyring: Keyring) throws(FormatError) -> [UInt8] {
+        let plain = try MetaBox.open(stored, label: label, name: id.description, keyring: keyring)
+        _ = try FormatError.reading("index segment \(id)") {
+            try plain.withUnsafeBytes { try IndexSegmentLayout(plain: $0) }
+        }
+        return plain
+    }
+}

@@ -1,0 +1,124 @@
+internal import Basics
+internal import Sealing
+
+/// All key slots of a repository in one object, `keys/<generation>`: each change of keys is one create-if-absent of the
+/// next generation, so that it happens wholly or not at all (Format.md, "Keys").
+package struct KeyTable: Sendable {
+    private static let magic: [UInt8] = Array("BCLMKEYS".utf8)
+    private static let version: UInt16 = 1
+
+    package let repositoryID: Identifier
+    /// Counts from 1; the highest one that is whole counts.
+    package let generation: UInt32
+    package private(set) var slots: [KeySlot]
+    private var authenticator: Digest
+
+    /// A table that gives each of `slots` what its role may have of `keyring`, which must be of the role `full`.
+    package static func create(
+        generation: UInt32, slots: [KeySlot], keyring: Keyring
+    ) throws -> KeyTable {
+        guard let tableKey = keyring.tableKey else {
+            throw FormatError(.notPermitted, "a writer key cannot change keys: use a key of the role 'full'")
+        }
+        var table = KeyTable(
+            repositoryID: keyring.repositoryID, generation: generation, slots: slots,
+            authenticator: SHA256State.digest(of: []))
+        for index in table.slots.indices {
+            let slot = table.slots[index]
+            table.slots[index].sealedKeyring = try SealedBox.seal(
+                keyring.restricted(to: slot.role).encoded(), to: slot.publicKey, salt: [], label: label,
+                context: table.context(slot))
+        }
+        table.authenticator = HMACSHA256(key: tableKey).authenticate(table.body())
+        return table
+    }
+
+    private static let label = "becalm keyring v1"
+
+    /// The keyring and the slot that `credential` opens. Throws `.wrongKey` when it opens none.
+    ///
+    /// A full keyring also proves the table: a slot that somebody slipped in shows here and is refused.
+    package func open(_ credential: KeyCredential) throws(FormatError) -> (keyring: Keyring, slot: KeySlot) {
+        for slot in slots {
+            let privateKey: X25519PrivateKey?
+            do {
+                privateKey = try slot.unlock(credential)
+            } catch let error as FormatError {
+                throw error
+            } catch {
+                throw FormatError(.damaged, "key slot \(slot.id) is damaged: \(error)", cause: error)
+            }
+            guard let privateKey else { continue }
+            let keyring: Keyring
+            do {
+                keyring = try Keyring(
+                    decoding: SealedBox.open(
+                        slot.sealedKeyring, with: privateKey, salt: [], label: Self.label, context: context(slot)))
+            } catch {
+                throw FormatError(.damaged, "the keyring of key slot \(slot.id) is damaged: \(error)", cause: error)
+            }
+            guard keyring.repositoryID == repositoryID, keyring.role == slot.role else {
+                throw FormatError(.damaged, "key table \(generation) belongs to another repository")
+            }
+            if let tableKey = keyring.tableKey {
+                guard HMACSHA256(key: tableKey).authenticate(body()) == authenticator else {
+                    throw FormatError(
+                        .damaged,
+                        "key table \(generation) was changed by somebody without a full key: do not add or rotate keys, look who can write to the store"
+                    )
+                }
+            }
+            return (keyring, slot)
+        }
+        throw FormatError(
+            .wrongKey,
+            "none of the repository's \(slots.count) key slots opens with this key: check the password, key file or identity"
+        )
+    }
+
+    private func context(_ slot: KeySlot) -> [UInt8] {
+        Array("becalm keyring v1 \(repositoryID) \(generation) \(slot.id) \(slot.role.rawValue)".utf8)
+    }
+
+    private func body() -> [UInt8] {
+        var writer = ByteWriter(reserving: 1024)
+        writer.write(raw: Self.magic)
+        writer.write(littleEndian: Self.version)
+        writer.write(raw: repositoryID.bytes)
+        writer.write(littleEndian: generation)
+        writer.write(varint: UInt64(slots.count))
+        for slot in slots { slot.write(to: &writer) }
+        return writer.bytes
+    }
+
+    /// The stored bytes: body, MAC under the table key, SHA-256 of all before.
+    package func encoded() -> [UInt8] { Checksummed.appended(to: body() + authenticator.bytes) }
+
+    /// Reads stored bytes. Throws `.damaged` or `.newerVersion`.
+    package init(decoding bytes: [UInt8]) throws(FormatError) {
+        self = try FormatError.reading("the key table") {
+            let checked = try Checksummed.verified(bytes, "the key table")
+            var reader = ByteReader(checked)
+            guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
+            guard try reader.read(UInt16.self) <= Self.version else {
+                throw FormatError(.newerVersion, "the key table has a newer form: install a newer becalm")
+            }
+            let repositoryID = try Identifier.read(&reader)
+            let generation = try reader.read(UInt32.self)
+            let count = try reader.readCount(minimumSize: 100)
+            var slots: [KeySlot] = []
+            for _ in 0..<count { slots.append(try KeySlot.read(&reader)) }
+            let authenticator = try Digest.read(&reader)
+            try reader.expectEnd()
+            return KeyTable(
+                repositoryID: repositoryID, generation: generation, slots: slots, authenticator: authenticator)
+        }
+    }
+
+    private init(repositoryID: Identifier, generation: UInt32, slots: [KeySlot], authenticator: Digest) {
+        self.repositoryID = repositoryID
+        self.generation = generation
+        self.slots = slots
+        self.authenticator = authenticator
+    }
+}

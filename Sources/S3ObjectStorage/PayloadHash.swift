@@ -1,0 +1,41 @@
+internal import HTTPTransport
+internal import Sealing
+
+/// Hashes of bodies for signatures and checksums.
+///
+/// The work runs on the caller's task in slices of a piece: some 30 ms for a pack of 64 MiB with SHA extensions, and
+/// only over plain HTTP or for an explicit checksum. Between pieces the task yields.
+enum PayloadHash {
+    /// SHA-256 of `bytes` in hexadecimal.
+    static func sha256(_ bytes: [UInt8]) -> String { SHA256State.digest(of: bytes).description }
+
+    /// SHA-256 of a body.
+    static func sha256(_ body: HTTPBody) async -> Digest {
+        var state = SHA256State()
+        for piece in body.pieces {
+            state.update(piece.bytes)
+            await Task.yield()
+        }
+        return state.finish()
+    }
+
+    /// CRC-32C of a body, most significant byte first.
+    static func crc32c(_ body: HTTPBody) async -> [UInt8] {
+        var state = CRC32C()
+        for piece in body.pieces {
+            state.update(piece.bytes)
+            await Task.yield()
+        }
+        return state.bytes
+    }
+
+    /// MD5 of a body.
+    static func md5(_ body: HTTPBody) async -> [UInt8] {
+        var state = MD5()
+        for piece in body.pieces {
+            state.update(piece.bytes)
+            await Task.yield()
+        }
+        return state.finish()
+    }
+}

@@ -1,0 +1,120 @@
+internal import Basics
+internal import Chunking
+internal import Repository
+internal import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// What all threads of one backup pass share.
+final class BackupContext: Sendable {
+    let session: WriteSession
+    let request: BackupRequest
+    let progress: OperationProgress
+    let owners = OwnerNames()
+    let parameters: ChunkerParameters
+    let scanner: CutScanner
+    let journal: BackupJournal
+    private let problems = Mutex<[SnapshotManifest.Problem]>([])
+    private let hardLinks = Mutex<[HardLink: LinkState]>([:])
+    /// Problems that a manifest lists; more are counted in the last line.
+    private static let problemLimit = 1000
+
+    private struct HardLink: Hashable {
+        let device: UInt64
+        let inode: UInt64
+    }
+
+    private enum LinkState {
+        case pending([(DirectoryNode.Slot, TreeEntry)])
+        case stored(FileContent?, Digest?, size: UInt64)
+    }
+
+    init(session: WriteSession, request: BackupRequest, progress: OperationProgress, journal: BackupJournal) throws {
+        self.session = session
+        self.request = request
+        self.progress = progress
+        self.journal = journal
+        let config = session.repository.config
+        guard
+            let parameters = ChunkerParameters(
+                minimum: Int(config.chunkMinimum), average: Int(config.chunkAverage), maximum: Int(config.chunkMaximum)),
+            let table = GearTable(material: session.repository.keyring.chunkerMaterial)
+        else { throw RepositoryError(.damaged, "the repository's config names impossible chunk sizes") }
+        self.parameters = parameters
+        scanner = CutScanner(table: table, parameters: parameters)
+    }
+
+    /// Throws when the owner has asked for an end or the session has failed.
+    func check() throws {
+        try session.check()
+        if progress.isCancelled {
+            throw RepositoryError(.cancelled, "the backup was interrupted: run it again, it goes on from here")
+        }
+    }
+
+    /// Notes a source that is missing from the snapshot or may be torn in it.
+    func note(_ path: [UInt8], _ message: String) {
+        problems.withLock { $0.append(.init(path: PathText.display(path), message: message)) }
+    }
+
+    /// What was noted, by path, at most a thousand of it.
+    var notedProblems: [SnapshotManifest.Problem] {
+        let all = problems.withLock { $0 }.sorted { ($0.path, $0.message) < ($1.path, $1.message) }
+        guard all.count > Self.problemLimit else { return all }
+        return all.prefix(Self.problemLimit) + [.init(path: "", message: "and \(all.count - Self.problemLimit) more")]
+    }
+
+    /// Whether the caller is to store this file. Other names of an inode that is stored, or being stored, share it.
+    func claimLink(_ slot: DirectoryNode.Slot, _ entry: TreeEntry, _ encoder: ChunkEncoder) throws -> Bool {
+        guard entry.metadata.linkCount > 1 else { return true }
+        let key = HardLink(device: entry.metadata.device, inode: entry.metadata.inode)
+        let known = hardLinks.withLock { links -> (FileContent?, Digest?, UInt64)? in
+            switch links[key] {
+            case nil:
+                links[key] = .pending([])
+                return nil
+            case .pending(let waiting):
+                links[key] = .pending(waiting + [(slot, entry)])
+                return (nil, nil, .max)
+            case .stored(let content, let digest, let size): return (content, digest, size)
+            }
+        }
+        guard let (content, digest, size) = known else { return true }
+        if size != .max { try fillLink(slot, entry, content, digest, size, encoder) }
+        return false
+    }
+
+    /// Fills `slot` with a file that has been stored, or drops it, and so the other names of its inode.
+    func fill(_ slot: DirectoryNode.Slot, _ entry: TreeEntry?, of original: FileMetadata, _ encoder: ChunkEncoder)
+        throws
+    {
+        progress.update { $0.files += 1 }
+        try slot.node.fill(slot, entry, encoder)
+        guard original.linkCount > 1 else { return }
+        let key = HardLink(device: original.device, inode: original.inode)
+        let waiting = hardLinks.withLock { links -> [(DirectoryNode.Slot, TreeEntry)] in
+            guard case .pending(let waiting)? = links[key] else { return [] }
+            links[key] = .stored(entry?.content, entry?.fileDigest, size: entry?.metadata.size ?? 0)
+            return waiting
+        }
+        for (other, waitingEntry) in waiting {
+            try fillLink(other, waitingEntry, entry?.content, entry?.fileDigest, entry?.metadata.size ?? 0, encoder)
+        }
+    }
+
+    private func fillLink(
+        _ slot: DirectoryNode.Slot, _ entry: TreeEntry, _ content: FileContent?, _ digest: Digest?, _ size: UInt64,
+        _ encoder: ChunkEncoder
+    ) throws {
+        progress.update {
+            $0.files += 1
+            $0.bytes += entry.metadata.size
+        }
+        guard content != nil else { return try slot.node.fill(slot, nil, encoder) }
+        var linked = entry
+        linked.content = content
+        linked.fileDigest = digest
+        linked.metadata.size = size
+        try slot.node.fill(slot, linked, encoder)
+    }
+}

@@ -1,0 +1,110 @@
+internal import Basics
+internal import Logging
+package import Repository
+internal import RepositoryFormat
+internal import Sealing
+
+/// Takes a snapshot.
+package struct BackupOperation: Sendable {
+    private let repository: Repository
+    private let request: BackupRequest
+    private let progress: OperationProgress
+    /// Passes over the sources at the most, when data that a pass relied on is collected under it.
+    private static let attempts = 4
+
+    package init(repository: Repository, request: BackupRequest, progress: OperationProgress) {
+        self.repository = repository
+        self.request = request
+        self.progress = progress
+    }
+
+    /// Backs the sources up and commits the snapshot.
+    ///
+    /// Throws `RepositoryError` (`.cancelled` after an interruption, with what was stored kept for the next run) and
+    /// `SnapshotError` (`.invalidArgument`, `.sourceMissing` when none of the sources is there).
+    package func run() async throws -> BackupResult {
+        try checkNames()
+        let clock = ContinuousClock()
+        let began = clock.now
+        let started = repository.options.clock.now()
+        var index = try await repository.loadIndex(recovering: true)
+        var attempt = 1
+        while true {
+            let session = try await WriteSession.begin(repository, index: index)
+            do {
+                return try await pass(session, started) {
+                    let elapsed = (clock.now - began).components
+                    return Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
+                }
+            } catch let error as RepositoryError where error.code == .collectedMeanwhile && attempt < Self.attempts {
+                repository.options.logger.warning("pass \(attempt) of the backup is done again: \(error)")
+                await session.heartbeatEnd()
+                let missing = session.index.missing
+                index = try await repository.loadIndex(recovering: true)
+                index.markMissing(missing)
+                attempt += 1
+            } catch {
+                await session.abandon()
+                throw error
+            }
+        }
+    }
+
+    private func checkNames() throws(SnapshotError) {
+        guard !request.paths.isEmpty else { throw SnapshotError(.invalidArgument, "nothing to back up: name a path") }
+        var names = Set<[UInt8]>()
+        for path in request.paths {
+            guard path.first == 0x2f else {
+                throw SnapshotError(.invalidArgument, "\(PathText.display(path)) is no absolute path", path: path)
+            }
+            guard names.insert(SourceWalker.rootName(path)).inserted else {
+                throw SnapshotError(
+                    .invalidArgument,
+                    "two sources are called \(PathText.display(SourceWalker.rootName(path))): back them up separately, or a directory above both",
+                    path: path)
+            }
+        }
+    }
+
+    private func pass(
+        _ session: WriteSession, _ started: Timestamp, _ duration: @escaping @Sendable () -> Double
+    ) async throws -> BackupResult {
+        progress.update { $0 = OperationProgress.Status(isCancelled: $0.isCancelled) }
+        let paths = request.paths.map { PathText.display($0) }
+        let source = SnapshotChain.source(host: request.host, paths: paths)
+        let listing = try await repository.listSnapshots()
+        let chained = listing.snapshots.filter { $0.object.chain.source == source }
+            .max { $0.object.chain.counter < $1.object.chain.counter }
+        // A writer key cannot read the parent's tree: it reads every file, and stores only what is new.
+        let parent = chained?.manifest == nil ? nil : chained
+        let journal = try await BackupJournal.open(session, source: source)
+        let context = try BackupContext(session: session, request: request, progress: progress, journal: journal)
+        let loader = TreeLoader(repository: repository, index: session.index)
+        let parentPages = try parent?.manifest?.rootPages() ?? []
+        let outcome = try await BlockingBridge.offload(name: "becalm-walk") {
+            () -> Result<BackupPass.Outcome, any Error> in
+            Result { try BackupPass(context: context, parentPages: parentPages, loader: loader).run() }
+        }
+        let problems = context.notedProblems
+        guard outcome.sourcesFound > 0 else {
+            throw SnapshotError(
+                .sourceMissing, problems.first.map { "\($0.path): \($0.message)" } ?? "none of the sources is there")
+        }
+        let manifest = SnapshotManifest(
+            time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
+            root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,
+            parent: parent?.id, supersedes: nil, problems: problems, durationSeconds: duration(),
+            program: request.program)
+        let chain = SnapshotChain(
+            source: source, counter: (chained?.object.chain.counter ?? 0) + 1,
+            predecessor: chained.map { .init(id: $0.id, digest: $0.object.digest) })
+        let committed = try await session.commit(manifest, chain: chain)
+        do {
+            try await journal.remove()
+        } catch {
+            repository.options.logger.debug("a journal stays for the collector: \(error)")
+        }
+        return BackupResult(
+            snapshot: committed.id, manifest: manifest, counters: session.progress, durationSeconds: duration())
+    }
+}

@@ -1,0 +1,43 @@
+package import Repository
+package import RepositoryFormat
+
+/// What to back up, and how.
+package struct BackupRequest: Sendable {
+    /// Absolute paths, raw bytes. Their last components become the names at the snapshot's root and must differ.
+    package var paths: [[UInt8]]
+    package var host: String
+    package var user: String
+    package var tags: [String]
+    /// Shell patterns (`GlobPattern`): what matches is left out, directories with all they hold.
+    package var excludes: [String]
+    /// Whether each file's SHA-256 is computed.
+    package var fileDigests: Bool
+    /// Whether to stay on the file systems of the paths.
+    package var oneFileSystem: Bool
+    /// Program and version, for the manifest.
+    package var program: String
+
+    package init(
+        paths: [[UInt8]], host: String, user: String, tags: [String] = [], excludes: [String] = [],
+        fileDigests: Bool = true, oneFileSystem: Bool = false, program: String
+    ) {
+        self.paths = paths
+        self.host = host
+        self.user = user
+        self.tags = tags
+        self.excludes = excludes
+        self.fileDigests = fileDigests
+        self.oneFileSystem = oneFileSystem
+        self.program = program
+    }
+}
+
+/// A backup that was committed.
+package struct BackupResult: Sendable {
+    package var snapshot: Identifier
+    package var manifest: SnapshotManifest
+    package var counters: WriteCounters
+    package var durationSeconds: Double
+    /// Whether some source could not be read or changed while it was read; `manifest.problems` names them.
+    package var isPartial: Bool { !manifest.problems.isEmpty }
+}

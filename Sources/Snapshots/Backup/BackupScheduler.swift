@@ -1,0 +1,114 @@
+internal import Basics
+internal import Repository
+
+/// Hands work to the backup's threads: what frees memory first, what takes memory last.
+///
+/// Pieces of large files (strips) are read in one global order, so that the oldest chunk under way can always be
+/// completed: with buffers for more than one largest chunk there is no deadlock.
+final class BackupScheduler: Sendable {
+    /// Something for a thread to do.
+    enum Job: Sendable {
+        /// Store a chunk of a large file.
+        case chunk(LargeFile, LargeFile.ChunkWork)
+        /// Go on with a large file's SHA-256.
+        case hash(LargeFile)
+        /// Read and scan the next strip of a large file into the buffer.
+        case strip(LargeFile, LargeFile.StripPlan, Buffer)
+        /// Store small files.
+        case small([SmallFile])
+    }
+
+    private struct State {
+        var urgent: [Job] = []
+        var small: [[SmallFile]] = []
+        var files: [LargeFile] = []
+        var buffers: [Buffer] = []
+        var made = 0
+        var running = 0
+        var walkEnded = false
+        var abandoned = false
+    }
+
+    private let stripBytes: Int
+    private let bufferLimit: Int
+    private let state = Monitor(State())
+    /// Batches of small files and large files that wait at the most.
+    private static let queueLimit = 16
+
+    init(stripBytes: Int, bufferLimit: Int) {
+        self.stripBytes = stripBytes
+        self.bufferLimit = bufferLimit
+    }
+
+    /// Work for the calling thread, waiting for it; nil when all is done. The caller ends it with `finished`.
+    func next() -> Job? {
+        state.wait { state -> Job?? in
+            if state.abandoned { return .some(nil) }
+            if let job = state.urgent.popLast() {
+                state.running += 1
+                return job
+            }
+            if !state.files.isEmpty, let buffer = takeBuffer(&state) {
+                let file = state.files[0]
+                let plan = file.nextStrip(stripBytes)
+                if plan.isLast { state.files.removeFirst() }
+                state.running += 1
+                return .strip(file, plan, buffer)
+            }
+            if let batch = state.small.first {
+                state.small.removeFirst()
+                state.running += 1
+                return .small(batch)
+            }
+            return state.walkEnded && state.running == 0 && state.files.isEmpty ? .some(nil) : nil
+        }
+    }
+
+    private func takeBuffer(_ state: inout State) -> Buffer? {
+        if let buffer = state.buffers.popLast() { return buffer }
+        guard state.made < bufferLimit else { return nil }
+        state.made += 1
+        return Buffer(capacity: stripBytes + LargeFile.leadIn)
+    }
+
+    /// Ends a job that `next` gave.
+    func finished() { state.signal { $0.running -= 1 } }
+
+    /// Adds work that came out of other work.
+    func add(_ jobs: [Job]) {
+        guard !jobs.isEmpty else { return }
+        state.signal { $0.urgent += jobs.reversed() }
+    }
+
+    /// Gives a strip's buffer back.
+    func give(_ buffer: Buffer) {
+        buffer.count = 0
+        state.signal { $0.buffers.append(buffer) }
+    }
+
+    /// Adds small files; waits while many are waiting. False when the pass has been abandoned.
+    func add(small batch: [SmallFile]) -> Bool {
+        state.waitAndSignal { state in
+            if state.abandoned { return false }
+            guard state.small.count < Self.queueLimit else { return nil }
+            state.small.append(batch)
+            return true
+        }
+    }
+
+    /// Adds a large file; waits while many are waiting. False when the pass has been abandoned.
+    func add(large file: LargeFile) -> Bool {
+        state.waitAndSignal { state in
+            if state.abandoned { return false }
+            guard state.files.count < Self.queueLimit else { return nil }
+            state.files.append(file)
+            return true
+        }
+    }
+
+    /// No more files come.
+    func endWalk() { state.signal { $0.walkEnded = true } }
+
+    /// Ends everything: `next` answers nil from now on.
+    func abandon() { state.signal { $0.abandoned = true } }
+}

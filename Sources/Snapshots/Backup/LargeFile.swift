@@ -1,0 +1,400 @@
+internal import Basics
+internal import Chunking
+internal import Repository
+internal import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// A file that is being stored in many pieces by many threads.
+///
+/// Strips (pieces of a fixed size) are read and scanned for cut candidates in any order; their candidates are joined in
+/// the file's order, which yields the cuts; each chunk between two cuts is stored by whichever thread is free, from the
+/// strips' memory; the file's SHA-256 goes along behind, strip by strip.
+final class LargeFile: Sendable {
+    /// Bytes read in front of a strip so that it can be scanned by itself.
+    static let leadIn = CutScanner.window
+
+    /// A strip to be read.
+    struct StripPlan: Sendable {
+        /// Counts from 0.
+        var number: Int
+        /// Bytes of the file.
+        var range: Range<UInt64>
+        /// Whether no more strips of this file follow.
+        var isLast: Bool
+        /// Whether a hole, or the file's end, follows it: the chunk ends with it.
+        var endsExtent: Bool
+        /// Bytes of hole in front of it.
+        var holeBefore: UInt64
+    }
+
+    /// A strip in memory; `bytes` begin with `lead` bytes that belong to the strip before.
+    final class Strip: Sendable {
+        let plan: StripPlan
+        let buffer: Buffer
+        let lead: Int
+        let candidates: [CutCandidate]
+        private let holders: Atomic<Int>
+        private let scheduler: BackupScheduler
+
+        init(
+            plan: StripPlan, buffer: Buffer, lead: Int, candidates: [CutCandidate], holders: Int,
+            scheduler: BackupScheduler
+        ) {
+            self.plan = plan
+            self.buffer = buffer
+            self.lead = lead
+            self.candidates = candidates
+            self.holders = Atomic(holders)
+            self.scheduler = scheduler
+        }
+
+        func hold() { holders.wrappingAdd(1, ordering: .relaxed) }
+
+        func release() {
+            if holders.wrappingSubtract(1, ordering: .acquiringAndReleasing).newValue == 0 { scheduler.give(buffer) }
+        }
+
+        /// The strip's part of `range`, in bytes of the file.
+        func bytes(_ range: Range<UInt64>) -> UnsafeRawBufferPointer {
+            let part = range.clamped(to: plan.range)
+            let start = lead + Int(part.lowerBound - plan.range.lowerBound)
+            return UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<start + part.count])
+        }
+    }
+
+    /// A chunk to be stored.
+    struct ChunkWork: Sendable {
+        /// Place in the file's list of items.
+        var item: Int
+        var range: Range<UInt64>
+        /// The strips it lies in; each is held for it.
+        var strips: [Strip]
+    }
+
+    private struct State {
+        /// Strips that arrived before their predecessors.
+        var early: [Int: Strip] = [:]
+        var nextToCut = 0
+        var selector: CutSelector
+        /// Strips whose bytes are not all cut yet, in order.
+        var uncut: [Strip] = []
+        var cutUpTo: UInt64
+        var items: [ContentItem?]
+        var openItems = 0
+        var allCut = false
+        /// Strips that wait to be hashed, in order, and whether somebody is at it.
+        var unhashed: [Strip] = []
+        var isHashing = false
+        var sha = SHA256State()
+        var hashedUpTo: UInt64
+        /// States of the SHA-256 at recent strip ends, for the journal.
+        var checkpoints: [(offset: UInt64, state: [UInt8])] = []
+        var failure: SnapshotError?
+        var isFinished = false
+    }
+
+    let directory: DirectoryHandle
+    /// Its name in the directory; the entry's may differ at the snapshot's root.
+    let name: [UInt8]
+    let entry: TreeEntry
+    let slot: DirectoryNode.Slot
+    let pathDigest: Digest
+    private let reader: FileReader
+    private let extents: [Range<UInt64>]
+    private let context: BackupContext
+    private let scheduler: BackupScheduler
+    private let wantsDigest: Bool
+    private let state: Mutex<State>
+    private let cursor: Mutex<(extent: Int, offset: UInt64, number: Int)>
+
+    /// The file `entry` of `directory`, opened. `resumed` is what the journal of an interrupted run says of it.
+    init(
+        directory: DirectoryHandle, name: [UInt8], entry: TreeEntry, slot: DirectoryNode.Slot,
+        context: BackupContext, scheduler: BackupScheduler
+    ) throws(SnapshotError) {
+        self.directory = directory
+        self.name = name
+        self.slot = slot
+        self.context = context
+        self.scheduler = scheduler
+        wantsDigest = context.request.fileDigests
+        reader = try directory.openFile(name: name)
+        // What the open file says counts: it may have grown since the directory was looked at.
+        let fresh = try reader.metadata()
+        var entry = entry
+        entry.metadata.size = fresh.size
+        entry.metadata.modified = fresh.modified
+        entry.metadata.changed = fresh.changed
+        entry.metadata.inode = fresh.inode
+        entry.metadata.device = fresh.device
+        self.entry = entry
+        extents = try reader.extents()
+        reader.adviseSequential()
+        pathDigest = context.journal.pathDigest(directory.path(of: name))
+        let resumed =
+            extents.count == 1 ? context.journal.resume(pathDigest, entry.metadata, needsHash: wantsDigest) : nil
+        let start = resumed?.offset ?? extents.first?.lowerBound ?? 0
+        var state = State(
+            selector: CutSelector(parameters: context.parameters, start: start), cutUpTo: start,
+            items: resumed?.items.map { $0 } ?? [], hashedUpTo: resumed?.hashedUpTo ?? 0)
+        if let resumed, let sha = SHA256State(exported: resumed.hashState) { state.sha = sha }
+        self.state = Mutex(state)
+        // Bytes between the hash's state and the first new chunk are read once more, for the hash alone.
+        let begin = min(start, resumed?.hashedUpTo ?? start)
+        cursor = Mutex((0, begin, 0))
+        hasNoStrips = extents.last.map { begin >= $0.upperBound } ?? true
+        resumedUpTo = resumed?.offset ?? 0
+        if start > 0, resumed != nil { context.progress.update { $0.bytes += start } }
+    }
+
+    /// Bytes that an earlier run has stored.
+    private let resumedUpTo: UInt64
+
+    /// Whether there is nothing to read: an empty file, one hole, or all of it stored by an earlier run.
+    let hasNoStrips: Bool
+
+    /// The next strip. Under the scheduler's lock; only while the last one was not `isLast`.
+    func nextStrip(_ stripBytes: Int) -> StripPlan {
+        cursor.withLock { cursor in
+            let extent = extents[cursor.extent]
+            let begin = cursor.offset
+            // Strips end at multiples of their size, so that the SHA-256's state there can be exported.
+            let boundary = (begin / UInt64(stripBytes) + 1) * UInt64(stripBytes)
+            let end = min(boundary, extent.upperBound)
+            let before = cursor.extent == 0 ? 0 : extents[cursor.extent - 1].upperBound
+            let plan = StripPlan(
+                number: cursor.number, range: begin..<end,
+                isLast: end == extent.upperBound && cursor.extent == extents.count - 1,
+                endsExtent: end == extent.upperBound,
+                holeBefore: begin == extent.lowerBound ? extent.lowerBound - before : 0)
+            cursor.number += 1
+            if end == extent.upperBound {
+                cursor.extent += 1
+                cursor.offset = cursor.extent < extents.count ? extents[cursor.extent].lowerBound : end
+            } else {
+                cursor.offset = end
+            }
+            return plan
+        }
+    }
+
+    /// Reads and scans a strip and joins it to the others. Answers the work that comes of it.
+    func read(_ plan: StripPlan, into buffer: Buffer) throws -> [BackupScheduler.Job] {
+        let lead = Int(min(UInt64(Self.leadIn), plan.range.lowerBound))
+        let wanted = lead + plan.range.count
+        var candidates: [CutCandidate] = []
+        do throws(SnapshotError) {
+            let hasFailed = state.withLock { $0.failure != nil }
+            buffer.count =
+                hasFailed
+                ? 0
+                : try reader.read(
+                    at: plan.range.lowerBound - UInt64(lead),
+                    into: UnsafeMutableRawBufferPointer(rebasing: buffer.storage[0..<wanted]))
+        } catch {
+            state.withLock { $0.failure = $0.failure ?? error }
+            buffer.count = 0
+        }
+        if buffer.count < wanted {
+            // Cut off meanwhile, or unreadable: the file is noted; zeros keep the pieces in place until it is dropped.
+            let missing = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[buffer.count..<wanted])
+            missing.initializeMemory(as: UInt8.self, repeating: 0)
+            state.withLock { state in
+                state.failure =
+                    state.failure
+                    ?? SnapshotError(
+                        .changedWhileRead, "became shorter while it was read: zeros stand for the rest",
+                        path: reader.path)
+            }
+            buffer.count = wanted
+        }
+        context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
+        let strip = Strip(
+            plan: plan, buffer: buffer, lead: lead, candidates: candidates, holders: wantsDigest ? 2 : 1,
+            scheduler: scheduler)
+        return join(strip)
+    }
+
+    /// Takes a strip up and cuts as far as its predecessors are there.
+    private func join(_ strip: Strip) -> [BackupScheduler.Job] {
+        state.withLock { state in
+            state.early[strip.plan.number] = strip
+            var jobs: [BackupScheduler.Job] = []
+            while let next = state.early.removeValue(forKey: state.nextToCut) {
+                state.nextToCut += 1
+                cut(next, &state, &jobs)
+                if wantsDigest { state.unhashed.append(next) }
+            }
+            if wantsDigest, !state.isHashing, !state.unhashed.isEmpty {
+                state.isHashing = true
+                jobs.insert(.hash(self), at: 0)
+            }
+            return jobs
+        }
+    }
+
+    private func cut(_ strip: Strip, _ state: inout State, _ jobs: inout [BackupScheduler.Job]) {
+        let plan = strip.plan
+        // A strip that lies before the resumed place is there for the hash alone.
+        guard plan.range.upperBound > resumedUpTo else {
+            strip.release()
+            if plan.isLast { end(&state) }
+            return
+        }
+        if plan.holeBefore > 0 {
+            state.items.append(.hole(plan.holeBefore))
+            state.selector = CutSelector(parameters: context.parameters, start: plan.range.lowerBound)
+            state.cutUpTo = plan.range.lowerBound
+        }
+        state.uncut.append(strip)
+        state.selector.add(strip.candidates.filter { $0.position > state.cutUpTo })
+        for position in state.selector.cuts(scannedUpTo: plan.range.upperBound, endOfFile: plan.endsExtent) {
+            let range = state.cutUpTo..<position
+            let strips = state.uncut.filter { $0.plan.range.overlaps(range) }
+            for held in strips { held.hold() }
+            jobs.append(.chunk(self, ChunkWork(item: state.items.count, range: range, strips: strips)))
+            state.items.append(nil)
+            state.openItems += 1
+            state.cutUpTo = position
+            while let first = state.uncut.first, first.plan.range.upperBound <= position {
+                first.release()
+                state.uncut.removeFirst()
+            }
+        }
+        if plan.isLast { end(&state) }
+    }
+
+    private func end(_ state: inout State) {
+        let dataEnd = extents.last?.upperBound ?? 0
+        if entry.metadata.size > dataEnd { state.items.append(.hole(entry.metadata.size - dataEnd)) }
+        state.allCut = true
+    }
+
+    /// Stores a chunk and finishes the file when it was the last thing to do.
+    func store(_ work: ChunkWork, _ encoder: ChunkEncoder) throws {
+        let pieces = work.strips.map { $0.bytes(work.range) }
+        var sha = SHA256State()
+        for piece in pieces { sha.update(piece) }
+        let id = try encoder.add(pieces, contentDigest: sha.finish(), kind: .data)
+        for strip in work.strips { strip.release() }
+        context.progress.update { $0.bytes += UInt64(work.range.count) }
+        let isDone = state.withLock { state in
+            state.items[work.item] = .chunk(id, length: UInt32(work.range.count))
+            state.openItems -= 1
+            return claimFinish(&state)
+        }
+        if isDone { try finish(encoder) }
+    }
+
+    /// Hashes strips in order until none is left, then finishes the file when that was the last thing to do.
+    func hash(_ encoder: ChunkEncoder) throws {
+        while true {
+            let next = state.withLock { state -> (Strip, SHA256State)? in
+                guard !state.unhashed.isEmpty else {
+                    state.isHashing = false
+                    return nil
+                }
+                return (state.unhashed.removeFirst(), state.sha)
+            }
+            guard let (strip, sha) = next else { break }
+            var advanced = sha
+            Self.updateZeros(&advanced, strip.plan.holeBefore)
+            advanced.update(strip.bytes(strip.plan.range))
+            let offset = strip.plan.range.upperBound
+            let exported = advanced.exported
+            strip.release()
+            state.withLock { state in
+                state.sha = advanced
+                state.hashedUpTo = offset
+                if let exported {
+                    state.checkpoints.append((offset, exported))
+                    if state.checkpoints.count > 64 { state.checkpoints.removeFirst() }
+                }
+            }
+        }
+        let isDone = state.withLock { claimFinish(&$0) }
+        if isDone { try finish(encoder) }
+    }
+
+    private func claimFinish(_ state: inout State) -> Bool {
+        guard state.allCut, state.openItems == 0, !state.isFinished else { return false }
+        if wantsDigest, state.isHashing || !state.unhashed.isEmpty || state.hashedUpTo < (extents.last?.upperBound ?? 0)
+        {
+            return false
+        }
+        state.isFinished = true
+        return true
+    }
+
+    /// Builds the entry and fills its slot. Called once; for a file without strips by the walker.
+    func finish(_ encoder: ChunkEncoder) throws {
+        var (items, sha, failure) = state.withLock { state -> ([ContentItem], SHA256State, SnapshotError?) in
+            if hasNoStrips { end(&state) }
+            return (state.items.compactMap { $0 }, state.sha, state.failure)
+        }
+        context.journal.ended(self)
+        let path = directory.path(of: name)
+        if let failure, failure.code != .changedWhileRead {
+            context.note(path, failure.message)
+            return try context.fill(slot, nil, of: entry.metadata, encoder)
+        }
+        if let failure {
+            context.note(path, failure.message)
+        } else if reader.changed(since: entry.metadata) {
+            context.note(path, "changed while it was read: what was read may be torn")
+        }
+        var stored = entry
+        if wantsDigest {
+            Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))
+            stored.fileDigest = sha.finish()
+        }
+        stored.content = try content(&items, encoder)
+        try context.fill(slot, stored, of: entry.metadata, encoder)
+    }
+
+    private func content(_ items: inout [ContentItem], _ encoder: ChunkEncoder) throws -> FileContent {
+        guard items.count > FileContent.inlineLimit else { return .inline(items) }
+        var references: [FileContent.ListReference] = []
+        var start = 0
+        while start < items.count {
+            let part = Array(items[start..<min(start + FileContent.listLimit, items.count)])
+            let id = try encoder.add(ContentList.encode(part), kind: .tree)
+            references.append(.init(id: id, bytes: part.reduce(0) { $0 + $1.length }))
+            start += part.count
+        }
+        return .lists(references)
+    }
+
+    /// What the journal keeps of the file: the items from its start that are stored, and the hash's last state in them.
+    var journalEntry: JournalRecord.File? {
+        guard extents.count == 1, extents[0].lowerBound == 0 else { return nil }
+        let (items, checkpoints, failed) = state.withLock { state in
+            (
+                Array(state.items.prefix { $0 != nil }.compactMap { $0 }), state.checkpoints,
+                state.failure != nil || state.isFinished
+            )
+        }
+        guard !failed, !items.isEmpty else { return nil }
+        let stored = items.reduce(0) { $0 + $1.length }
+        let checkpoint = checkpoints.last { $0.offset <= stored }
+        guard !wantsDigest || checkpoint != nil else { return nil }
+        var state = ByteWriter()
+        state.write(littleEndian: checkpoint?.offset ?? 0)
+        state.write(raw: checkpoint?.state ?? [])
+        return JournalRecord.File(
+            pathDigest: pathDigest, size: entry.metadata.size, modified: entry.metadata.modified,
+            changed: entry.metadata.changed, inode: entry.metadata.inode, items: items, hashState: state.bytes)
+    }
+
+    private static let zeros = [UInt8](repeating: 0, count: 1 << 20)
+
+    private static func updateZeros(_ sha: inout SHA256State, _ count: UInt64) {
+        var rest = count
+        while rest > 0 {
+            let part = Int(min(rest, UInt64(zeros.count)))
+            zeros.withUnsafeBytes { sha.update(UnsafeRawBufferPointer(rebasing: $0[0..<part])) }
+            rest -= UInt64(part)
+        }
+    }
+}

@@ -1,0 +1,72 @@
+internal import Basics
+internal import Repository
+internal import RepositoryFormat
+internal import Sealing
+
+/// A file that is one chunk, or none when it is empty.
+struct SmallFile: Sendable {
+    /// Files up to this size are read in one go.
+    static let limit: UInt64 = 512 << 10
+    /// Bytes and files that one job takes.
+    static let batchBytes: UInt64 = 1 << 20
+    static let batchFiles = 128
+    /// Times that a file is read anew because it changed.
+    private static let attempts = 3
+
+    let directory: DirectoryHandle
+    /// Its name in the directory; the entry's may differ at the snapshot's root.
+    let name: [UInt8]
+    let entry: TreeEntry
+    let slot: DirectoryNode.Slot
+
+    /// Reads, stores and fills the slot. `buffer` is the thread's own, of at least `limit` bytes.
+    func store(_ context: BackupContext, _ encoder: ChunkEncoder, _ buffer: Buffer) throws {
+        var entry = entry
+        do {
+            let changed = try read(&entry, buffer, context)
+            if changed {
+                context.note(directory.path(of: name), "changed while it was read: what was read may be torn")
+            }
+        } catch {
+            context.note(directory.path(of: name), error.message)
+            context.progress.update { $0.bytes += self.entry.metadata.size }
+            return try context.fill(slot, nil, of: self.entry.metadata, encoder)
+        }
+        var items: [ContentItem] = []
+        let bytes = buffer.bytes
+        let digest = SHA256State.digest(of: bytes)
+        if !bytes.isEmpty {
+            let id = try encoder.add([bytes], contentDigest: digest, kind: .data)
+            items = [.chunk(id, length: UInt32(bytes.count))]
+        }
+        entry.content = .inline(items)
+        // The chunk's SHA-256 is the file's: it costs nothing.
+        entry.fileDigest = context.request.fileDigests ? digest : nil
+        context.progress.update { $0.bytes += self.entry.metadata.size }
+        try context.fill(slot, entry, of: self.entry.metadata, encoder)
+    }
+
+    /// Reads the file as it is now into `buffer` and brings `entry` up to date. Whether it went on changing.
+    private func read(
+        _ entry: inout TreeEntry, _ buffer: Buffer, _ context: BackupContext
+    ) throws(SnapshotError) -> Bool {
+        let file = try directory.openFile(name: name)
+        for _ in 0..<Self.attempts {
+            let size = Int(min(entry.metadata.size, Self.limit))
+            buffer.ensureCapacity(Int(Self.limit))
+            buffer.count = try file.read(
+                at: 0, into: UnsafeMutableRawBufferPointer(rebasing: buffer.storage[0..<size]))
+            if !file.changed(since: entry.metadata) { return false }
+            let fresh = try file.metadata()
+            var metadata = entry.metadata
+            metadata.size = fresh.size
+            metadata.modified = fresh.modified
+            metadata.changed = fresh.changed
+            metadata.inode = fresh.inode
+            metadata.device = fresh.device
+            entry.metadata = metadata
+        }
+        entry.metadata.size = UInt64(buffer.count)
+        return true
+    }
+}

@@ -1,0 +1,219 @@
+internal import Basics
+internal import Repository
+internal import RepositoryFormat
+
+/// Walks the sources, compares with the parent snapshot, and hands out what must be read.
+///
+/// Runs on one thread. Names come in byte order on both sides, so the parent's entries are met in step.
+final class SourceWalker {
+    private let context: BackupContext
+    private let scheduler: BackupScheduler
+    private let encoder: ChunkEncoder
+    private let loader: TreeLoader
+    private let excludes: [GlobPattern]
+    private var batch: [SmallFile] = []
+    private var batchBytes: UInt64 = 0
+
+    init(
+        context: BackupContext, scheduler: BackupScheduler, encoder: ChunkEncoder, loader: TreeLoader
+    ) {
+        self.context = context
+        self.scheduler = scheduler
+        self.encoder = encoder
+        self.loader = loader
+        excludes = context.request.excludes.map { GlobPattern($0) }
+    }
+
+    /// Walks every source into `root`, whose parent snapshot has these pages. Answers how many sources were there.
+    func walk(into root: DirectoryNode, parentPages: [ChunkID]) throws -> Int {
+        var found = 0
+        var sources = context.request.paths.map { (name: Self.rootName($0), path: $0) }
+        sources.sort { $0.name.lexicographicallyPrecedes($1.name) }
+        var cursor = ParentCursor(loader: loader, pages: parentPages)
+        for (name, path) in sources {
+            let slot = root.announce()
+            let parentEntry = cursor.entry(named: name)
+            do {
+                let (directory, entryName) = try Self.openParent(of: path)
+                if try visit(directory, entryName, as: name, [name], slot, parentEntry, device: nil) { found += 1 }
+            } catch let error as SnapshotError {
+                context.note(path, error.message)
+                try root.fill(slot, nil, encoder)
+            }
+        }
+        try flush()
+        try root.close(encoder)
+        scheduler.endWalk()
+        return found
+    }
+
+    /// The name under which a source stands at the snapshot's root: its last component, or `root` for `/`.
+    static func rootName(_ path: [UInt8]) -> [UInt8] {
+        path.split(separator: 0x2f).last.map(Array.init) ?? Array("root".utf8)
+    }
+
+    private static func openParent(of path: [UInt8]) throws(SnapshotError) -> (DirectoryHandle, [UInt8]?) {
+        guard let slash = path.lastIndex(of: 0x2f), slash < path.count - 1 else {
+            return (try DirectoryHandle.open(path: path), nil)
+        }
+        let parent = slash == 0 ? [0x2f] : Array(path[..<slash])
+        return (try DirectoryHandle.open(path: parent), Array(path[(slash + 1)...]))
+    }
+
+    /// Deals with one entry: fills its slot or hands it on. Whether it is in the snapshot as far as is known.
+    private func visit(
+        _ directory: DirectoryHandle, _ name: [UInt8]?, as storedName: [UInt8], _ path: [[UInt8]],
+        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?, device: UInt64?
+    ) throws -> Bool {
+        try context.check()
+        let metadata: FileMetadata
+        if let name {
+            metadata = try directory.metadata(of: name, owners: context.owners, includingExtendedAttributes: true)
+        } else {
+            metadata = try directory.ownMetadata(owners: context.owners, includingExtendedAttributes: true)
+        }
+        let entry = TreeEntry(name: storedName, metadata: metadata)
+        if let device, device != metadata.device, context.request.oneFileSystem {
+            try slot.node.fill(slot, nil, encoder)
+            return false
+        }
+        switch metadata.type {
+        case .directory:
+            let child = try name.map { try directory.openDirectory(name: $0) } ?? directory
+            try descend(child, entry, path, slot, parentEntry)
+        case .regular:
+            context.progress.update {
+                $0.filesTotal += 1
+                $0.bytesTotal += metadata.size
+                $0.current = PathText.display(directory.path(of: name ?? storedName))
+            }
+            try store(directory, name ?? storedName, entry, slot, parentEntry)
+        case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
+            context.progress.update { $0.filesTotal += 1 }
+            if try context.claimLink(slot, entry, encoder) { try context.fill(slot, entry, of: metadata, encoder) }
+        }
+        return true
+    }
+
+    private func descend(
+        _ directory: DirectoryHandle, _ entry: TreeEntry, _ path: [[UInt8]], _ slot: DirectoryNode.Slot,
+        _ parentEntry: TreeEntry?
+    ) throws {
+        guard path.count < TreeWalker.maximumDepth else {
+            throw SnapshotError(.refusedPath, "is over \(TreeWalker.maximumDepth) directories deep")
+        }
+        let names = try directory.names()
+        let node = DirectoryNode(entry: entry, parent: slot)
+        let isDirectory = parentEntry?.metadata.type == .directory
+        var cursor = ParentCursor(loader: loader, pages: isDirectory ? parentEntry?.pages ?? [] : [])
+        for name in names {
+            let childPath = path + [name]
+            if excludes.contains(where: { $0.matches(childPath) }) { continue }
+            let child = node.announce()
+            do {
+                let known = cursor.entry(named: name)
+                _ = try visit(directory, name, as: name, childPath, child, known, device: entry.metadata.device)
+            } catch let error as SnapshotError {
+                context.note(directory.path(of: name), error.message)
+                try node.fill(child, nil, encoder)
+            }
+        }
+        try node.close(encoder)
+    }
+
+    private func store(
+        _ directory: DirectoryHandle, _ name: [UInt8], _ entry: TreeEntry, _ slot: DirectoryNode.Slot,
+        _ parentEntry: TreeEntry?
+    ) throws {
+        guard try context.claimLink(slot, entry, encoder) else { return }
+        if let known = parentEntry, try isUnchanged(entry, known) {
+            var same = entry
+            same.content = known.content
+            same.fileDigest = context.request.fileDigests ? known.fileDigest : nil
+            context.progress.update { $0.bytes += entry.metadata.size }
+            return try context.fill(slot, same, of: entry.metadata, encoder)
+        }
+        do throws(SnapshotError) {
+            if entry.metadata.size <= SmallFile.limit {
+                try add(SmallFile(directory: directory, name: name, entry: entry, slot: slot))
+            } else {
+                let file = try LargeFile(
+                    directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler)
+                context.journal.began(file)
+                if file.hasNoStrips {
+                    do { try file.finish(encoder) } catch { throw SnapshotError(.failed, "\(error)", cause: error) }
+                } else if !scheduler.add(large: file) {
+                    throw SnapshotError(.cancelled, "the backup has ended")
+                }
+            }
+        } catch {
+            guard error.code != .cancelled, error.code != .failed || error.cause == nil else {
+                try context.check()
+                throw RepositoryError(error.cause ?? error)
+            }
+            context.note(directory.path(of: name), error.message)
+            try context.fill(slot, nil, of: entry.metadata, encoder)
+        }
+    }
+
+    /// Whether the parent's entry is of the same, untouched file, and all its chunks are still there to rely on.
+    private func isUnchanged(_ entry: TreeEntry, _ known: TreeEntry) throws -> Bool {
+        let (now, before) = (entry.metadata, known.metadata)
+        guard before.type == .regular, now.size == before.size, now.modified == before.modified,
+            now.changed == before.changed, now.inode == before.inode, let content = known.content,
+            known.fileDigest != nil || !context.request.fileDigests
+        else { return false }
+        let session = context.session
+        if case .lists(let references) = content {
+            guard references.allSatisfy({ session.relyOn($0.id, kind: .tree) }) else { return false }
+        }
+        do {
+            return try loader.items(of: content).allSatisfy { item in
+                guard case .chunk(let id, _) = item else { return true }
+                return session.relyOn(id, kind: .data)
+            }
+        } catch {
+            // The parent's list is damaged or gone: the file is read anew.
+            return false
+        }
+    }
+
+    private func add(_ file: SmallFile) throws(SnapshotError) {
+        batch.append(file)
+        batchBytes += file.entry.metadata.size
+        if batchBytes >= SmallFile.batchBytes || batch.count >= SmallFile.batchFiles { try flush() }
+    }
+
+    private func flush() throws(SnapshotError) {
+        guard !batch.isEmpty else { return }
+        guard scheduler.add(small: batch) else { throw SnapshotError(.cancelled, "the backup has ended") }
+        batch = []
+        batchBytes = 0
+    }
+}
+
+/// Goes along a parent directory's entries in step with the walk; holds one page in memory.
+private struct ParentCursor {
+    let loader: TreeLoader
+    var pages: ArraySlice<ChunkID>
+    var entries: ArraySlice<TreeEntry> = []
+
+    init(loader: TreeLoader, pages: [ChunkID]) {
+        self.loader = loader
+        self.pages = pages[...]
+    }
+
+    /// The entry called `name`. Names must be asked for in byte order. A damaged page ends what is known.
+    mutating func entry(named name: [UInt8]) -> TreeEntry? {
+        while true {
+            while let first = entries.first, first.name.lexicographicallyPrecedes(name) { entries.removeFirst() }
+            if let first = entries.first { return first.name == name ? first : nil }
+            guard let page = pages.popFirst() else { return nil }
+            guard let loaded = try? loader.page(page) else {
+                pages = []
+                return nil
+            }
+            entries = loaded[...]
+        }
+    }
+}

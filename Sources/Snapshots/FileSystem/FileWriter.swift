@@ -1,0 +1,168 @@
+internal import CFileSystemShims
+internal import RepositoryFormat
+internal import Synchronization
+internal import SystemPackage
+
+/// A regular file open for writing while it is restored.
+///
+/// Owns its descriptor until `close` or the last reference goes. Several threads may read and write at once, each in a
+/// range of its own; `close` comes after all of them. All members block.
+package final class FileWriter: Sendable {
+    private let handle: Atomic<CInt>
+    /// The path it was reached by, raw; for messages.
+    package let path: [UInt8]
+
+    /// The descriptor, -1 after `close`.
+    var descriptor: CInt { handle.load(ordering: .acquiring) }
+
+    private init(owning descriptor: CInt, path: [UInt8]) {
+        handle = Atomic(descriptor)
+        self.path = path
+    }
+
+    deinit {
+        let descriptor = descriptor
+        if descriptor >= 0 { _ = fs_close(descriptor) }
+    }
+
+    /// Creates the file `name`, which must not exist in any form, for its user alone (mode 0600).
+    ///
+    /// Throws `.alreadyExists`, also for a symbolic link that leads nowhere.
+    package static func create(in directory: DirectoryHandle, name: [UInt8]) throws(SnapshotError) -> FileWriter {
+        let result = try directory.call(name) { fs_create_at(directory.descriptor, $0) }
+        if result < 0 { throw directory.failure(Errno(rawValue: -result), "create", name) }
+        return FileWriter(owning: result, path: directory.path(of: name))
+    }
+
+    /// Opens the regular file `name` to write parts of it anew.
+    ///
+    /// Throws `.refusedPath` when it is not a regular file, or has other names: those may lie outside of the target, and
+    /// would change with it. The caller then removes the entry and creates it. `.targetMissing` when there is none.
+    package static func openExisting(
+        in directory: DirectoryHandle, name: [UInt8]
+    ) throws(SnapshotError) -> FileWriter {
+        let path = directory.path(of: name)
+        let result = try directory.call(name) { fs_open_updating_at(directory.descriptor, $0) }
+        guard result >= 0 else {
+            let errno = Errno(rawValue: -result)
+            if errno == .tooManySymbolicLinkLevels || errno == .isDirectory || errno == .noSuchAddressOrDevice {
+                throw refusal(try directory.status(of: name).type?.text ?? "something unknown", path, errno)
+            }
+            throw directory.failure(errno, "open for writing", name)
+        }
+        let writer = FileWriter(owning: result, path: path)
+        var status = fs_status()
+        let looked = fs_status_of(result, &status)
+        if looked < 0 { throw writer.failure(looked, "look at") }
+        guard status.type == .regular else { throw refusal(status.type?.text ?? "something unknown", path, nil) }
+        guard status.link_count == 1 else { throw refusal("a file of \(status.link_count) names", path, nil) }
+        return writer
+    }
+
+    /// The file's size in bytes.
+    package func size() throws(SnapshotError) -> UInt64 {
+        var status = fs_status()
+        let result = fs_status_of(descriptor, &status)
+        if result < 0 { throw failure(result, "look at") }
+        return status.size
+    }
+
+    /// Cuts the file off at `size` bytes, or extends it by a hole.
+    package func setSize(_ size: UInt64) throws(SnapshotError) {
+        try check(size)
+        let result = fs_set_size(descriptor, Int64(size))
+        if result < 0 { throw failure(result, "set the size of") }
+    }
+
+    /// Reserves space for `range`, so that a full disk shows before the data is fetched. The size stays.
+    ///
+    /// False where the file system cannot. Throws `.noSpace`.
+    @discardableResult
+    package func preallocate(_ range: Range<UInt64>) throws(SnapshotError) -> Bool {
+        try check(range.upperBound)
+        if range.isEmpty { return true }
+        let result = fs_allocate(descriptor, Int64(range.lowerBound), Int64(range.count))
+        if result == 0 { return true }
+        if Self.isUnsupported(result) { return false }
+        throw failure(result, "reserve space for")
+    }
+
+    /// Writes all of `bytes` at `offset`. Throws `.noSpace`, `.targetUnwritable`.
+    package func write(at offset: UInt64, from bytes: UnsafeRawBufferPointer) throws(SnapshotError) {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
+        try check(overflow ? .max : end)
+        let result = fs_write(descriptor, bytes.baseAddress, bytes.count, Int64(offset))
+        if result < 0 { throw failure(result, "write") }
+    }
+
+    /// Reads from `offset` until `buffer` is full or the file ends, and answers how many bytes that were.
+    package func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(SnapshotError) -> Int {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(buffer.count))
+        try check(overflow ? .max : end)
+        let result = fs_read(descriptor, buffer.baseAddress, buffer.count, Int64(offset))
+        if result < 0 { throw failure(CInt(result), "read back") }
+        return Int(result)
+    }
+
+    /// Makes `range` zeros, as a hole where the file system can. The size stays; what lies behind it is left.
+    ///
+    /// False when zeros had to be written. Throws `.noSpace`.
+    @discardableResult
+    package func punchHole(_ range: Range<UInt64>) throws(SnapshotError) -> Bool {
+        try check(range.upperBound)
+        if range.isEmpty { return true }
+        let result = fs_punch_hole(descriptor, Int64(range.lowerBound), Int64(range.count))
+        if result == 0 { return true }
+        guard Self.isUnsupported(result) else { throw failure(result, "make a hole in") }
+        let end = min(range.upperBound, try size())
+        let zeros = [UInt8](repeating: 0, count: 64 << 10)
+        var position = range.lowerBound
+        while position < end {
+            let count = Int(min(UInt64(zeros.count), end - position))
+            let written = zeros.withUnsafeBytes {
+                fs_write(descriptor, $0.baseAddress, count, Int64(position))
+            }
+            if written < 0 { throw failure(written, "write zeros to") }
+            position += UInt64(count)
+        }
+        return false
+    }
+
+    /// Waits until everything written is on the disk. Some file systems report a full disk only here (NFS).
+    package func synchronize() throws(SnapshotError) {
+        let result = fs_synchronize(descriptor)
+        if result < 0 { throw failure(result, "write to the disk") }
+    }
+
+    /// Closes the file and tells what the file system only says then. Using it afterwards throws; closing twice is
+    /// harmless. No other call may be under way.
+    package func close() throws(SnapshotError) {
+        let descriptor = handle.exchange(-1, ordering: .acquiringAndReleasing)
+        guard descriptor >= 0 else { return }
+        let result = fs_close(descriptor)
+        if result < 0 { throw failure(result, "finish writing") }
+    }
+
+    private static func refusal(_ found: String, _ path: [UInt8], _ errno: Errno?) -> SnapshotError {
+        SnapshotError(
+            .refusedPath, "refused to write into \(PathText.display(path)): it is \(found); remove it first",
+            path: path, cause: errno)
+    }
+
+    /// EOPNOTSUPP, ENOSYS, and EINVAL of file systems that do not know the mode (fallocate(2)).
+    private static func isUnsupported(_ result: CInt) -> Bool {
+        let errno = Errno(rawValue: -result)
+        return errno == .notSupported || errno == .noFunction || errno == .invalidArgument
+    }
+
+    /// Offsets of files are signed 64-bit numbers.
+    private func check(_ end: UInt64) throws(SnapshotError) {
+        if end > UInt64(Int64.max) { throw failure(-Errno.fileTooLarge.rawValue, "write") }
+    }
+
+    private func failure(
+        _ result: CInt, _ operation: String, fileID: String = #fileID, line: UInt32 = #line
+    ) -> SnapshotError {
+        .system(Errno(rawValue: -result), operation, path, side: .target, fileID: fileID, line: line)
+    }
+}

@@ -1,0 +1,84 @@
+internal import Basics
+internal import Repository
+internal import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// What all threads of a restore share.
+final class RestoreContext: Sendable {
+    let repository: Repository
+    let request: RestoreRequest
+    let progress: OperationProgress
+    let target: RestoreTarget
+    let metadata: MetadataWriter
+    private let result: Mutex<RestoreResult>
+    /// Notes of a kind that are kept; more are counted.
+    private static let noteLimit = 10_000
+
+    init(repository: Repository, request: RestoreRequest, progress: OperationProgress, target: RestoreTarget) {
+        self.repository = repository
+        self.request = request
+        self.progress = progress
+        self.target = target
+        metadata = MetadataWriter(owners: OwnerNames(), ownership: request.numericOwners ? .byID : .byName)
+        result = Mutex(RestoreResult(snapshot: request.snapshot))
+    }
+
+    var outcome: RestoreResult { result.withLock { $0 } }
+
+    func check() throws {
+        if progress.isCancelled {
+            throw RepositoryError(.cancelled, "the restore was interrupted: run it again with --resume to go on")
+        }
+    }
+
+    /// The name under which a file is written before it is complete: the same in every run of the same restore.
+    func temporaryName(for path: [[UInt8]]) -> [UInt8] {
+        let text = Array(request.snapshot.bytes) + path.joined(separator: [0x2f])
+        return Array(".becalm-part-\(SHA256State.digest(of: text).description.prefix(32))".utf8)
+    }
+
+    func wrote(_ bytes: UInt64) { result.withLock { $0.bytesWritten += bytes } }
+
+    func skipped() {
+        progress.update { $0.files += 1 }
+        result.withLock { $0.skipped += 1 }
+    }
+
+    func restored(_ path: [[UInt8]], _ remarks: [RestoreRemark]) {
+        progress.update { $0.files += 1 }
+        result.withLock { result in
+            result.files += 1
+            for remark in remarks { Self.append(Self.note(path, "\(remark)"), to: &result.remarks) }
+        }
+    }
+
+    func remark(_ path: [[UInt8]], _ remarks: [RestoreRemark]) {
+        guard !remarks.isEmpty else { return }
+        result.withLock { result in
+            for remark in remarks { Self.append(Self.note(path, "\(remark)"), to: &result.remarks) }
+        }
+    }
+
+    func failed(_ path: [[UInt8]], _ error: any Error) {
+        progress.update { $0.files += 1 }
+        result.withLock { Self.append(Self.note(path, "\(error)"), to: &$0.failed) }
+    }
+
+    func damaged(_ path: [[UInt8]], _ error: any Error) {
+        progress.update { $0.files += 1 }
+        result.withLock { Self.append(Self.note(path, "\(error)"), to: &$0.damaged) }
+    }
+
+    private static func note(_ path: [[UInt8]], _ message: String) -> RestoreResult.Note {
+        .init(path: PathText.display(Array(path.joined(separator: [0x2f]))), message: message)
+    }
+
+    private static func append(_ note: RestoreResult.Note, to notes: inout [RestoreResult.Note]) {
+        if notes.count < noteLimit {
+            notes.append(note)
+        } else if notes.count == noteLimit {
+            notes.append(.init(path: "", message: "and more, which are not listed"))
+        }
+    }
+}

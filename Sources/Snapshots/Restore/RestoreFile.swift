@@ -1,0 +1,176 @@
+internal import Basics
+internal import Repository
+internal import RepositoryFormat
+internal import Sealing
+internal import Synchronization
+
+/// A regular file that is being restored, by any number of threads at once.
+///
+/// Its bytes go to a temporary name in the same directory, which it leaves when it is complete; a file that is brought
+/// up to date in place keeps its name. The temporary name follows from snapshot and path: a later run finds it.
+final class RestoreFile: Sendable {
+    private struct State {
+        var writer: FileWriter?
+        var remaining: Int
+        var failure: (any Error)?
+        var damage: RepositoryError?
+        var bytesWritten: UInt64 = 0
+    }
+
+    /// Where a chunk goes.
+    struct Place: Sendable {
+        let file: RestoreFile
+        let offset: UInt64
+    }
+
+    let path: [[UInt8]]
+    let entry: TreeEntry
+    let items: [ContentItem]
+    /// Whether the file that is there is brought up to date in place.
+    private let inPlace: Bool
+    private let temporaryName: [UInt8]
+    private let context: RestoreContext
+    private let state: Mutex<State>
+
+    init(path: [[UInt8]], entry: TreeEntry, items: [ContentItem], inPlace: Bool, context: RestoreContext) {
+        self.path = path
+        self.entry = entry
+        self.items = items
+        self.inPlace = inPlace
+        self.context = context
+        temporaryName = context.temporaryName(for: path)
+        let chunks = items.count { if case .chunk = $0 { true } else { false } }
+        // One more for whoever prepares it.
+        state = Mutex(State(remaining: chunks + 1))
+    }
+
+    private var name: [UInt8] { entry.name }
+    private var workingName: [UInt8] { inPlace ? name : temporaryName }
+    private func directory() throws(SnapshotError) -> DirectoryHandle {
+        try context.target.directory(Array(path.dropLast()), create: true)
+    }
+
+    /// The open file, made or opened when it is first needed.
+    private func writer() throws -> FileWriter {
+        try state.withLock { state in
+            if let writer = state.writer { return writer }
+            let directory = try directory()
+            let writer: FileWriter
+            if try directory.type(of: workingName) == .regular {
+                writer = try FileWriter.openExisting(in: directory, name: workingName)
+            } else {
+                writer = try FileWriter.create(in: directory, name: workingName)
+            }
+            try writer.setSize(entry.metadata.size)
+            state.writer = writer
+            return writer
+        }
+    }
+
+    /// Chunks that must be fetched, with their offsets: of a file that is there, those that differ. Holes are punched.
+    func prepare(_ buffer: Buffer) throws -> [(ChunkID, UInt64)] {
+        let isThere = try directory().type(of: workingName) == .regular
+        guard isThere else { return chunks }
+        let writer = try writer()
+        var wanted: [(ChunkID, UInt64)] = []
+        var offset: UInt64 = 0
+        for item in items {
+            defer { offset += item.length }
+            switch item {
+            case .hole(let length):
+                if try !writer.punchHole(offset..<offset + length) { try fillZeros(writer, offset, length) }
+            case .chunk(let id, let length):
+                buffer.ensureCapacity(Int(length))
+                let part = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[0..<Int(length)])
+                let count = try writer.read(at: offset, into: part)
+                let digest = SHA256State.digest(of: UnsafeRawBufferPointer(rebasing: part[0..<count]))
+                if count == Int(length), context.repository.chunkIdentifier.id(of: digest, kind: .data) == id {
+                    state.withLock { $0.remaining -= 1 }
+                } else {
+                    wanted.append((id, offset))
+                }
+            }
+        }
+        return wanted
+    }
+
+    private var chunks: [(ChunkID, UInt64)] {
+        var offset: UInt64 = 0
+        var chunks: [(ChunkID, UInt64)] = []
+        for item in items {
+            if case .chunk(let id, _) = item { chunks.append((id, offset)) }
+            offset += item.length
+        }
+        return chunks
+    }
+
+    private func fillZeros(_ writer: FileWriter, _ offset: UInt64, _ length: UInt64) throws {
+        let zeros = [UInt8](repeating: 0, count: Int(min(length, 1 << 20)))
+        var done: UInt64 = 0
+        while done < length {
+            let part = Int(min(length - done, UInt64(zeros.count)))
+            try zeros.withUnsafeBytes {
+                try writer.write(at: offset + done, from: UnsafeRawBufferPointer(rebasing: $0[0..<part]))
+            }
+            done += UInt64(part)
+        }
+    }
+
+    /// Writes a chunk in its place. A failure is the file's, not the restore's, unless the disk is full.
+    func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
+        do {
+            if state.withLock({ $0.failure }) == nil {
+                try writer().write(at: offset, from: bytes)
+                state.withLock { $0.bytesWritten += UInt64(bytes.count) }
+            }
+        } catch let error as SnapshotError where error.code == .noSpace {
+            throw error
+        } catch {
+            state.withLock { $0.failure = $0.failure ?? error }
+        }
+        context.progress.update { $0.bytes += UInt64(bytes.count) }
+        try release()
+    }
+
+    /// Notes that a chunk cannot be had.
+    func lose(_ error: RepositoryError) throws {
+        state.withLock { $0.damage = $0.damage ?? error }
+        try release()
+    }
+
+    /// Notes that the file cannot be restored.
+    func fail(_ error: any Error) { state.withLock { $0.failure = $0.failure ?? error } }
+
+    /// Takes one reason to wait away; the last one completes the file.
+    func release() throws {
+        let isLast = state.withLock { state in
+            state.remaining -= 1
+            return state.remaining == 0
+        }
+        if isLast { complete() }
+    }
+
+    private func complete() {
+        let (failure, damage, bytes) = state.withLock { ($0.failure, $0.damage, $0.bytesWritten) }
+        context.wrote(bytes)
+        if let failure { return context.failed(path, failure) }
+        do {
+            let writer = try writer()
+            if let damage {
+                // What could be saved is kept under a name that no program takes for the real one.
+                try writer.close()
+                let kept = name + Array(".becalm-damaged".utf8)
+                let directory = try directory()
+                if kept.count <= 255 { try directory.rename(workingName, to: kept) }
+                return context.damaged(path, damage)
+            }
+            let remarks = context.metadata.apply(entry.metadata, to: writer)
+            try writer.close()
+            state.withLock { $0.writer = nil }
+            if !inPlace { try directory().rename(temporaryName, to: name) }
+            context.restored(path, remarks)
+        } catch {
+            context.failed(path, error)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+package import RepositoryFormat
+
+/// What to restore, where, and what to do with what is there.
+package struct RestoreRequest: Sendable {
+    /// What to do where something is in the way.
+    package enum Overwrite: String, Sendable, CaseIterable {
+        /// Write everything anew.
+        case always
+        /// Read what is there and write only what differs.
+        case ifChanged = "if-changed"
+        /// Leave what is there.
+        case never
+    }
+
+    package var snapshot: Identifier
+    /// The directory to restore into, raw bytes; made when it is missing.
+    package var target: [UInt8]
+    /// Shell patterns (`GlobPattern`); empty for everything.
+    package var includes: [String]
+    /// Nil refuses to touch anything that exists.
+    package var overwrite: Overwrite?
+    /// Whether to go on with an interrupted restore to the same target.
+    package var resume: Bool
+    /// Whether to read every file back and compare its SHA-256.
+    package var verify: Bool
+    /// Whether owners are set by id only, not by name.
+    package var numericOwners: Bool
+
+    package init(
+        snapshot: Identifier, target: [UInt8], includes: [String] = [], overwrite: Overwrite? = nil,
+        resume: Bool = false, verify: Bool = false, numericOwners: Bool = false
+    ) {
+        self.snapshot = snapshot
+        self.target = target
+        self.includes = includes
+        self.overwrite = overwrite
+        self.resume = resume
+        self.verify = verify
+        self.numericOwners = numericOwners
+    }
+}
+
+/// How a restore went.
+package struct RestoreResult: Sendable {
+    /// Something that was restored but not wholly as it was, or not at all.
+    package struct Note: Hashable, Sendable {
+        /// As text; bytes that are not UTF-8 are escaped.
+        package var path: String
+        package var message: String
+
+        package init(path: String, message: String) {
+            self.path = path
+            self.message = message
+        }
+    }
+
+    package var snapshot: Identifier
+    /// Of the whole snapshot, when it was restored whole; nil with patterns or without file digests.
+    package var contentDigest: String?
+    /// Entries restored or found right, directories not counted.
+    package var files: UInt64 = 0
+    /// Bytes of content written.
+    package var bytesWritten: UInt64 = 0
+    /// Entries left as they were because something was in the way.
+    package var skipped: UInt64 = 0
+    package var durationSeconds: Double = 0
+    /// Attributes that could not be set.
+    package var remarks: [Note] = []
+    /// Entries whose content is damaged in the repository: integrity.
+    package var damaged: [Note] = []
+    /// Entries that could not be written, or differ when read back.
+    package var failed: [Note] = []
+
+    package init(snapshot: Identifier) { self.snapshot = snapshot }
+}

@@ -1,0 +1,123 @@
+import Basics
+package import Foundation
+import SystemPackage
+
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Musl
+#endif
+
+/// A real server as a child process on a free port of the loopback interface, killed when it is dropped and when this
+/// process ends, however it ends: a shell between the two waits for the end of its input.
+package final class ServerProcess: @unchecked Sendable {
+    /// The port it listens on.
+    package let port: Int
+    /// A directory of its own, removed with it.
+    package let directory: URL
+    private let process: Process
+    private let lifeline = Pipe()
+
+    /// Why a server does not run.
+    package struct Failure: Error, CustomStringConvertible {
+        package let description: String
+    }
+
+    /// Where a command is on the PATH; nil when it is not.
+    package static func find(_ name: String) -> String? {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        return path.split(separator: ":").map { "\($0)/\(name)" }.first { access($0, X_OK) == 0 }
+    }
+
+    /// Starts `command`, with arguments made from the port and the directory, and returns once it takes connections.
+    package static func start(
+        _ command: String, readyWithin seconds: Int = 60, arguments: (Int, URL) throws -> [String]
+    ) async throws -> ServerProcess {
+        guard let path = find(command) else { throw Failure(description: "\(command) is not on the PATH") }
+        let server = try ServerProcess(path, arguments)
+        try await BlockingBridge.offload(name: "test-start") { Result { try server.waitUntilReady(seconds) } }
+        return server
+    }
+
+    /// Runs a command to its end; throws when it fails.
+    package static func run(_ command: String, _ arguments: [String]) async throws {
+        guard let path = find(command) else { throw Failure(description: "\(command) is not on the PATH") }
+        try await BlockingBridge.offload(name: "test-run") {
+            Result {
+                let process = Process()
+                process.executableURL = URL(fileURLWithPath: path)
+                process.arguments = arguments
+                process.standardError = FileHandle.nullDevice
+                process.standardOutput = FileHandle.nullDevice
+                try process.run()
+                process.waitUntilExit()
+                guard process.terminationStatus == 0 else {
+                    throw Failure(description: "\(command) ended with \(process.terminationStatus)")
+                }
+            }
+        }
+    }
+
+    private init(_ path: String, _ arguments: (Int, URL) throws -> [String]) throws {
+        directory = FileManager.default.temporaryDirectory.appendingPathComponent("becalm-test-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+        port = try Self.freePort()
+        process = Process()
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        let script = "\"$@\" </dev/null & child=$!; cat; kill -9 $child; wait"
+        process.arguments = ["-c", script, "sh", path] + (try arguments(port, directory))
+        process.standardInput = lifeline
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+    }
+
+    deinit {
+        try? lifeline.fileHandleForWriting.close()
+        process.waitUntilExit()
+        try? FileManager.default.removeItem(at: directory)
+    }
+
+    private static func freePort() throws -> Int {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        let port: UInt16? = withAddress(0) { address, size in
+            guard bind(listener, address, size) == 0 else { return nil }
+            var size = size
+            guard getsockname(listener, address, &size) == 0 else { return nil }
+            return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+                UInt16(bigEndian: $0.pointee.sin_port)
+            }
+        }
+        guard let port else { throw Errno(rawValue: errno) }
+        return Int(port)
+    }
+
+    private static func withAddress<R>(_ port: UInt16, _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) -> R) -> R {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                body($0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    /// Tries to connect until it succeeds: a child has no other way to say that it listens.
+    private func waitUntilReady(_ seconds: Int) throws {
+        let clock = ContinuousClock()
+        let deadline = clock.now.advanced(by: .seconds(seconds))
+        while clock.now < deadline {
+            guard process.isRunning else {
+                throw Failure(description: "the server ended with \(process.terminationStatus)")
+            }
+            let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(connection) }
+            if Self.withAddress(UInt16(port), { connect(connection, $0, $1) == 0 }) { return }
+            poll(nil, 0, 20)
+        }
+        throw Failure(description: "the server does not listen after \(seconds) s")
+    }
+}
