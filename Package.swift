@@ -86,6 +86,8 @@ let package = Package(
         .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
         .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
 
+        // Scans the sources, so it depends on none of them.
+        .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
         .testTarget(
