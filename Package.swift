@@ -83,7 +83,6 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 10
-        .executableTarget(name: "enginetry", dependencies: ["Basics", "ObjectStorage", "Repository", "RepositoryFormat", "Snapshots", systemPackage, logging], swiftSettings: strict),
         .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
 
         // Scans the sources, so it depends on none of them.
