@@ -88,7 +88,9 @@ let package = Package(
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
-        .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
+        .target(
+            name: "HTTPTestServer", dependencies: ["Basics", systemPackage], path: "Tests/HTTPTestServer",
+            swiftSettings: strict),
         .testTarget(
             name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
             swiftSettings: strict),
