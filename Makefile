@@ -34,7 +34,8 @@ demo: release ## back up a training run, damage it, restore it, prove it
 	@bash e2e/demo.sh $(RELEASE)
 
 bench: release ## a table beside restic and borg; see Tests/Benchmarks/README.md
-	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py
+	@e2e/install-packages borg
+	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py $(ARGUMENTS)
 
 soak: release servers ## the full end-to-end runs: hours
 	e2e/radosgw fetch
