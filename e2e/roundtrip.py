@@ -19,10 +19,11 @@ import trees
 STORES = ("directory", *servers.KINDS)
 
 
-def journey(report, becalm, name, source, expected, scratch, owners):
-    """One store's part; returns the content digest."""
+def journey(report, becalm, name, source, expected, scratch, owners, digests):
+    """One store's part; notes the content digest in `digests`."""
     becalm.init()
     made = becalm.backup(source)
+    digests[name] = made.get("content_digest")
     report.say(
         f"{name}: backup of {made.get('bytes_read', 0) / 1e6:.0f} MB in {made.get('duration_seconds', 0):.1f} s, "
         f"{made.get('bytes_stored', 0) / 1e6:.0f} MB stored")
@@ -50,7 +51,6 @@ def journey(report, becalm, name, source, expected, scratch, owners):
     report.check(len(becalm.snapshots()) == 2, f"{name}: both snapshots are listed")
     problems = becalm.verify(codes=(harness.DONE, harness.INTEGRITY)).of("problem")
     report.equal([str(problem) for problem in problems], f"{name}: verify finds nothing wrong")
-    return made.get("content_digest")
 
 
 def main():
@@ -83,11 +83,11 @@ def main():
             try:
                 if name == "directory":
                     becalm = harness.Becalm(os.path.join(place, "repository"), place)
-                    digests[name] = journey(report, becalm, name, source, expected, place, owners)
+                    journey(report, becalm, name, source, expected, place, owners, digests)
                 else:
                     with servers.start(name) as server:
                         becalm = harness.Becalm(f"s3://{server.bucket()}/a/prefix", place, server.environment())
-                        digests[name] = journey(report, becalm, name, source, expected, place, owners)
+                        journey(report, becalm, name, source, expected, place, owners, digests)
             except servers.Unavailable as reason:
                 report.skip(name, reason)
             except harness.Unexpected as failure:
