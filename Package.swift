@@ -69,7 +69,8 @@ let package = Package(
         // Level 10
 
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
-        .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
+        .target(
+            name: "HTTPTestServer", dependencies: [systemPackage], path: "Tests/HTTPTestServer", swiftSettings: strict),
         .testTarget(
             name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
             swiftSettings: strict),

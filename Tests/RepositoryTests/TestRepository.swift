@@ -88,6 +88,16 @@ func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     return generator.bytes(count)
 }
 
+/// The code of the error that `body` throws; nil when it throws none or another.
+func code(_ body: () async throws -> Void) async -> RepositoryError.Code? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return (error as? RepositoryError)?.code
+    }
+}
+
 extension Repository {
     /// A handle on a session that has stored all chunks of some files but committed nothing.
     struct Prepared: Sendable {
