@@ -82,7 +82,10 @@ package final class TreeLoader: Sendable {
                 try await store.get(
                     location.objectName, range: location.range, into: buffer, maximumBytes: buffer.capacity)
             }
-            let opened = try BlobOpener(keys: keys).open(buffer.bytes, pack: location.pack, session: location.session)
+            // What `open` answers lies in the buffer or in the opener: both live until it has been copied.
+            let opener = BlobOpener(keys: keys)
+            defer { withExtendedLifetime((buffer, opener)) {} }
+            let opened = try opener.open(buffer.bytes, pack: location.pack, session: location.session)
             var chunks: [ChunkID: [UInt8]] = [:]
             if opened.header.isGroup {
                 for (member, range) in try BlobGroup(decoding: opened.raw).ranges {

@@ -1,0 +1,137 @@
+package import ArgumentParser
+internal import Basics
+package import ObjectStorage
+package import Orchestration
+internal import Repository
+internal import RepositoryFormat
+internal import Snapshots
+
+/// `becalm backup`
+package struct BackupCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "backup",
+        abstract: "Take a snapshot of directories and files.",
+        discussion: """
+            Each path is stored under its last component. Only what no earlier snapshot holds is stored. An \
+            interrupted backup is gone on with by running it again. Sources that cannot be read or change meanwhile \
+            are named; the snapshot is made all the same, and the exit code is 3.
+
+            A pattern without '/' leaves out names anywhere; one with '/' is matched from the snapshot's root. '*' and \
+            '?' stay within a name, '**' crosses directories.
+
+            EXAMPLE:
+              $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
+            """)
+
+    @OptionGroup package var global: GlobalOptions
+
+    @Argument(help: ArgumentHelp("What to back up.", valueName: "path"), completion: .file())
+    package var paths: [String]
+
+    @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be repeated.", valueName: "pattern"))
+    package var exclude: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Leave out what matches a line of the file; '#' begins a comment.", valueName: "file"),
+        completion: .file())
+    package var excludeFile: [String] = []
+
+    @Option(name: .long, help: ArgumentHelp("Mark the snapshot; may be repeated.", valueName: "text"))
+    package var tag: [String] = []
+
+    @Option(name: .long, help: ArgumentHelp("Name of this machine in the snapshot.", valueName: "name"))
+    package var host: String?
+
+    @Flag(name: .long, help: "Do not descend into other file systems.")
+    package var oneFileSystem = false
+
+    @Flag(
+        name: .customLong("no-file-digests"),
+        help: "Compute no SHA-256 of each file: faster, but nothing for outsiders to check against.")
+    package var noFileDigests = false
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Let nobody remove the stored objects for so long (S3 Object Lock): 30d.", valueName: "time"))
+    package var lockFor: TimeSpan?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("How firmly '--lock-for' holds: governance or compliance.", valueName: "mode"))
+    package var lockMode: Retention.Mode = .governance
+
+    package init() {}
+
+    package mutating func validate() throws {
+        guard !paths.contains("") else { throw ValidationError("An empty path names nothing.") }
+        guard !tag.contains("") else { throw ValidationError("An empty tag marks nothing.") }
+        guard lockFor.map({ $0.seconds > 0 }) ?? true else { throw ValidationError("'--lock-for' takes a time.") }
+    }
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        let session = RepositorySession(global, context)
+        let sources = paths.map { context.path($0) }
+        let excludes = try await self.excludes(context)
+        if case .directory(let repository) = try session.location {
+            try await SourceGuard(repository: repository, excludes: excludes).check(sources)
+        }
+        let repository = try await session.open(
+            .writing,
+            retention: lockFor.map { RepositoryOptions.RetentionPolicy(mode: lockMode, seconds: $0.seconds) })
+        let request = BackupRequest(
+            paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
+            excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, program: Version.program)
+        let progress = OperationProgress()
+        let result = try await Operation(progress, verb: "backing up", global, context).run {
+            try await BackupJourney(repository: repository, request: request, progress: progress).run()
+        }
+        report(result, context)
+        return result.isPartial ? .partial : .done
+    }
+
+    private func excludes(_ context: CommandContext) async throws -> [String] {
+        let files = excludeFile.map { context.path($0) }
+        let lines = try await BlockingBridge.offload(name: "becalm-files") {
+            Result {
+                try files.flatMap { file in
+                    let content = try SystemFiles.read(file, what: "the file of patterns", maximumBytes: 16 << 20)
+                    return String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
+                }
+            }
+        }
+        return exclude + lines.filter { !$0.isEmpty && !$0.hasPrefix("#") }
+    }
+
+    private func report(_ result: BackupResult, _ context: CommandContext) {
+        let manifest = result.manifest
+        for problem in manifest.problems {
+            context.output.emit(
+                "problem", [.init("path", .string(problem.path)), .init("message", .string(problem.message))])
+            if context.output.mode == .text { context.console.say("becalm: \(problem.path): \(problem.message)") }
+        }
+        let counters = result.counters
+        let files = Format.count(manifest.totals.files, "file")
+        context.output.summary(
+            [
+                .init("snapshot", .string("\(result.snapshot)")),
+                .init("content_digest", .optional(manifest.contentDigest)),
+                .init("files", .unsigned(manifest.totals.files)),
+                .init("directories", .unsigned(manifest.totals.directories)),
+                .init("bytes_read", .unsigned(counters.bytesRead)), .init("bytes_new", .unsigned(counters.bytesNew)),
+                .init("bytes_stored", .unsigned(counters.bytesStored)),
+                .init("duration_seconds", .number(result.durationSeconds)),
+                .init("problems", .unsigned(UInt64(manifest.problems.count))), .init("checkpoints", .array([])),
+            ],
+            text: """
+                snapshot \(result.snapshot) of \(files), \(Format.bytes(manifest.totals.bytes))
+                \(Format.bytes(counters.bytesNew)) new, \(Format.bytes(counters.bytesStored)) stored, in \
+                \(Format.duration(result.durationSeconds))
+                """
+                + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
+                + (result.isPartial ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
+    }
+}
+
+extension Retention.Mode: ExpressibleByArgument {}

@@ -1,0 +1,101 @@
+package import ArgumentParser
+package import Orchestration
+internal import Repository
+package import Snapshots
+
+/// `becalm restore`
+package struct RestoreCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Bring a snapshot back.",
+        discussion: """
+            A snapshot is named by the beginning of its id, 'latest', or 'latest:SOURCE' with a source's path or last \
+            component. What was backed up as './run42' comes back as TARGET/run42. Every byte is checked. Nothing that \
+            exists is touched without '--overwrite' or '--resume'.
+
+            Damaged files are named and everything else is restored; the exit code is 13. It is 3 when files could not \
+            be written. Owners and attributes that this system does not take are named and are no failure.
+
+            EXAMPLE:
+              $ becalm restore latest:run42 --target /tmp/back --verify
+              $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
+            """)
+
+    @OptionGroup package var global: GlobalOptions
+
+    @Argument(help: "Which snapshot.")
+    package var snapshot: String
+
+    @Option(
+        name: [.short, .long],
+        help: ArgumentHelp("Directory to restore into; made when it is missing.", valueName: "directory"),
+        completion: .directory)
+    package var target: String
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Restore only what matches, directories with all they hold; may be repeated.", valueName: "pattern"))
+    package var include: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            What to do with files that exist: always (write anew), if-changed (write only what differs), never (leave \
+            them).
+            """, valueName: "how"))
+    package var overwrite: RestoreRequest.Overwrite?
+
+    @Flag(name: .long, help: "Go on with an interrupted restore into the same target.")
+    package var resume = false
+
+    @Flag(name: .long, help: "Read every file back afterwards and compare its SHA-256.")
+    package var verify = false
+
+    @Flag(name: .long, help: "Set owners by number, not by name.")
+    package var numericOwners = false
+
+    package init() {}
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        guard !target.isEmpty else { throw JourneyError.usage("--target names no directory") }
+        let repository = try await RepositorySession(global, context).open(.reading)
+        let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
+        let request = RestoreRequest(
+            snapshot: listed.id, target: context.path(target), includes: include, overwrite: overwrite, resume: resume,
+            verify: verify, numericOwners: numericOwners)
+        let progress = OperationProgress()
+        let result = try await Operation(progress, verb: "restoring", global, context).run {
+            try await RestoreJourney(repository: repository, request: request, progress: progress).run()
+        }
+        report(result, context)
+        return RestoreJourney.status(result)
+    }
+
+    private func report(_ result: RestoreResult, _ context: CommandContext) {
+        for (kind, notes) in [("damaged", result.damaged), ("failed", result.failed), ("remark", result.remarks)] {
+            for note in notes {
+                context.output.emit(
+                    kind, [.init("path", .string(note.path)), .init("message", .string(note.message))])
+                guard context.output.mode == .text, !(kind == "remark" && global.quiet) else { continue }
+                context.console.say("becalm: \(kind == "remark" ? "" : "\(kind): ")\(note.path): \(note.message)")
+            }
+        }
+        context.output.summary(
+            [
+                .init("snapshot", .string("\(result.snapshot)")), .init("content_digest", .optional(result.contentDigest)),
+                .init("files", .unsigned(result.files)), .init("bytes_written", .unsigned(result.bytesWritten)),
+                .init("skipped", .unsigned(result.skipped)), .init("damaged", .unsigned(UInt64(result.damaged.count))),
+                .init("failed", .unsigned(UInt64(result.failed.count))),
+                .init("remarks", .unsigned(UInt64(result.remarks.count))),
+                .init("duration_seconds", .number(result.durationSeconds)),
+            ],
+            text: """
+                restored \(Format.count(result.files, "file")) of snapshot \(result.snapshot), \
+                \(Format.bytes(result.bytesWritten)) written, in \(Format.duration(result.durationSeconds))
+                """ + (result.skipped > 0 ? "\n\(Format.count(result.skipped, "file")) left as found" : "")
+                + (result.contentDigest.map { "\ncontent digest \($0)" } ?? ""))
+    }
+}
+
+extension RestoreRequest.Overwrite: ExpressibleByArgument {}

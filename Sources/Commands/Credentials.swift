@@ -1,0 +1,114 @@
+internal import Basics
+internal import Orchestration
+internal import RepositoryFormat
+internal import Sealing
+internal import Snapshots
+
+/// Finds what opens the repository. No secret is ever taken from the command line. Everything blocks.
+struct Credentials: Sendable {
+    let context: CommandContext
+
+    /// Which secret is meant: the one in use, or one to come. Says where each may come from.
+    struct Source {
+        var passwordFile: String?
+        var keyFile: String?
+        var identity: String?
+        /// `BECALM_PASSWORD` or `BECALM_NEW_PASSWORD`; `_FILE` and `_COMMAND` are beside it.
+        var variable: String
+        /// What the prompt says.
+        var question: String
+        /// Whether a password is being set: then it is asked for twice.
+        var isNew: Bool
+    }
+
+    /// The credential that opens the repository; `isNew` when it is being made.
+    func present(_ options: GlobalOptions, isNew: Bool = false) throws(JourneyError) -> KeyCredential {
+        try find(
+            Source(
+                passwordFile: options.passwordFile, keyFile: options.keyFile, identity: options.identity,
+                variable: "BECALM_PASSWORD", question: "Password of the repository", isNew: isNew))
+    }
+
+    /// The first that is there of: options, variable, file, command, prompt.
+    func find(_ source: Source) throws(JourneyError) -> KeyCredential {
+        if let file = source.keyFile {
+            let content = try SystemFiles.read(context.path(file), what: "the key file")
+            guard content.count >= 32 else {
+                throw .usage("the key file \(file) has \(content.count) bytes: at least 32 random ones are needed")
+            }
+            return .keyFile(content)
+        }
+        if let file = source.identity { return .identity(try IdentityFile.read(context.path(file))) }
+        let password: [UInt8]
+        if let file = source.passwordFile {
+            password = Self.line(try SystemFiles.read(context.path(file), what: "the password file"))
+        } else if let text = context.variable(source.variable) {
+            password = Array(text.utf8)
+        } else if let file = context.variable("\(source.variable)_FILE") {
+            password = Self.line(
+                try SystemFiles.read(context.path(file), what: "the password file of \(source.variable)_FILE"))
+        } else if let command = context.variable("\(source.variable)_COMMAND") {
+            password = Self.line(
+                try ShellCommand.output(
+                    of: command, what: "the command of \(source.variable)_COMMAND", environment: context.environment))
+        } else {
+            let prompt = PasswordPrompt(interruption: context.interruption)
+            password =
+                source.isNew ? try prompt.askTwice(source.question) : try prompt.ask("\(source.question): ")
+        }
+        guard !password.isEmpty else {
+            throw JourneyError(.usage, kind: "no_password", "the password that was given is empty")
+        }
+        return .passphrase(password)
+    }
+
+    /// Without the newline at its end, whatever the system that wrote it calls one.
+    static func line(_ bytes: [UInt8]) -> [UInt8] {
+        var bytes = bytes
+        if bytes.last == 0x0a { bytes.removeLast() }
+        if bytes.last == 0x0d { bytes.removeLast() }
+        return bytes
+    }
+}
+
+/// Files with one half of an X25519 key: a line of `becalm-secret-` or `becalm-public-` and 64 hexadecimal digits; lines
+/// that begin with `#` are comments.
+enum IdentityFile {
+    private static let secretPrefix = "becalm-secret-"
+    private static let publicPrefix = "becalm-public-"
+
+    /// The private key in a file. Throws a usage error, which never repeats a line of the file.
+    static func read(_ path: [UInt8]) throws(JourneyError) -> X25519PrivateKey {
+        let content = try SystemFiles.read(path, what: "the identity file", maximumBytes: 64 << 10)
+        for line in String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline) {
+            guard line.hasPrefix(secretPrefix), let bytes = Hex.decode(line.dropFirst(secretPrefix.count)) else {
+                continue
+            }
+            do { return try X25519PrivateKey(secret: SecretKey(bytes: bytes)) } catch { throw JourneyError(error) }
+        }
+        throw .usage(
+            "\(PathText.display(path)) is no identity file: it has no line '\(secretPrefix)…' as 'becalm key generate' writes it"
+        )
+    }
+
+    /// The file of a private key.
+    static func content(_ key: X25519PrivateKey) -> [UInt8] {
+        let secret = key.secret.withBytes { Hex.encode($0) }
+        let lines = [
+            "# A private key for becalm. Whoever has this file can open the repositories that it is a key of.",
+            "# public key: \(text(key.publicKey))", "\(secretPrefix)\(secret)",
+        ]
+        return Array(lines.map { "\($0)\n" }.joined().utf8)
+    }
+
+    /// A public key as text, for `key add --recipient`.
+    static func text(_ key: X25519PublicKey) -> String { publicPrefix + Hex.encode(key.bytes) }
+
+    /// The 32 bytes of a public key's text; nil for anything else.
+    static func recipient(_ text: String) -> [UInt8]? {
+        guard text.hasPrefix(publicPrefix), let bytes = Hex.decode(text.dropFirst(publicPrefix.count)),
+            bytes.count == X25519PublicKey.size
+        else { return nil }
+        return bytes
+    }
+}

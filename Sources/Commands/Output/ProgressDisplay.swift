@@ -1,0 +1,52 @@
+internal import Basics
+internal import Snapshots
+
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Musl
+#endif
+
+/// Redraws a line of progress on the console, five times a second, from a thread of its own.
+final class ProgressDisplay: Sendable {
+    private let thread: WorkerThreads
+    /// The end that wakes the thread when it is closed.
+    private let stopEnd: CInt
+
+    /// Starts drawing. Nil where there is no terminal, or the user wants none, or the system has no pipe left.
+    init?(_ progress: OperationProgress, verb: String, console: Console, isQuiet: Bool) {
+        guard console.isTerminal, !isQuiet else { return nil }
+        guard let (waitEnd, stopEnd) = SystemFiles.pipe() else { return nil }
+        self.stopEnd = stopEnd
+        thread = WorkerThreads(count: 1, name: "becalm-progress") { _ in
+            var meter = ProgressMeter(verb: verb)
+            let start = ContinuousClock.now
+            var look = pollfd(fd: waitEnd, events: Int16(POLLIN), revents: 0)
+            // Interrupted waits only mean an early redraw.
+            while poll(&look, 1, 200) <= 0 {
+                let time = (ContinuousClock.now - start) / .seconds(1)
+                console.showProgress(meter.line(progress.status, at: time, columns: Self.columns))
+            }
+            close(waitEnd)
+            console.endProgress()
+        }
+    }
+
+    /// Takes the line away and waits until that is done: at most as long as one redraw.
+    func stop() async {
+        close(stopEnd)
+        let thread = thread
+        do {
+            try await BlockingBridge.offload(name: "becalm-progress") { Result { thread.join() } }
+        } catch {
+            preconditionFailure("joining a thread throws nothing")
+        }
+    }
+
+    /// Columns of the terminal behind standard error; 80 when it does not say.
+    private static var columns: Int {
+        var size = winsize()
+        guard ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+}

@@ -1,0 +1,63 @@
+internal import FoundationEssentials
+internal import Logging
+internal import ObjectStorage
+internal import Orchestration
+internal import Sealing
+internal import Snapshots
+internal import SystemPackage
+
+/// Remembers, in the cache directory, what probing a store has found, so that it is done once a machine. Blocks.
+struct CapabilityMemory: Sendable {
+    /// Nil remembers nothing.
+    let directory: FilePath?
+    let logger: Logger
+
+    /// What is stored: JSON, one file a place.
+    private struct Record: Codable {
+        var version: Int
+        var identity: String
+        var createIfAbsent: Bool
+        var replaceIfTag: Bool
+        var conditionalDelete: Bool
+        var listIsOrdered: Bool
+        var retention: Bool
+    }
+
+    private func path(_ identity: String) -> FilePath? {
+        directory?.appending("stores").appending("\(SHA256State.digest(of: Array(identity.utf8))).json")
+    }
+
+    /// What was found there; nil when nothing is remembered, or not in a form that this version knows.
+    func load(_ identity: String) -> StoreCapabilities? {
+        guard let path = path(identity) else { return nil }
+        do {
+            let bytes = try SystemFiles.read(Array(path.string.utf8), what: "what is remembered of the store")
+            let record = try JSONDecoder().decode(Record.self, from: Data(bytes))
+            guard record.version == 1, record.identity == identity else { return nil }
+            return StoreCapabilities(
+                createIfAbsent: record.createIfAbsent, replaceIfTag: record.replaceIfTag,
+                conditionalDelete: record.conditionalDelete, listIsOrdered: record.listIsOrdered,
+                retention: record.retention)
+        } catch {
+            logger.debug("no earlier verdict on the store: \(error)")
+            return nil
+        }
+    }
+
+    /// Remembers it. A disk that refuses costs a probe the next time and nothing else.
+    func store(_ capabilities: StoreCapabilities, _ identity: String) {
+        guard let directory, let path = path(identity) else { return }
+        let record = Record(
+            version: 1, identity: identity, createIfAbsent: capabilities.createIfAbsent,
+            replaceIfTag: capabilities.replaceIfTag, conditionalDelete: capabilities.conditionalDelete,
+            listIsOrdered: capabilities.listIsOrdered, retention: capabilities.retention)
+        do {
+            try SystemFiles.makeDirectories(directory.appending("stores"))
+            let temporary = Array("\(path.string).\(CapabilityProbe.randomName())".utf8)
+            try SystemFiles.write(Array(try JSONEncoder().encode(record)), to: temporary)
+            try SystemFiles.rename(temporary, to: Array(path.string.utf8))
+        } catch {
+            logger.info("what was found out about the store is not remembered: \(error)")
+        }
+    }
+}

@@ -1,0 +1,39 @@
+internal import Orchestration
+internal import Snapshots
+
+/// Where a repository is, as a user names it.
+package enum RepositoryLocation: Hashable, Sendable {
+    /// An absolute path, raw.
+    case directory([UInt8])
+    /// `s3://bucket/prefix`, as it was written.
+    case s3(String)
+
+    /// From `--repository` or `BECALM_REPOSITORY`. Throws a usage error for none and for a scheme that nobody knows.
+    init(_ options: GlobalOptions, _ context: CommandContext) throws(JourneyError) {
+        guard let text = options.repository ?? context.variable("BECALM_REPOSITORY"), !text.isEmpty else {
+            throw JourneyError(
+                .usage, kind: "no_repository_given",
+                "no repository was named: use --repository or BECALM_REPOSITORY with a directory or s3://BUCKET/PREFIX")
+        }
+        if text.hasPrefix("s3://") {
+            self = .s3(text)
+        } else if let colon = text.firstRange(of: "://"), !text[..<colon.lowerBound].contains("/") {
+            throw .usage(
+                "\(text[..<colon.upperBound]) is no kind of repository that becalm knows: name a directory, or s3://BUCKET/PREFIX"
+            )
+        } else {
+            self = .directory(context.path(text))
+            if options.endpoint != nil || options.region != nil || options.pathStyle != nil {
+                throw .usage("--endpoint, --region and --path-style are for repositories at s3://BUCKET/PREFIX")
+            }
+        }
+    }
+
+    /// The same place always has the same text.
+    var text: String {
+        switch self {
+        case .directory(let path): PathText.display(path)
+        case .s3(let text): text
+        }
+    }
+}

@@ -1,0 +1,172 @@
+internal import Orchestration
+internal import Snapshots
+internal import SystemPackage
+
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Musl
+#endif
+
+/// The few things that the command line asks of the system itself. Everything blocks.
+package enum SystemFiles {
+    /// Writes everything to a descriptor; false when nobody reads any more, or it cannot take it.
+    package static func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Bool {
+        bytes.withUnsafeBytes { raw in
+            var rest = raw[...]
+            while !rest.isEmpty {
+                let count = systemWrite(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count > 0 {
+                    rest = rest.dropFirst(count)
+                } else if count < 0, errno == EAGAIN {
+                    // Somebody made the descriptor non-blocking: wait until it takes more.
+                    var look = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    _ = poll(&look, 1, -1)
+                } else if count < 0, errno == EINTR {
+                    continue
+                } else {
+                    return false
+                }
+            }
+            return true
+        }
+    }
+
+    /// The content of a small file. `what` names it in errors. Throws usage errors: users name such files.
+    static func read(_ path: [UInt8], what: String, maximumBytes: Int = 1 << 20) throws(JourneyError) -> [UInt8] {
+        do {
+            let descriptor = try openFile(path, O_RDONLY)
+            defer { close(descriptor) }
+            var content: [UInt8] = []
+            var piece = [UInt8](repeating: 0, count: 64 << 10)
+            while true {
+                let count = systemRead(descriptor, &piece, piece.count)
+                if count < 0 && errno == EINTR { continue }
+                guard count >= 0 else { throw Errno(rawValue: errno) }
+                if count == 0 { return content }
+                content += piece.prefix(count)
+                guard content.count <= maximumBytes else {
+                    throw JourneyError.usage("\(what) \(PathText.display(path)) is larger than \(maximumBytes) bytes")
+                }
+            }
+        } catch let error as Errno {
+            throw JourneyError(
+                .usage, kind: "unreadable_file", "cannot read \(what) \(PathText.display(path)): \(error)",
+                cause: error)
+        } catch {
+            throw JourneyError(error)
+        }
+    }
+
+    /// Writes a file anew, in place of one that is there, readable by its owner alone if `isSecret`; a secret never
+    /// replaces a file.
+    static func write(_ bytes: [UInt8], to path: [UInt8], isSecret: Bool = false) throws(JourneyError) {
+        do throws(Errno) {
+            let flags = O_WRONLY | O_CREAT | (isSecret ? O_EXCL : O_TRUNC)
+            let descriptor = try openFile(path, flags, isSecret ? 0o600 : 0o666)
+            let isWritten = writeAll(bytes, to: descriptor)
+            let failure = errno
+            guard close(descriptor) == 0, isWritten else { throw Errno(rawValue: isWritten ? errno : failure) }
+        } catch {
+            let status: ExitStatus = error == .noSpace ? .noSpace : .failed
+            throw JourneyError(
+                status, kind: "unwritable_file", "cannot write \(PathText.display(path)): \(error)", cause: error)
+        }
+    }
+
+    private static func openFile(_ path: [UInt8], _ flags: CInt, _ mode: mode_t = 0) throws(Errno) -> CInt {
+        guard !path.contains(0) else { throw .invalidArgument }
+        let descriptor = (path.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { text in
+            text.baseAddress.map { systemOpen($0, flags | O_CLOEXEC, mode) } ?? -1
+        }
+        guard descriptor >= 0 else { throw Errno(rawValue: errno) }
+        return descriptor
+    }
+
+    /// Makes a directory and its parents, for their owner alone.
+    static func makeDirectories(_ path: FilePath) throws(JourneyError) {
+        var made = FilePath()
+        made.root = path.root
+        for component in path.components {
+            made.append(component)
+            if mkdir(made.string, 0o700) != 0, errno != EEXIST {
+                let failure = Errno(rawValue: errno)
+                throw JourneyError(
+                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)", cause: failure)
+            }
+        }
+    }
+
+    /// Gives a file another name, in place of what has that name.
+    static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
+        guard systemRename(String(decoding: from, as: UTF8.self), String(decoding: to, as: UTF8.self)) == 0 else {
+            let failure = Errno(rawValue: errno)
+            throw JourneyError(
+                .failed, kind: "unwritable_file", "cannot rename \(PathText.display(from)): \(failure)", cause: failure)
+        }
+    }
+
+    /// The path without links and `..`, or nil when it does not exist.
+    static func canonical(_ path: [UInt8]) -> [UInt8]? {
+        guard !path.contains(0) else { return nil }
+        return (path.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { text in
+            guard let start = text.baseAddress, let resolved = realpath(start, nil) else { return nil }
+            defer { free(resolved) }
+            return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
+        }
+    }
+
+    /// The working directory, raw; nil when it was removed.
+    package static var workingDirectory: [UInt8]? {
+        guard let path = getcwd(nil, 0) else { return nil }
+        defer { free(path) }
+        return Array(UnsafeRawBufferPointer(start: path, count: strlen(path)))
+    }
+
+    /// This machine's name.
+    package static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, name.count - 1) == 0 else { return "localhost" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The user who runs this, by name, or by number when there is none.
+    package static var userName: String {
+        let id = geteuid()
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var text = [CChar](repeating: 0, count: 16 << 10)
+        guard getpwuid_r(id, &entry, &text, text.count, &found) == 0, let name = found?.pointee.pw_name else {
+            return "\(id)"
+        }
+        return String(cString: name)
+    }
+
+    /// A pipe that no child inherits; nil when the system has none left.
+    static func pipe() -> (readEnd: CInt, writeEnd: CInt)? {
+        var ends: [CInt] = [-1, -1]
+        guard systemPipe(&ends) == 0 else { return nil }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        return (ends[0], ends[1])
+    }
+
+    /// Whether a descriptor is a terminal.
+    package static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
+}
+
+// Under names of their own: those of the C library are hidden by the members above.
+private func systemWrite(_ descriptor: CInt, _ bytes: UnsafeRawPointer?, _ count: Int) -> Int {
+    write(descriptor, bytes, count)
+}
+
+private func systemRead(_ descriptor: CInt, _ bytes: UnsafeMutableRawPointer, _ count: Int) -> Int {
+    read(descriptor, bytes, count)
+}
+
+private func systemOpen(_ path: UnsafePointer<CChar>, _ flags: CInt, _ mode: mode_t) -> CInt {
+    open(path, flags, mode)
+}
+
+private func systemRename(_ from: String, _ to: String) -> CInt { rename(from, to) }
+
+private func systemPipe(_ ends: inout [CInt]) -> CInt { pipe(&ends) }

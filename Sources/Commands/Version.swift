@@ -1,0 +1,7 @@
+/// This program's name and version: the one place that states them.
+package enum Version {
+    /// Semantic version, without a leading `v`.
+    package static let number = "0.1.0"
+    /// As manifests and `--version` give it.
+    package static let program = "becalm \(number)"
+}

@@ -1,0 +1,114 @@
+internal import Basics
+package import Repository
+package import RepositoryFormat
+package import Sealing
+package import Snapshots
+
+/// Looks into a repository without changing it: listings, what a snapshot holds, how two differ, manifests.
+///
+/// Visitors run on a thread of the journey's own, one call at a time; they may block, and end the walk by throwing.
+package struct InspectionJourney: Sendable {
+    private let repository: Repository
+
+    package init(repository: Repository) { self.repository = repository }
+
+    /// All snapshots, oldest first, and what could not be read of them.
+    package func snapshots() async throws(JourneyError) -> SnapshotListing {
+        try await JourneyError.mapping { try await repository.listSnapshots() }
+    }
+
+    /// The snapshot that `name` means.
+    package func snapshot(_ name: String) async throws(JourneyError) -> ListedSnapshot {
+        try await JourneyError.mapping { try await repository.findSnapshot(name) }
+    }
+
+    /// Opens snapshots for looking inside, through one loader.
+    private func trees(_ names: [String]) async throws -> [SnapshotTree] {
+        var snapshots: [ListedSnapshot] = []
+        for name in names { snapshots.append(try await repository.findSnapshot(name)) }
+        let loader = TreeLoader(repository: repository, index: try await repository.loadIndex())
+        return try snapshots.map { try SnapshotTree(snapshot: $0, loader: loader) }
+    }
+
+    /// Visits what lies at `path` (raw, relative to the snapshot's root): the entry itself when it is no directory, else
+    /// what it holds, to the bottom if `recursive`. Answers the directories that are damaged.
+    package func list(
+        _ name: String, path: [UInt8], recursive: Bool,
+        visit: @escaping @Sendable (_ path: [[UInt8]], _ entry: TreeEntry) throws -> Void
+    ) async throws(JourneyError) -> [TreeWalker.Damage] {
+        try await JourneyError.mapping {
+            let tree = try await trees([name])[0]
+            return try await BlockingBridge.offload(name: "becalm-show") {
+                Result {
+                    let components = SnapshotTree.components(of: path)
+                    let start = try tree.entry(at: components)
+                    if let start, start.metadata.type != .directory {
+                        try visit(components, start)
+                        return []
+                    }
+                    var walker = TreeWalker(loader: tree.loader)
+                    try walker.walk(pages: start?.pages ?? tree.pages, at: components) { path, entry in
+                        try visit(path, entry)
+                        return recursive ? .descend : .skip
+                    }
+                    return walker.damage
+                }
+            }
+        }
+    }
+
+    /// What a comparison found besides what was visited.
+    package struct Comparison: Sendable {
+        package var before: Identifier
+        package var after: Identifier
+        package var totals: SnapshotDifference.Totals
+        /// Directories that were not compared.
+        package var damage: [TreeWalker.Damage]
+    }
+
+    /// Visits how `after` differs from `before`.
+    package func compare(
+        _ before: String, _ after: String, visit: @escaping @Sendable (SnapshotDifference.Change) throws -> Void
+    ) async throws(JourneyError) -> Comparison {
+        try await JourneyError.mapping {
+            let trees = try await trees([before, after])
+            return try await BlockingBridge.offload(name: "becalm-diff") {
+                Result {
+                    var difference = SnapshotDifference(before: trees[0].loader, after: trees[1].loader)
+                    try difference.run(from: trees[0].pages, to: trees[1].pages, visit: visit)
+                    return Comparison(
+                        before: trees[0].id, after: trees[1].id, totals: difference.totals, damage: difference.damage)
+                }
+            }
+        }
+    }
+
+    /// The form of a manifest.
+    package enum ManifestForm: Sendable {
+        case json
+        case sha256sum
+        /// Signed by the key; links followed or refused; paths left out.
+        case modelSigning(ECSigningKey, followsLinks: Bool, ignoring: [[UInt8]])
+    }
+
+    /// Writes the manifest of what lies below `root` (raw, relative to the snapshot's root) to `sink`, in pieces.
+    package func manifest(
+        _ name: String, root: [UInt8], form: ManifestForm, to sink: @escaping @Sendable ([UInt8]) throws -> Void
+    ) async throws(JourneyError) {
+        try await JourneyError.mapping {
+            let tree = try await trees([name])[0]
+            try await BlockingBridge.offload(name: "becalm-manifest") {
+                Result {
+                    let manifest = try HashManifest(tree: tree, root: SnapshotTree.components(of: root))
+                    switch form {
+                    case .json: try manifest.writeJSON(to: sink)
+                    case .sha256sum: try manifest.writeSHA256Sums(to: sink)
+                    case .modelSigning(let key, let followsLinks, let ignoring):
+                        let signature = try ModelSignature(manifest, followsLinks: followsLinks, ignoring: ignoring)
+                        try sink(signature.bundle(signedBy: key))
+                    }
+                }
+            }
+        }
+    }
+}
