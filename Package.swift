@@ -65,12 +65,25 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 7
-        // Level 9
-        // Level 10
-
-        .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
         .target(
-            name: "HTTPTestServer", dependencies: [systemPackage], path: "Tests/HTTPTestServer", swiftSettings: strict),
+            name: "Orchestration",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        // Level 9
+        .target(
+            name: "Commands",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat",
+                "Repository", "Snapshots", "Orchestration", argumentParser, systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        // Level 10
+        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
+        .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "HTTPTestServer", path: "Tests/HTTPTestServer", swiftSettings: strict),
         .testTarget(
             name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
             swiftSettings: strict),
@@ -87,9 +100,17 @@ let package = Package(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
             path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
-            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
+            name: "ObjectStorageTests",
+            dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
             swiftSettings: strict),
         .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
+                "Commands", "becalm", systemPackage,
+            ],
+            swiftSettings: strict),
         .testTarget(
             name: "RepositoryFormatTests",
             dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
