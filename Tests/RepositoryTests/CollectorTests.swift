@@ -306,12 +306,12 @@ import Testing
         let first = try await test.repository.snapshot(Self.old)
         try await test.repository.snapshot(["a": Self.old["a"] ?? []])
         _ = try await test.repository.forget([first])
-        test.advance(days: 2)
         let pack = try #require(try await test.names("data/").first)
         // The group with the small file is the pack's last blob.
         try await test.change(pack) { bytes in
             for index in 0..<bytes.count - 400 where index > 200 { bytes[index] ^= 1 }
         }
+        test.advance(days: 2)
         let report = try await Collector(repository: test.repository).prune()
         #expect(report.packsRepacked == 0)
         #expect(report.findings.map(\.object) == [pack])
@@ -353,7 +353,7 @@ import Testing
 
     @Test func aWriterKeyMayNotPruneOrForget() async throws {
         let test = try await TestRepository.create()
-        let credential = KeyCredential.passphrase(Array("writer".utf8))
+        let credential = KeyCredential.keyFile(bytes(40, seed: 8))
         _ = try await test.repository.addSlot(credential, role: .writer, label: "w", cost: TestRepository.cost)
         let writer = try await test.reopened(credential)
         let none = try Identifier.random()
