@@ -100,7 +100,8 @@ let package = Package(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
             path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
-            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
+            name: "ObjectStorageTests",
+            dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
             swiftSettings: strict),
         .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
         .testTarget(
@@ -108,6 +109,16 @@ let package = Package(
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
                 "Commands", "becalm", systemPackage,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
+                "Repository", systemPackage, logging,
             ],
             swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),

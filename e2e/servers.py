@@ -250,6 +250,13 @@ def start(kind):
     return Server(kind)
 
 
+def gateway_is_fetched():
+    """Whether radosgw's programs are unpacked already, so that it starts in half a minute and without a network."""
+    cache = os.environ.get("BECALM_E2E_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "becalm-e2e")
+    return os.path.exists(os.path.join(cache, "ceph", "complete"))
+
+
 def install(directory):
     """A virtual environment with the servers that PyPI has."""
     python = os.path.join(directory, "bin", "python")

@@ -15,6 +15,9 @@ package struct ChunkerParameters: Hashable, Sendable {
     /// No chunk is larger.
     package let maximum: Int
 
+    /// The standard sizes.
+    package init() { self = .standard }
+
     /// The parameters, or nil unless 64 ≤ `minimum` < `average` < `maximum` ≤ 1 GiB and `average` is a power of two.
     package init?(minimum: Int, average: Int, maximum: Int) {
         guard minimum >= Self.smallestMinimum, minimum < average, average < maximum, maximum <= Self.largestMaximum,

@@ -9,12 +9,12 @@ package final class GearTable: Sendable {
     /// then, and there is a vector instruction for the least of signed words.
     let flippedWords: [UInt64]
 
-    /// The table made of `material`, whose word n (little-endian, from byte 8 n) belongs to the byte value n. Nil unless
-    /// there are exactly 2048 bytes.
+    /// The table made of `material`, whose word n (little-endian, from byte 8 n) belongs to the byte value n.
+    /// Exactly 2048 bytes; another number of them is a programmer's error.
     ///
     /// The repository derives the material from its key with HKDF-SHA-256, so another implementation can do the same.
-    package init?(material: [UInt8]) {
-        guard material.count == Self.materialSize else { return nil }
+    package init(material: [UInt8]) {
+        precondition(material.count == Self.materialSize, "a gear table is made of 2048 bytes, not \(material.count)")
         flippedWords = (0..<256).map { value in
             let word = material[8 * value..<8 * value + 8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
             return word ^ (1 << 63)

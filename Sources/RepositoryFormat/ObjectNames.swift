@@ -9,6 +9,7 @@ package enum ObjectNames {
     package static let forgotten = "forgotten/"
     package static let condemned = "condemned/"
     package static let claims = "claims/"
+    package static let collectorClaim = "claims/collector"
     package static let journals = "journal/"
     package static let sessions = "sessions/"
 
@@ -32,6 +33,8 @@ package enum ObjectNames {
 
     package static func segment(_ id: Identifier) -> String { segments + id.description }
     package static func snapshot(_ id: Identifier) -> String { snapshots + id.description }
+    package static func condemnedRecord(_ id: Identifier) -> String { condemned + id.description }
+    package static func forgottenRecord(_ id: Identifier) -> String { forgotten + id.description }
 
     /// Generations sort by name.
     package static func keyTable(_ generation: UInt32) -> String { keyTables + padded(generation) }

@@ -11,8 +11,7 @@ extension S3ObjectStore {
     package func put(
         _ key: String, _ body: ObjectBody, options: PutOptions
     ) async throws(ObjectStorageError) -> PutReceipt {
-        try requireRetention(key, options.retention)
-        try await compareByHead(key, options.condition)
+        if options.retention != nil { try await requireLock("keep \(key) in \(location) under retention") }
         let content = HTTPBody(body.pieces)
         if content.count > client.configuration.multipartThreshold {
             return try await putInParts(key, content, options)
@@ -27,36 +26,6 @@ extension S3ObjectStore {
             try await self.client.perform(call).response
         }
         return try await receipt(key, response)
-    }
-
-    /// Throws `.unsupported` when retention is wanted of a store that keeps none: many ignore the headers.
-    func requireRetention(_ key: String, _ retention: Retention?) throws(ObjectStorageError) {
-        guard retention != nil, !capabilities.retention else { return }
-        throw ObjectStorageError(
-            .unsupported,
-            "cannot keep \(key) in \(location) under retention: the server or the bucket keeps none; switch on Object Lock"
-        )
-    }
-
-    /// Compares by a look beforehand where the server is known to ignore the condition: a race stays possible, but
-    /// what has long been there is not overwritten.
-    private func compareByHead(_ key: String, _ condition: PutCondition) async throws(ObjectStorageError) {
-        let expected: String?
-        switch condition {
-        case .ifAbsent where !capabilities.createIfAbsent: expected = nil
-        case .ifTag(let tag) where !capabilities.replaceIfTag: expected = tag
-        default: return
-        }
-        let found: String?
-        do throws(ObjectStorageError) {
-            found = try await head(key).tag
-        } catch {
-            guard error.code == .notFound else { throw error }
-            found = nil
-        }
-        guard found != expected else { return }
-        let what = found.map { "it exists with the tag \($0)" } ?? "it does not exist"
-        throw ObjectStorageError(.preconditionFailed, "cannot store \(key) in \(location): \(what)")
     }
 
     /// Performs an upload with the checksum that is configured or demanded. A server that refuses what Object Lock

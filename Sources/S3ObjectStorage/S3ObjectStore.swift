@@ -10,7 +10,9 @@ internal import Synchronization
 /// Bodies are sent from and received into the callers' buffers; libcurl's own buffers are the only copies.
 package final class S3ObjectStore: ObjectStore {
     let client: S3Client
-    private let trusted: Mutex<StoreCapabilities>
+    private let claimed: StoreCapabilities
+    /// Whether the bucket has Object Lock, once asked.
+    let lockSupport = Mutex<Bool?>(nil)
     /// Whether this server takes only MD5 where Object Lock demands a checksum; learnt from its refusal.
     let lockNeedsMD5 = Mutex(false)
 
@@ -20,7 +22,8 @@ package final class S3ObjectStore: ObjectStore {
     package static let amazonCapabilities = StoreCapabilities(
         createIfAbsent: true, replaceIfTag: true, conditionalDelete: true, listIsOrdered: true, retention: true)
 
-    /// A store over a transport. `capabilities` are what was probed before; Amazon's until then.
+    /// A store over a transport. It claims `capabilities`, by default Amazon's; `CapabilityProbe` finds out what is true,
+    /// and `ProbedObjectStore` makes up for what is not.
     package init(
         _ configuration: S3Configuration, transport: any HTTPTransport, credentials: any CredentialProvider,
         capabilities: StoreCapabilities = S3ObjectStore.amazonCapabilities, clock: any WallClock = SystemWallClock(),
@@ -28,7 +31,7 @@ package final class S3ObjectStore: ObjectStore {
     ) {
         client = S3Client(
             configuration, transport: transport, credentials: credentials, clock: clock, logger: logger)
-        trusted = Mutex(capabilities)
+        claimed = capabilities
     }
 
     /// A store for a location, everything else from flags, environment and profile, with a transport of its own.
@@ -51,11 +54,10 @@ package final class S3ObjectStore: ObjectStore {
         return S3ObjectStore(configuration, transport: transport, credentials: credentials, logger: logger)
     }
 
-    package var capabilities: StoreCapabilities { trusted.withLock { $0 } }
-
-    /// Takes over what a probe found.
-    package func trust(_ capabilities: StoreCapabilities) {
-        trusted.withLock { $0 = capabilities }
+    package var capabilities: StoreCapabilities {
+        var capabilities = claimed
+        if let hasLock = lockSupport.withLock({ $0 }) { capabilities.retention = capabilities.retention && hasLock }
+        return capabilities
     }
 
     /// Where the credentials come from, for `doctor`.
@@ -140,8 +142,7 @@ package final class S3ObjectStore: ObjectStore {
     private func headSize(_ call: S3Call) async throws(ObjectStorageError) -> UInt64 {
         var call = call
         call.method = .head
-        let (response, _) = try await client.perform(call)
-        return try size(call, response)
+        return try size(call, try await headResponse(call))
     }
 
     private func size(_ call: S3Call, _ response: HTTPResponse) throws(ObjectStorageError) -> UInt64 {
@@ -157,9 +158,14 @@ package final class S3ObjectStore: ObjectStore {
 
     package func head(_ key: String) async throws(ObjectStorageError) -> ObjectAttributes {
         let call = try objectCall("look at", .head, key)
-        let response: HTTPResponse
+        let response = try await headResponse(call)
+        return attributes(key, response, size: try size(call, response))
+    }
+
+    /// The answer to a HEAD call.
+    func headResponse(_ call: S3Call) async throws(ObjectStorageError) -> HTTPResponse {
         do throws(ObjectStorageError) {
-            response = try await client.perform(call).response
+            return try await client.perform(call).response
         } catch {
             // The answer to HEAD has no error document: ended credentials and a wrong clock look like any refusal.
             // One byte of the object is asked for, which puts them right or names them.
@@ -172,9 +178,8 @@ package final class S3ObjectStore: ObjectStore {
             } catch {
                 guard error.code == .invalidArgument else { throw error }  // An empty object has no first byte.
             }
-            response = try await client.perform(call).response
+            return try await client.perform(call).response
         }
-        return attributes(key, response, size: try size(call, response))
     }
 
     private func attributes(_ key: String, _ response: HTTPResponse, size: UInt64) -> ObjectAttributes {
@@ -200,17 +205,14 @@ package final class S3ObjectStore: ObjectStore {
 
     package func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
         var call = try objectCall("delete", .delete, key)
-        if let ifTag {
+        if let ifTag, capabilities.conditionalDelete {
+            call.headers.append(("If-Match", Self.quoted(ifTag)))
+            call.isReplayable = false
+        } else if let ifTag {
             let current = try await head(key).tag
             guard current == ifTag else {
                 throw ObjectStorageError(
-                    .preconditionFailed,
-                    "\(call.failing(client.configuration.location)): it was replaced, its tag is \(current) and not \(ifTag)"
-                )
-            }
-            if capabilities.conditionalDelete {
-                call.headers.append(("If-Match", Self.quoted(ifTag)))
-                call.isReplayable = false
+                    .preconditionFailed, "\(call.failing(client.configuration.location)): it was replaced meanwhile")
             }
         }
         do throws(ObjectStorageError) {

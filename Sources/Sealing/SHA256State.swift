@@ -1,4 +1,3 @@
-internal import Basics
 internal import COpenSSL
 
 /// SHA-256 (FIPS 180-4) over bytes that arrive in pieces. A value: a copy goes its own way.

@@ -139,6 +139,7 @@ struct CutSelectorTests {
     func standard() {
         let standard = ChunkerParameters.standard
         #expect(ChunkerParameters(minimum: 524_288, average: 2_097_152, maximum: 8_388_608) == standard)
+        #expect(ChunkerParameters() == standard)
         #expect(standard.looseBits == 19)
         #expect(standard.strictBits == 23)
     }

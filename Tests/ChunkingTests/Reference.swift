@@ -73,7 +73,7 @@ func randomEnds(_ size: Int, using generator: inout SeededGenerator) -> [Int] {
 
 /// The cuts of `file` scanned and selected in segments.
 func cuts(of file: [UInt8], ends: [Int], material: [UInt8], _ parameters: ChunkerParameters) throws -> [UInt64] {
-    let scanner = CutScanner(table: try #require(GearTable(material: material)), parameters: parameters)
+    let scanner = CutScanner(table: GearTable(material: material), parameters: parameters)
     var selector = CutSelector(parameters: parameters)
     var cuts: [UInt64] = []
     for (end, found) in zip(ends, scan(file, ends: ends, with: scanner)) {

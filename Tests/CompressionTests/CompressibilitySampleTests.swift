@@ -13,7 +13,7 @@ struct CompressibilitySampleTests {
         return sample.pays(memory.map { UnsafeRawBufferPointer($0) })
     }
 
-    @Test("Says no to noise and yes to what shrinks", arguments: [100, 5000, 70_001, 1 << 20, 4 << 20])
+    @Test("Says no to noise and yes to what shrinks", arguments: [100, 5000, 70_001, 1 << 20, 2 << 20])
     func kinds(count: Int) throws {
         let sample = try CompressibilitySample()
         #expect(!pays(TestData.random(count, seed: 1), with: sample))

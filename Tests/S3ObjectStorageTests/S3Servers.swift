@@ -4,6 +4,7 @@ import HTTPTestServer
 import HTTPTransport
 import ObjectStorage
 import S3ObjectStorage
+import Testing
 
 /// A real S3 server to test against, and what it can be trusted with.
 struct S3Server: Sendable {
@@ -62,20 +63,52 @@ struct S3Server: Sendable {
                 retention: false), process: process)
     }
 
-    /// The server that the environment names, or nil.
+    /// The server that the environment names, or nil. What it can be trusted with is probed when it is first used.
     static var external: S3Server? {
         let environment = ProcessInfo.processInfo.environment
         guard let endpoint = environment["BECALM_TEST_S3_ENDPOINT"],
             let key = environment["BECALM_TEST_S3_ACCESS_KEY"], let secret = environment["BECALM_TEST_S3_SECRET"]
         else { return nil }
-        let words = Set((environment["BECALM_TEST_S3_LACKS"] ?? "conditionalDelete").split(separator: ","))
         return S3Server(
             endpoint: endpoint, credentials: AWSCredentials(accessKeyID: key, secretAccessKey: secret),
             bucket: environment["BECALM_TEST_S3_BUCKET"] ?? "becalm-test",
-            capabilities: StoreCapabilities(
-                createIfAbsent: !words.contains("createIfAbsent"), replaceIfTag: !words.contains("replaceIfTag"),
-                conditionalDelete: !words.contains("conditionalDelete"),
-                listIsOrdered: !words.contains("listIsOrdered"), retention: !words.contains("retention")), process: nil)
+            capabilities: S3ObjectStore.amazonCapabilities, process: nil)
+    }
+
+    /// The same server with the capabilities that the probe finds.
+    func probed() async throws -> S3Server {
+        let store = try store("probed")
+        try await store.readLockSupport()
+        let found = try await CapabilityProbe().run(on: store)
+        return S3Server(
+            endpoint: endpoint, credentials: credentials, bucket: bucket, capabilities: found.capabilities,
+            process: process)
+    }
+}
+
+/// Starts each server once, for all tests of this process.
+actor S3Servers {
+    static let shared = S3Servers()
+    private var running: [Kind: Task<S3Server, any Error>] = [:]
+
+    enum Kind: Sendable { case moto, rclone, external }
+
+    func server(_ kind: Kind) async throws -> S3Server {
+        let task = running[kind] ?? Task { try await Self.start(kind) }
+        running[kind] = task
+        return try await task.value
+    }
+
+    private static func start(_ kind: Kind) async throws -> S3Server {
+        switch kind {
+        case .moto: return try await S3Server.moto()
+        case .rclone: return try await S3Server.rclone()
+        case .external:
+            let server = try #require(S3Server.external)
+            let isLocked = ProcessInfo.processInfo.environment["BECALM_TEST_S3_LOCK"] == "1"
+            try await server.createBucket(lock: isLocked)
+            return try await server.probed()
+        }
     }
 }
 

@@ -102,11 +102,25 @@ struct ECKeyTests {
         #expect(error?.code == .invalidKey)
     }
 
-    @Test("An error leaves nothing behind for the next one to report")
-    func errorsAreDrained() {
-        let first = #expect(throws: SealingError.self) { try ECSigningKey(pem: "nothing") }
-        let second = #expect(throws: SealingError.self) { try ECSigningKey(pem: "nothing") }
-        #expect(first?.message.isEmpty == false)
-        #expect(first?.message == second?.message)
+    /// A wrong passphrase leaves several errors in the library's queue, a text that is no PEM leaves another.
+    @Test("An error reports all of its own reasons and none of an earlier one's")
+    func errorsAreDrained() throws {
+        let verifying = try ECVerifyingKey(pem: ECFixtures.p256Public)
+        let message = ECFixtures.message
+        func messages(verifyingBetween: Bool) -> [String?] {
+            let encrypted = #expect(throws: SealingError.self) {
+                try ECSigningKey(pem: ECFixtures.p521Encrypted, passphrase: "wrong")
+            }
+            let nothing = #expect(throws: SealingError.self) { try ECSigningKey(pem: "nothing", passphrase: "wrong") }
+            if verifyingBetween {
+                #expect(!verifying.verify(signature: [0x30, 0x80, 1], message: message))
+                #expect(!verifying.verify(signature: [0x30, 0x06, 2, 1, 0, 2, 1, 0], message: message))
+            }
+            let other = #expect(throws: SealingError.self) { try ECVerifyingKey(pem: ECFixtures.secp256k1) }
+            return [encrypted?.message, nothing?.message, other?.message]
+        }
+        let first = messages(verifyingBetween: false)
+        #expect(Set(first).count == 3, "\(first)")
+        #expect(messages(verifyingBetween: true) == first)
     }
 }

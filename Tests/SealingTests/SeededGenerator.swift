@@ -12,7 +12,18 @@ struct SeededGenerator: RandomNumberGenerator {
         return value ^ (value >> 31)
     }
 
+    /// Whole numbers laid out little-endian, cut to `count` bytes.
     mutating func bytes(_ count: Int) -> [UInt8] {
-        (0..<count).map { _ in UInt8(truncatingIfNeeded: next() >> 24) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count + 8)
+        while bytes.count < count {
+            var number = next()
+            for _ in 0..<8 {
+                bytes.append(UInt8(truncatingIfNeeded: number))
+                number >>= 8
+            }
+        }
+        bytes.removeLast(bytes.count - count)
+        return bytes
     }
 }

@@ -38,7 +38,7 @@ extension Repository {
     }
 
     /// The segment from the cache or the store; nil when it has been merged away meanwhile.
-    private func loadSegment(_ id: Identifier, _ cache: SegmentCache) async throws -> IndexSegment? {
+    func loadSegment(_ id: Identifier, _ cache: SegmentCache) async throws -> IndexSegment? {
         if let cached = cache.load(id) { return cached }
         let stored: [UInt8]
         do {

@@ -1,0 +1,92 @@
+internal import RepositoryFormat
+
+/// Where all chunks lie at one moment, frozen: index segments and what became of their packs. Any thread may use it.
+final class ChunkCatalog: Sendable {
+    /// What a pack is good for.
+    enum Standing: UInt8, Sendable {
+        /// It is there and nobody has given it up.
+        case good
+        /// It is there and has been condemned: readable, but it will go.
+        case condemned
+        /// The store does not have it.
+        case gone
+    }
+
+    /// An entry of the catalog: a row of a segment.
+    struct Place: Hashable, Sendable {
+        var segment: Int
+        var row: Int
+        /// Row of the segment's pack table.
+        var packRow: Int
+        var standing: Standing
+        /// Bytes of the chunk as the index has them.
+        var rawLength: UInt32
+    }
+
+    let segments: [IndexSegment]
+    /// For each segment, for each of its packs.
+    private let standings: [[Standing]]
+
+    /// A catalog of `segments` where `packs` are in the store and `condemned` are given up.
+    init(segments: [IndexSegment], condemned: Set<Identifier>, isPresent: (Identifier) -> Bool) {
+        self.segments = segments
+        standings = segments.map { segment in
+            segment.packs.map { pack in
+                guard isPresent(pack.id) else { return .gone }
+                return condemned.contains(pack.id) ? .condemned : .good
+            }
+        }
+    }
+
+    /// The pack that a place lies in.
+    func pack(of place: Place) -> IndexedPack { segments[place.segment].packs[place.packRow] }
+
+    /// The chunk's canonical place: the first in a good pack, else the first in a condemned one, else nil.
+    func place(of id: ChunkID, kind: ChunkKind) -> Place? {
+        var second: Place?
+        for place in places(of: id, kind: kind) {
+            if place.standing == .good { return place }
+            if place.standing == .condemned, second == nil { second = place }
+        }
+        return second
+    }
+
+    /// All places that the index gives for the chunk, those in missing packs too.
+    func places(of id: ChunkID, kind: ChunkKind) -> [Place] {
+        var places: [Place] = []
+        for (number, segment) in segments.enumerated() {
+            for row in segment.rows(of: id) {
+                let entry = segment.entry(row)
+                let packRow = Int(entry.pack)
+                guard packRow < segment.packs.count, segment.packs[packRow].kind == kind else { continue }
+                places.append(
+                    Place(
+                        segment: number, row: row, packRow: packRow, standing: standings[number][packRow],
+                        rawLength: entry.rawLength))
+            }
+        }
+        return places
+    }
+
+    /// Calls `body` with every entry, its segment's number and its row; a pack that several segments list counts once,
+    /// in the first that has entries of it, which is where `place` finds its chunks.
+    func forEachOwnedEntry(_ body: (_ segment: Int, _ row: Int, _ entry: IndexEntry) throws -> Void) rethrows {
+        var owners: [Identifier: Int] = [:]
+        for (number, segment) in segments.enumerated() {
+            // 0 not looked up yet, 1 owned by this segment, 2 by an earlier one.
+            var ownership = [UInt8](repeating: 0, count: segment.packs.count)
+            for row in 0..<segment.count {
+                let entry = segment.entry(row)
+                let packRow = Int(entry.pack)
+                guard packRow < ownership.count else { continue }
+                if ownership[packRow] == 0 {
+                    let pack = segment.packs[packRow].id
+                    let owner = owners[pack] ?? number
+                    owners[pack] = owner
+                    ownership[packRow] = owner == number ? 1 : 2
+                }
+                if ownership[packRow] == 1 { try body(number, row, entry) }
+            }
+        }
+    }
+}

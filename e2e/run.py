@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Runs the end-to-end scripts one after another and adds up what held.
+
+    run.py quick     what `make test` runs: some minutes
+    run.py full      what `make soak` runs: hours
+    run.py quick roundtrip kill      only these
+
+The last line is `N passed, N failed, N skipped`; the exit code is 1 if anything failed.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+
+import harness
+
+SCRIPTS = {
+    "selftest": (["selftest.py"], ["selftest.py"]),
+    "roundtrip": (["roundtrip.py", "--quick"], ["roundtrip.py"]),
+    "kill": (["kill_every_request.py", "--quick"],
+             ["kill_every_request.py", "--writes", "--stores", "directory,rclone,moto,radosgw"]),
+    "thrash": (["thrash.py", "--quick"], ["thrash.py"]),
+    "corruption": (["corruption.py", "--quick"], ["corruption.py", "--objects", "4"]),
+}
+CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("extent", choices=("quick", "full"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of " + ", ".join(SCRIPTS))
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in SCRIPTS:
+            parser.error(f"{name!r} is none of {', '.join(SCRIPTS)}")
+    environment = dict(os.environ, BECALM=harness.find_binary(), PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
+    print(f"testing {os.path.relpath(environment['BECALM'], harness.ROOT)}", flush=True)
+    totals, times = [0, 0, 0], []
+    for name in options.names or SCRIPTS:
+        began, closing = time.monotonic(), None
+        words = SCRIPTS[name][0 if options.extent == "quick" else 1]
+        print(f"\n=== {' '.join(words)}", flush=True)
+        process = subprocess.Popen(
+            [sys.executable, os.path.join(harness.HERE, words[0]), *words[1:]], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment)
+        for line in process.stdout:
+            match = CLOSING.match(line.strip())
+            if match:
+                closing = match  # shown once, at the end of all
+            else:
+                print(line, end="", flush=True)
+        code = process.wait()
+        counts = [int(n or 0) for n in closing.groups()] if closing else [0, 0, 0]
+        if code and not counts[1]:
+            counts[1] = 1  # it ended badly without saying what failed
+        totals = [a + b for a, b in zip(totals, counts)]
+        times.append(f"{name}: {counts[0]} held, {counts[1]} did not, {time.monotonic() - began:.0f} s")
+    print("\n=== end to end\n" + "\n".join(times))
+    print(f"{totals[0]} passed, {totals[1]} failed" + (f", {totals[2]} skipped" if totals[2] else ""), flush=True)
+    return 1 if totals[1] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
