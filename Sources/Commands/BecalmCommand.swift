@@ -25,7 +25,11 @@ package struct BecalmCommand: ParsableCommand {
                     SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
                 ]),
             CommandGroup(
-                name: "Maintain", subcommands: [KeyCommand.self, DoctorCommand.self, ManCommand.self]),
+                name: "Maintain", 
+                subcommands: [
+                    VerifyCommand.self, ForgetCommand.self, PruneCommand.self, KeyCommand.self, DoctorCommand.self,
+                    ManCommand.self,
+                ]),
         ])
 
     package init() {}
