@@ -62,6 +62,10 @@ package enum CommandLineProgram {
         } catch {
             context.console.endProgress()
             let failure = JourneyError(error)
+            // Who piped into 'head' has read enough.
+            if context.output.isClosed, failure.status == .interrupted, context.interruption.signal == nil {
+                return .done
+            }
             let status = finalStatus(failure, context.interruption)
             context.console.report(failure, status: status, json: runnable.global.json)
             return status

@@ -42,15 +42,8 @@ struct Credentials: Sendable {
         let password: [UInt8]
         if let file = source.passwordFile {
             password = Self.line(try SystemFiles.read(context.path(file), what: "the password file"))
-        } else if let text = context.variable(source.variable) {
-            password = Array(text.utf8)
-        } else if let file = context.variable("\(source.variable)_FILE") {
-            password = Self.line(
-                try SystemFiles.read(context.path(file), what: "the password file of \(source.variable)_FILE"))
-        } else if let command = context.variable("\(source.variable)_COMMAND") {
-            password = Self.line(
-                try ShellCommand.output(
-                    of: command, what: "the command of \(source.variable)_COMMAND", environment: context.environment))
+        } else if let given = try passphrase(source.variable) {
+            password = given
         } else {
             let prompt = PasswordPrompt(interruption: context.interruption)
             password =
@@ -60,6 +53,20 @@ struct Credentials: Sendable {
             throw JourneyError(.usage, kind: "no_password", "the password that was given is empty")
         }
         return .passphrase(password)
+    }
+
+    /// A passphrase from a variable, the file or the command beside it; nil for none of them. Never asks.
+    func passphrase(_ variable: String) throws(JourneyError) -> [UInt8]? {
+        if let text = context.variable(variable) { return Array(text.utf8) }
+        if let file = context.variable("\(variable)_FILE") {
+            return Self.line(try SystemFiles.read(context.path(file), what: "the password file of \(variable)_FILE"))
+        }
+        if let command = context.variable("\(variable)_COMMAND") {
+            return Self.line(
+                try ShellCommand.output(
+                    of: command, what: "the command of \(variable)_COMMAND", environment: context.environment))
+        }
+        return nil
     }
 
     /// Without the newline at its end, whatever the system that wrote it calls one.

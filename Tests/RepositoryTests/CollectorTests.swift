@@ -306,12 +306,12 @@ import Testing
         let first = try await test.repository.snapshot(Self.old)
         try await test.repository.snapshot(["a": Self.old["a"] ?? []])
         _ = try await test.repository.forget([first])
-        test.advance(days: 2)
         let pack = try #require(try await test.names("data/").first)
         // The group with the small file is the pack's last blob.
         try await test.change(pack) { bytes in
             for index in 0..<bytes.count - 400 where index > 200 { bytes[index] ^= 1 }
         }
+        test.advance(days: 2)
         let report = try await Collector(repository: test.repository).prune()
         #expect(report.packsRepacked == 0)
         #expect(report.findings.map(\.object) == [pack])
@@ -353,18 +353,17 @@ import Testing
 
     @Test func aWriterKeyMayNotPruneOrForget() async throws {
         let test = try await TestRepository.create()
-        let credential = KeyCredential.passphrase(Array("writer".utf8))
+        let credential = KeyCredential.keyFile(bytes(40, seed: 8))
         _ = try await test.repository.addSlot(credential, role: .writer, label: "w", cost: TestRepository.cost)
         let writer = try await test.reopened(credential)
-        for attempt in [
-            { _ = try await Collector(repository: writer).prune() },
-            { _ = try await writer.forget([try Identifier.random()]) },
-            { _ = try await Verifier(repository: writer).verify(.init(depth: .quick) { "\($0)" }) },
-            { _ = try await RepositoryRepair(repository: writer).rebuildIndex() },
-        ] as [@Sendable () async throws -> Void] {
-            let error = await #expect(throws: RepositoryError.self, performing: attempt)
-            #expect(error?.code == .notPermitted)
-        }
+        let none = try Identifier.random()
+        let codes = [
+            await code { _ = try await Collector(repository: writer).prune() },
+            await code { _ = try await writer.forget([none]) },
+            await code { _ = try await Verifier(repository: writer).verify(.init(depth: .quick) { "\($0)" }) },
+            await code { _ = try await RepositoryRepair(repository: writer).rebuildIndex() },
+        ]
+        #expect(codes == [.notPermitted, .notPermitted, .notPermitted, .notPermitted])
     }
 
     @Test func keysThatWereRotatedMeanwhileStopTheRun() async throws {

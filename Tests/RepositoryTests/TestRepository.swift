@@ -9,7 +9,8 @@ import SystemPackage
 
 /// A repository in memory with a clock that stands still, and small snapshots made by hand.
 final class TestRepository: Sendable {
-    static let passphrase = KeyCredential.passphrase(Array("correct horse".utf8))
+    /// A key file: it opens at once, where a passphrase is stretched.
+    static let key = KeyCredential.keyFile(bytes(64, seed: 4711))
     static let cost = ScryptCost(n: 1 << 14, r: 8, p: 1)
 
     let clock: ManualWallClock
@@ -46,14 +47,14 @@ final class TestRepository: Sendable {
             ?? MemoryObjectStore(clock: clock, behaviour: behaviour)
         let store = FaultyObjectStore(memory)
         let repository = try await Repository.create(
-            store: store, credential: passphrase, cost: cost, graceSeconds: graceSeconds,
+            store: store, credential: key, cost: cost, graceSeconds: graceSeconds,
             options: options(clock, cache: cache, retention: retention))
         return TestRepository(clock, memory, store, repository)
     }
 
     /// The same repository, opened anew; past the faults with `store: memory`.
     func reopened(
-        _ credential: KeyCredential = passphrase, store: (any ObjectStore)? = nil, cache: FilePath? = nil
+        _ credential: KeyCredential = key, store: (any ObjectStore)? = nil, cache: FilePath? = nil
     ) async throws -> Repository {
         try await Repository.open(
             store: store ?? self.store, credential: credential, options: Self.options(clock, cache: cache))
@@ -86,6 +87,16 @@ typealias Files = [String: [UInt8]]
 func bytes(_ count: Int, seed: UInt64) -> [UInt8] {
     var generator = SeededGenerator(seed: seed)
     return generator.bytes(count)
+}
+
+/// The code of the error that `body` throws; nil when it throws none or another.
+func code(_ body: () async throws -> Void) async -> RepositoryError.Code? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return (error as? RepositoryError)?.code
+    }
 }
 
 extension Repository {

@@ -65,7 +65,7 @@ package struct RestoreCommand: RunnableCommand {
             snapshot: listed.id, target: context.path(target), includes: include, overwrite: overwrite, resume: resume,
             verify: verify, numericOwners: numericOwners)
         let progress = OperationProgress()
-        let result = try await Operation(progress, verb: "restoring", global, context).run {
+        let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()
         }
         report(result, context)

@@ -1,0 +1,40 @@
+package import ArgumentParser
+internal import Basics
+package import Orchestration
+internal import Sealing
+internal import Snapshots
+
+/// `becalm key generate`
+package struct KeyGenerateCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "generate",
+        abstract: "Make a private key for '--identity', and print its public half.",
+        discussion: """
+            The file is readable by its owner alone and replaces none. The public key may be known to everybody: \
+            whoever has a key of the role 'full' gives it a slot with 'becalm key add --recipient'.
+
+            EXAMPLE:
+              $ becalm key generate ~/.becalm-identity
+            """)
+
+    @OptionGroup package var global: GlobalOptions
+
+    @Argument(help: "The file to write.", completion: .file())
+    package var file: String
+
+    package init() {}
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        let path = context.path(file)
+        let key = try await BlockingBridge.offload(name: "becalm-key") {
+            Result {
+                let key = try X25519PrivateKey.generate()
+                try SystemFiles.write(IdentityFile.content(key), to: path, isSecret: true)
+                return key.publicKey
+            }
+        }
+        let text = IdentityFile.text(key)
+        context.output.summary([.init("public_key", .string(text))], text: text)
+        return .done
+    }
+}

@@ -1,0 +1,244 @@
+import Basics
+import ObjectStorage
+import ObjectStorageTesting
+import Repository
+import RepositoryFormat
+import Synchronization
+import Testing
+
+/// Interrupted and concurrent collections.
+@Suite struct CollectorRaceTests {
+    static func files(_ number: Int) -> Files {
+        var files: Files = ["common": bytes(30_000, seed: 5)]
+        for part in 0..<4 { files["d\(number)/\(part)"] = bytes(20_000, seed: UInt64(number * 10 + part)) }
+        return files
+    }
+
+    /// A repository with dead, sparse, condemned and orphaned packs, and what must stay readable in it.
+    static func scene() async throws -> (TestRepository, [Identifier: Files]) {
+        let test = try await TestRepository.create(graceSeconds: 1000)
+        var kept: [Identifier: Files] = [:]
+        var gone: [Identifier] = []
+        for number in 0..<5 {
+            let files = Self.files(number)
+            let id = try await test.repository.snapshot(files)
+            if number % 2 == 0 { gone.append(id) } else { kept[id] = files }
+        }
+        _ = try await test.repository.forget(gone)
+        test.clock.advance(bySeconds: 2000)
+        // Condemns dead packs and repacks the first, whose only living file is the common one.
+        _ = try await Collector(repository: test.repository).prune()
+        let orphan = try await test.repository.prepare(["o": bytes(50_000, seed: 99)])
+        await orphan.session.abandon()
+        let sparse = try await test.repository.snapshot(
+            ["x": bytes(90_000, seed: 50), "y": bytes(4000, seed: 51)], host: "sparse")
+        let rest: Files = ["y": bytes(4000, seed: 51)]
+        kept[try await test.repository.snapshot(rest, host: "sparse")] = rest
+        _ = try await test.repository.forget([sparse])
+        // A snapshot that slipped through: what it relies on is condemned.
+        let before = try await test.packs()
+        let late = Self.files(6)
+        kept[try await test.repository.snapshot(late, host: "late")] = late
+        try await test.condemn(try await test.packs().subtracting(before))
+        test.clock.advance(bySeconds: 5000)
+        return (test, kept)
+    }
+
+    static func expectAllReadable(_ test: TestRepository, _ kept: [Identifier: Files], _ comment: Comment) async throws
+    {
+        let repository = try await test.reopened(store: test.memory)
+        #expect(Set(try await repository.listSnapshots().snapshots.map(\.id)) == Set(kept.keys), comment)
+        for (id, files) in kept { #expect(try await repository.files(of: id) == files, comment) }
+    }
+
+    @Test func theSceneHasWorkForEveryPhase() async throws {
+        let (test, kept) = try await Self.scene()
+        #expect(kept.count == 4)
+        let report = try await Collector(repository: test.repository).prune()
+        #expect(report.packsDeleted > 0 && report.chunksRescued > 0 && report.packsRepacked > 0)
+        #expect(report.packsCondemned > 0 && report.segmentsRemoved > 0)
+        try await Self.expectAllReadable(test, kept, "after one run")
+    }
+
+    /// The machine dies at the k-th change, which may or may not have taken effect.
+    @Test(arguments: [true, false], [nil, 0] as [UInt64?])
+    func aCrashAtAnyChangeLeavesEverythingReadable(takingEffect: Bool, grace: UInt64?) async throws {
+        let options = PruneOptions(graceSeconds: grace)
+        var k = 1
+        while true {
+            let (test, kept) = try await Self.scene()
+            let comment: Comment = "crash at change \(k), taking effect: \(takingEffect), grace: \(grace ?? 1000)"
+            test.store.crash(atMutation: test.store.mutations + k, takingEffect: takingEffect)
+            let outcome = await code { _ = try await Collector(repository: test.repository).prune(options) }
+            let hasCrashed = test.store.hasCrashed
+            test.store.heal()
+            try await Self.expectAllReadable(test, kept, comment)
+            // Others find a damaged state in no case, and a second run brings it to its end.
+            test.clock.advance(bySeconds: 2000)
+            let repository = try await test.reopened()
+            let report = try await Verifier(repository: repository).verify(.init(depth: .full) { "\($0)" })
+            #expect(report.isSound, comment)
+            for _ in 0..<2 {
+                let again = try await Collector(repository: repository).prune(options)
+                #expect(again.findings.filter { !$0.object.hasPrefix("sessions/") }.isEmpty, comment)
+                test.clock.advance(bySeconds: 2000)
+            }
+            let last = try await Collector(repository: repository).prune(options)
+            #expect(last.packsCondemned == 0 && last.packsWaiting == 0, comment)
+            try await Self.expectAllReadable(test, kept, comment)
+            #expect(try await test.names("condemned/").isEmpty, comment)
+            guard hasCrashed else {
+                #expect(outcome == nil)
+                #expect(k > 10)
+                return
+            }
+            k += 1
+        }
+    }
+
+    /// At each change of one collector, another one runs from beginning to end, or a writer commits.
+    @Test(arguments: [nil, 0] as [UInt64?])
+    func aSecondCollectorMayRunAtAnyMoment(grace: UInt64?) async throws {
+        let options = PruneOptions(graceSeconds: grace)
+        var k = 1
+        while true {
+            let (test, kept) = try await Self.scene()
+            let other = try await test.reopened(store: test.memory)
+            let intruder = Intruder(test.store, at: test.store.mutations + k) {
+                // The claim is only a courtesy: without it both run.
+                try await test.memory.delete(ObjectNames.collectorClaim, ifTag: nil)
+                _ = try await Collector(repository: other).prune(options)
+            }
+            let repository = try await Repository.open(
+                store: intruder, credential: TestRepository.key, options: TestRepository.options(test.clock))
+            let outcome = await code { _ = try await Collector(repository: repository).prune(options) }
+            let comment: Comment = "second collector at change \(k), grace \(grace ?? 1000)"
+            #expect(outcome == nil || outcome == .busy || outcome == .storage, comment)
+            #expect(intruder.failure.withLock { $0 } == nil, comment)
+            try await Self.expectAllReadable(test, kept, comment)
+            let report = try await Verifier(repository: other).verify(.init(depth: .full) { "\($0)" })
+            #expect(report.isSound, comment)
+            guard intruder.hasRun.withLock({ $0 }) else {
+                #expect(k > 10)
+                return
+            }
+            k += 1
+        }
+    }
+
+    /// At each change of a writer, a collector without grace runs: whatever is committed can be read.
+    @Test func aCollectorMayRunAtAnyMomentOfAWriter() async throws {
+        var k = 1
+        var commits = 0
+        var refusals = 0
+        while true {
+            let (test, _) = try await Self.scene()
+            let other = try await test.reopened(store: test.memory)
+            let intruder = Intruder(test.store, at: test.store.mutations + k) {
+                _ = try await Collector(repository: other).prune(PruneOptions(graceSeconds: 0))
+            }
+            let writer = try await Repository.open(
+                store: intruder, credential: TestRepository.key, options: TestRepository.options(test.clock))
+            // Content of a snapshot that is gone, in packs that are there, and something new.
+            var files = Self.files(2)
+            files["new"] = bytes(10_000, seed: 1234)
+            do {
+                let id = try await writer.snapshot(files, host: "writer")
+                commits += 1
+                #expect(try await other.files(of: id) == files, "collector at change \(k)")
+            } catch let error as RepositoryError {
+                #expect(error.code == .collectedMeanwhile, "collector at change \(k)")
+                refusals += 1
+            }
+            #expect(intruder.failure.withLock { $0 } == nil, "collector at change \(k)")
+            let report = try await Verifier(repository: other).verify(.init(depth: .full) { "\($0)" })
+            #expect(report.isSound, "collector at change \(k): \(report.problems.filter { !$0.isHarmless })")
+            guard intruder.hasRun.withLock({ $0 }) else { break }
+            k += 1
+        }
+        #expect(commits > 1 && refusals > 0)
+    }
+
+    @Test func aLivingCollectorKeepsOthersAway() async throws {
+        let test = try await TestRepository.create()
+        try await test.repository.snapshot(["a": [1]])
+        let claim = CollectorClaim(id: try Identifier.random(), host: "elsewhere", machine: "other", processID: 1)
+        try await test.put(ObjectNames.collectorClaim, try claim.encoded(keyring: test.repository.keyring))
+        test.clock.advance(bySeconds: 59)
+        let error = await #expect(throws: RepositoryError.self) {
+            _ = try await Collector(repository: test.repository).prune()
+        }
+        #expect(error?.code == .busy)
+        #expect(error?.message.contains("process 1 on elsewhere") == true)
+        test.clock.advance(bySeconds: 2)
+        _ = try await Collector(repository: test.repository).prune()
+        #expect(try await test.names("claims/").isEmpty)
+    }
+
+    @Test func aClaimThatCannotBeReadExpiresToo() async throws {
+        let test = try await TestRepository.create()
+        try await test.put(ObjectNames.collectorClaim, [1, 2, 3])
+        #expect(await code { _ = try await Collector(repository: test.repository).prune() } == .busy)
+        test.clock.advance(bySeconds: 61)
+        _ = try await Collector(repository: test.repository).prune()
+    }
+
+    @Test func aStoreWithoutConditionsIsCollectedAllTheSame() async throws {
+        var behaviour = MemoryObjectStore.Behaviour()
+        behaviour.ignoresCreateIfAbsent = true
+        behaviour.ignoresReplaceIfTag = true
+        behaviour.ignoresDeleteTag = true
+        behaviour.listsUnordered = true
+        behaviour.pageSize = 3
+        let test = try await TestRepository.create(
+            behaviour: behaviour,
+            capabilities: StoreCapabilities(
+                createIfAbsent: false, replaceIfTag: false, conditionalDelete: false, listIsOrdered: false,
+                retention: false))
+        let first = try await test.repository.snapshot(Self.files(1))
+        let second = try await test.repository.snapshot(Self.files(2))
+        _ = try await test.repository.forget([first])
+        let report = try await Collector(repository: test.repository).prune(PruneOptions(graceSeconds: 0))
+        #expect(report.packsDeleted > 0)
+        #expect(try await test.repository.files(of: second) == Self.files(2))
+    }
+}
+
+/// Runs something once, just before the k-th change reaches the store.
+final class Intruder: ForwardingObjectStore {
+    let base: any ObjectStore
+    let hasRun = Mutex(false)
+    let failure = Mutex<String?>(nil)
+    private let store: FaultyObjectStore
+    private let moment: Int
+    private let body: @Sendable () async throws -> Void
+
+    init(_ store: FaultyObjectStore, at moment: Int, _ body: @escaping @Sendable () async throws -> Void) {
+        base = store
+        self.store = store
+        self.moment = moment
+        self.body = body
+    }
+
+    private func intrude() async {
+        guard store.mutations + 1 >= moment else { return }
+        let isFirst = hasRun.withLock { hasRun in
+            defer { hasRun = true }
+            return !hasRun
+        }
+        guard isFirst else { return }
+        do { try await body() } catch { failure.withLock { $0 = "\(error)" } }
+    }
+
+    func put(
+        _ key: String, _ body: ObjectBody, options: PutOptions
+    ) async throws(ObjectStorageError) -> PutReceipt {
+        await intrude()
+        return try await base.put(key, body, options: options)
+    }
+
+    func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
+        await intrude()
+        try await base.delete(key, ifTag: ifTag)
+    }
+}
