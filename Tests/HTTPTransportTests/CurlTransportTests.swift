@@ -320,6 +320,12 @@ struct CurlTransportTests {
         }
         try await server.waitForRequests(1)
         let waiting = Task { try await transport.perform(HTTPRequest(.get, server.url + "/waiting"), maximumBytes: 1) }
+        let late = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await transport.perform(HTTPRequest(.get, server.url + "/late"), maximumBytes: 1)
+        }
+        let lateFailure = await failure { _ = try await late.value }
+        #expect(lateFailure?.code == .cancelled)
         let last = Task { try await transport.perform(HTTPRequest(.get, server.url + "/last"), maximumBytes: 1) }
         waiting.cancel()
         let waited = await failure { _ = try await waiting.value }
