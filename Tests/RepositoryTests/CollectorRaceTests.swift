@@ -104,7 +104,7 @@ import Testing
         while true {
             let (test, kept) = try await Self.scene()
             let other = try await test.reopened(store: test.memory)
-            let intruder = Intruder(test.store, at: test.store.mutations + k) {
+            let intruder = Intruder(test.store, at: .beforeMutation(test.store.mutations + k)) {
                 // The claim is only a courtesy: without it both run.
                 try await test.memory.delete(ObjectNames.collectorClaim, ifTag: nil)
                 _ = try await Collector(repository: other).prune(options)
@@ -134,7 +134,7 @@ import Testing
         while true {
             let (test, _) = try await Self.scene()
             let other = try await test.reopened(store: test.memory)
-            let intruder = Intruder(test.store, at: test.store.mutations + k) {
+            let intruder = Intruder(test.store, at: .beforeMutation(test.store.mutations + k)) {
                 _ = try await Collector(repository: other).prune(PruneOptions(graceSeconds: 0))
             }
             let writer = try await Repository.open(
@@ -201,44 +201,5 @@ import Testing
         let report = try await Collector(repository: test.repository).prune(PruneOptions(graceSeconds: 0))
         #expect(report.packsDeleted > 0)
         #expect(try await test.repository.files(of: second) == Self.files(2))
-    }
-}
-
-/// Runs something once, just before the k-th change reaches the store.
-final class Intruder: ForwardingObjectStore {
-    let base: any ObjectStore
-    let hasRun = Mutex(false)
-    let failure = Mutex<String?>(nil)
-    private let store: FaultyObjectStore
-    private let moment: Int
-    private let body: @Sendable () async throws -> Void
-
-    init(_ store: FaultyObjectStore, at moment: Int, _ body: @escaping @Sendable () async throws -> Void) {
-        base = store
-        self.store = store
-        self.moment = moment
-        self.body = body
-    }
-
-    private func intrude() async {
-        guard store.mutations + 1 >= moment else { return }
-        let isFirst = hasRun.withLock { hasRun in
-            defer { hasRun = true }
-            return !hasRun
-        }
-        guard isFirst else { return }
-        do { try await body() } catch { failure.withLock { $0 = "\(error)" } }
-    }
-
-    func put(
-        _ key: String, _ body: ObjectBody, options: PutOptions
-    ) async throws(ObjectStorageError) -> PutReceipt {
-        await intrude()
-        return try await base.put(key, body, options: options)
-    }
-
-    func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
-        await intrude()
-        try await base.delete(key, ifTag: ifTag)
     }
 }

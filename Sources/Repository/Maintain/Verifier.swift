@@ -38,8 +38,10 @@ struct VerifyRun {
     let progress: MaintenanceProgress.Handler
     let started: Timestamp
     var report: VerifyReport
-    /// Chunks that cannot be read, and the object that is to blame.
+    /// Chunks that cannot be read from anywhere, and the object that is to blame.
     var bad: [TreeMarker.Key: String] = [:]
+    /// Chunks that cannot be read from these packs.
+    var badCopies: [TreeMarker.Key: Set<Identifier>] = [:]
     /// Packs that are shorter than the index says.
     var shortened: Set<Identifier> = []
     /// Rows of the index at whose places no such chunk was found.
@@ -134,7 +136,7 @@ struct VerifyRun {
         report.treeChunks = outcome.trees
         report.dataChunks = outcome.data
         for key in outcome.missing { bad[key] = blame(key, survey) ?? ObjectNames.segments }
-        for key in outcome.mismatched where bad[key] == nil { bad[key] = blame(key, survey) ?? ObjectNames.segments }
+        for key in outcome.mismatched where bad[key] == nil { bad[key] = holder(of: key, survey) }
         for (id, error) in outcome.unreadable {
             let key = TreeMarker.Key(id: id, kind: .tree)
             let object = holder(of: key, survey)
@@ -169,17 +171,24 @@ struct VerifyRun {
     func blame(_ key: TreeMarker.Key, _ survey: RepositorySurvey) -> String? {
         if let known = bad[key] { return known }
         let catalog = survey.catalog
-        guard let place = catalog.place(of: key.id, kind: key.kind) else {
-            guard let gone = catalog.places(of: key.id, kind: key.kind).first else { return ObjectNames.segments }
-            return ObjectNames.pack(catalog.pack(of: gone).id, key.kind)
+        var culprit: String?
+        // One copy that is whole is enough.
+        for place in catalog.places(of: key.id, kind: key.kind) {
+            let pack = catalog.pack(of: place)
+            let isBad =
+                place.standing == .gone || badCopies[key]?.contains(pack.id) == true
+                || misplaced.contains(Row(segment: place.segment, row: place.row)) || isBeyondEnd(place, survey)
+            guard isBad else { return nil }
+            culprit = culprit ?? ObjectNames.pack(pack.id, pack.kind)
         }
-        let pack = catalog.pack(of: place)
-        if misplaced.contains(Row(segment: place.segment, row: place.row)) {
-            return ObjectNames.pack(pack.id, pack.kind)
-        }
-        guard shortened.contains(pack.id), let listed = survey.packs[pack.id] else { return nil }
-        let entry = catalog.segments[place.segment].entry(place.row)
-        let end = UInt64(entry.offset) + UInt64(BlobHeader.size) + UInt64(entry.sealedLength)
-        return end > listed.size ? ObjectNames.pack(pack.id, pack.kind) : nil
+        return culprit ?? ObjectNames.segments
+    }
+
+    /// Whether the chunk lies where its pack has been cut off.
+    private func isBeyondEnd(_ place: ChunkCatalog.Place, _ survey: RepositorySurvey) -> Bool {
+        let pack = survey.catalog.pack(of: place)
+        guard shortened.contains(pack.id), let listed = survey.packs[pack.id] else { return false }
+        let entry = survey.catalog.segments[place.segment].entry(place.row)
+        return UInt64(entry.offset) + UInt64(BlobHeader.size) + UInt64(entry.sealedLength) > listed.size
     }
 }
