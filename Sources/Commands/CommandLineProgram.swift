@@ -45,18 +45,19 @@ package enum CommandLineProgram {
     }
 
     private static func execute(_ arguments: [String], _ context: CommandContext) async -> ExitStatus {
-        let command: any ParsableCommand
+        let runnable: any RunnableCommand
         do {
-            command = try BecalmCommand.parseAsRoot(arguments)
-            guard command is any RunnableCommand else {
-                var command = command
+            var command = try BecalmCommand.parseAsRoot(arguments)
+            guard let found = command as? any RunnableCommand else {
+                // The root, a group or the manual page: what they have to say is thrown.
                 try command.run()
                 return .done
             }
+            runnable = found
         } catch {
             return tell(error, context)
         }
-        guard let runnable = command as? any RunnableCommand else { return .done }
+        context.output.mode = runnable.global.json ? .json : .text
         do {
             return try await interruptible(runnable, context)
         } catch {

@@ -1,9 +1,7 @@
 package import Basics
-internal import Compression
 package import ObjectStorage
 package import Repository
 internal import RepositoryFormat
-internal import Sealing
 
 /// Examines what a backup rests on, one thing after the other; what is found is answered, never thrown.
 package struct DoctorJourney: Sendable {
@@ -143,7 +141,7 @@ package struct DoctorJourney: Sendable {
                 "limits", .fine,
                 "\(options.processors) processors, \(mebibytes(SystemLimits.memoryBytes)) of memory; buffers take \(mebibytes(max(options.memoryBytes, MemoryPlan.minimumBytes))), packs have \(mebibytes(plan.packBytes)), \(options.connections) requests at once"
             ),
-            Finding("libraries", .fine, "\(CryptographicLibrary.version), \(CompressionLibrary.version)"),
+            Finding("libraries", .fine, LibraryVersions.all.joined(separator: ", ")),
         ]
     }
 }

@@ -1,7 +1,6 @@
 internal import Basics
 package import Repository
 package import RepositoryFormat
-package import Sealing
 package import Snapshots
 internal import Synchronization
 
@@ -88,8 +87,8 @@ package struct InspectionJourney: Sendable {
     package enum ManifestForm: Sendable {
         case json
         case sha256sum
-        /// Signed by the key; links followed or refused; paths left out.
-        case modelSigning(ECSigningKey, followsLinks: Bool, ignoring: [[UInt8]])
+        /// Signed; links followed or refused; paths left out.
+        case modelSigning(ManifestSigner, followsLinks: Bool, ignoring: [[UInt8]])
     }
 
     /// Writes the manifest of what lies below `root` (raw, relative to the snapshot's root) to `sink`, in pieces.
@@ -103,9 +102,9 @@ package struct InspectionJourney: Sendable {
                 switch form {
                 case .json: try manifest.writeJSON(to: sink)
                 case .sha256sum: try manifest.writeSHA256Sums(to: sink)
-                case .modelSigning(let key, let followsLinks, let ignoring):
+                case .modelSigning(let signer, let followsLinks, let ignoring):
                     let signature = try ModelSignature(manifest, followsLinks: followsLinks, ignoring: ignoring)
-                    try sink(signature.bundle(signedBy: key))
+                    try sink(signature.bundle(signedBy: signer.key))
                 }
             }
         }

@@ -1,7 +1,6 @@
 package import ArgumentParser
 internal import Basics
 package import Orchestration
-internal import Sealing
 internal import Snapshots
 
 /// `becalm manifest`
@@ -108,19 +107,15 @@ package struct ManifestCommand: RunnableCommand {
         case .sha256sum: return .sha256sum
         case .modelSigning:
             let keyFile = context.path(sign ?? "")
-            let key = try await BlockingBridge.offload(name: "becalm-key") {
+            let signer = try await BlockingBridge.offload(name: "becalm-key") {
                 Result {
                     let pem = try SystemFiles.read(keyFile, what: "the signing key")
                     let passphrase = try Credentials(context: context).passphrase("BECALM_SIGN_PASSWORD")
-                    do { return try ECSigningKey(pem: pem, passphrase: passphrase) } catch {
-                        throw JourneyError(
-                            .usage, kind: "invalid_key", "cannot sign with \(PathText.display(keyFile)): \(error)",
-                            cause: error)
-                    }
+                    return try ManifestSigner(pem: pem, passphrase: passphrase, file: PathText.display(keyFile))
                 }
             }
             return .modelSigning(
-                key, followsLinks: followSymlinks, ignoring: ignore.map { context.bytes(of: $0) })
+                signer, followsLinks: followSymlinks, ignoring: ignore.map { context.bytes(of: $0) })
         }
     }
 }

@@ -1,6 +1,5 @@
 internal import Basics
 internal import RepositoryFormat
-internal import Sealing
 internal import Snapshots
 
 /// An entry of a snapshot in a list, for programs and for people.
@@ -18,8 +17,8 @@ enum EntryText {
         switch metadata.type {
         case .regular:
             members.append(.init("size", .unsigned(metadata.size)))
-            members.append(.init("sha256", .optional(entry.fileDigest?.description)))
-        case .directory: members.append(.init("content_digest", .optional(entry.treeDigest?.description)))
+            members.append(.init("sha256", .optional(entry.fileDigest.map { "\($0)" })))
+        case .directory: members.append(.init("content_digest", .optional(entry.treeDigest.map { "\($0)" })))
         case .symbolicLink: members.append(.init("target", .string(PathText.display(metadata.linkTarget))))
         default: break
         }

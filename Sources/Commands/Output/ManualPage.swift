@@ -83,7 +83,7 @@ enum ManualPage {
             let name = "\\fI\(escape(argument.valueName ?? ""))\\fR" + (argument.isRepeating ? " ..." : "")
             return argument.isOptional ? "[\(name)]" : name
         }
-        var lines = [".SS \"\(escape(path))\"", ".B \(escape(path))", ([" [\\fIoptions\\fR]"] + synopsis).joined(separator: " ")]
+        var lines = [".SS \"\(escape(path))\"", ".B \(escape(path))", (["[\\fIoptions\\fR]"] + synopsis).joined(separator: " ")]
         lines.append(".PP")
         lines += text(command.abstract)
         lines.append(".PP")

@@ -35,7 +35,7 @@ package struct KeyAddCommand: RunnableCommand {
 
     package mutating func validate() throws {
         guard let recipient else { return }
-        guard IdentityFile.recipient(recipient) != nil else {
+        guard IdentityText.recipient(recipient) != nil else {
             throw ValidationError("'--recipient' takes a public key as 'becalm key generate' prints it.")
         }
         guard new.newPasswordFile == nil, new.newKeyFile == nil else {
@@ -46,7 +46,7 @@ package struct KeyAddCommand: RunnableCommand {
     package func run(in context: CommandContext) async throws -> ExitStatus {
         let repository = try await RepositorySession(global, context).open(.writing)
         let way: KeyJourney.Way
-        if let key = recipient.flatMap(IdentityFile.recipient) {
+        if let key = recipient.flatMap(IdentityText.recipient) {
             way = .recipient(key)
         } else {
             way = .credential(try await new.credential(context))

@@ -1,7 +1,6 @@
 package import ArgumentParser
 internal import Basics
 package import Orchestration
-internal import Sealing
 internal import Snapshots
 
 /// `becalm key generate`
@@ -26,14 +25,13 @@ package struct KeyGenerateCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         let path = context.path(file)
-        let key = try await BlockingBridge.offload(name: "becalm-key") {
+        let text = try await BlockingBridge.offload(name: "becalm-key") {
             Result {
-                let key = try X25519PrivateKey.generate()
-                try SystemFiles.write(IdentityFile.content(key), to: path, isSecret: true)
-                return key.publicKey
+                let identity = try IdentityText.generate()
+                try SystemFiles.write(identity.file, to: path, isSecret: true)
+                return identity.publicKey
             }
         }
-        let text = IdentityFile.text(key)
         context.output.summary([.init("public_key", .string(text))], text: text)
         return .done
     }
