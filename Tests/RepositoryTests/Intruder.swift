@@ -1,3 +1,4 @@
+import Basics
 import ObjectStorage
 import ObjectStorageTesting
 import Synchronization
@@ -8,6 +9,8 @@ final class Intruder: ForwardingObjectStore {
     enum Moment: Sendable {
         /// Just before the store's k-th change.
         case beforeMutation(Int)
+        /// Just before the store's k-th call of any kind.
+        case beforeCall(Int)
         /// Just after an object with this prefix was stored.
         case afterPut(String)
     }
@@ -27,8 +30,12 @@ final class Intruder: ForwardingObjectStore {
         self.body = body
     }
 
-    private func intrudeBefore() async {
-        if case .beforeMutation(let number) = moment, store.mutations + 1 >= number { await intrude() }
+    private func intrudeBefore(isMutation: Bool = false) async {
+        switch moment {
+        case .beforeMutation(let number): if isMutation, store.mutations + 1 >= number { await intrude() }
+        case .beforeCall(let number): if store.operations + 1 >= number { await intrude() }
+        case .afterPut: break
+        }
     }
 
     private func intrude() async {
@@ -43,14 +50,31 @@ final class Intruder: ForwardingObjectStore {
     func put(
         _ key: String, _ body: ObjectBody, options: PutOptions
     ) async throws(ObjectStorageError) -> PutReceipt {
-        await intrudeBefore()
+        await intrudeBefore(isMutation: true)
         let receipt = try await base.put(key, body, options: options)
         if case .afterPut(let prefix) = moment, key.hasPrefix(prefix) { await intrude() }
         return receipt
     }
 
     func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
-        await intrudeBefore()
+        await intrudeBefore(isMutation: true)
         try await base.delete(key, ifTag: ifTag)
+    }
+
+    func get(
+        _ key: String, range: Range<UInt64>?, into buffer: Buffer, maximumBytes: Int
+    ) async throws(ObjectStorageError) -> ObjectAttributes {
+        await intrudeBefore()
+        return try await base.get(key, range: range, into: buffer, maximumBytes: maximumBytes)
+    }
+
+    func head(_ key: String) async throws(ObjectStorageError) -> ObjectAttributes {
+        await intrudeBefore()
+        return try await base.head(key)
+    }
+
+    func list(prefix: String, token: String?) async throws(ObjectStorageError) -> ObjectPage {
+        await intrudeBefore()
+        return try await base.list(prefix: prefix, token: token)
     }
 }
