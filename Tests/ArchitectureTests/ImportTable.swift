@@ -33,7 +33,8 @@ enum ImportTable {
         ],
         // Level 7
         "Orchestration": [
-            "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Workloads",
+            "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+            "Workloads",
             "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 9

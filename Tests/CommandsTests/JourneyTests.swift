@@ -56,7 +56,9 @@ struct JourneyTests {
         #expect(all[0]["type"] as? String == "snapshot")
         #expect(all[0]["tags"] as? [String] == ["nightly"])
         #expect(all[0]["paths"] as? [String] == [world.path("source")])
-        for filter in [["--tag", "nightly"], ["--host", "alpha"], ["--path", "source"], ["--path", world.path("source")]] {
+        for filter in [
+            ["--tag", "nightly"], ["--host", "alpha"], ["--path", "source"], ["--path", world.path("source")],
+        ] {
             let run = await world.plain(["snapshots", "--json", "--key-file", world.path("key")] + filter)
             #expect(try run.objects().dropLast().map { $0["host"] as? String } == ["alpha"], "\(filter)")
         }

@@ -111,14 +111,18 @@ struct ManifestTests {
         try world.write("model/sub/.gitignore", "listed, for only the top is left out\n")
         let keys = try execute(
             "/bin/sh",
-            ["-ec", "openssl ecparam -name \(curve) -genkey -noout -out key.pem; openssl ec -in key.pem -pubout -out pub.pem"],
+            [
+                "-ec",
+                "openssl ecparam -name \(curve) -genkey -noout -out key.pem; openssl ec -in key.pem -pubout -out pub.pem",
+            ],
             in: world.path, environment: ["PATH": "/usr/bin:/bin"])
         try #require(keys.status == 0, "\(keys.output)")
         await world.run("init")
         #expect(await world.run("backup", "model").status == .done)
     }
 
-    private func check(_ world: World, _ directory: String, _ more: String...) throws -> (status: Int32, output: String) {
+    private func check(_ world: World, _ directory: String, _ more: String...) throws -> (status: Int32, output: String)
+    {
         try execute(
             try #require(Self.verifier),
             ["verify", "key", directory, "--signature", world.path("model.sig"), "--public_key", world.path("pub.pem")]
@@ -229,7 +233,9 @@ struct ManifestTests {
         let world = try World()
         try await model(world)
         try world.write("none.pem", "nothing")
-        let arguments = ["manifest", "latest", "--path", "model", "--format", "model-signing", "--key-file", world.path("key")]
+        let arguments = [
+            "manifest", "latest", "--path", "model", "--format", "model-signing", "--key-file", world.path("key"),
+        ]
         #expect(await world.plain(arguments + ["--sign", "none.pem"]).status == .usage)
         #expect(await world.plain(arguments).status == .usage)
         let lock = try execute(

@@ -14,7 +14,8 @@ enum ShellCommand {
 
     /// Standard output of `command`. `what` names it in errors, which repeat neither the command nor its output, for
     /// either may hold a secret. It has our standard input and error, and no signal blocked.
-    static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8] {
+    static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8]
+    {
         guard let (readEnd, writeEnd) = SystemFiles.pipe() else { throw failure(what, Errno(rawValue: errno)) }
         defer { close(readEnd) }
         let (code, child) = spawn(command, output: writeEnd, environment)
@@ -31,7 +32,8 @@ enum ShellCommand {
         }
         guard status >> 8 & 0xff == 0 else {
             throw JourneyError(
-                .failed, kind: "command_failed", "\(what) failed with exit code \(status >> 8 & 0xff): run it by itself")
+                .failed, kind: "command_failed", "\(what) failed with exit code \(status >> 8 & 0xff): run it by itself"
+            )
         }
         guard content.count <= maximumBytes else {
             throw JourneyError(.failed, kind: "command_failed", "\(what) printed more than \(maximumBytes) bytes")
