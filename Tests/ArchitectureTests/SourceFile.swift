@@ -157,7 +157,8 @@ struct CodeScanner {
             places.removeLast()
             return keep(quotes + signs)
         }
-        if quotes == 1, rest.first == UInt8(ascii: "\n") { places.removeLast() }  // not closed: the compiler will say so
+        // not closed: the compiler will say so
+        if quotes == 1, rest.first == UInt8(ascii: "\n") { places.removeLast() }
         drop()
     }
 }
