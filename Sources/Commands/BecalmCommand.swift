@@ -25,7 +25,7 @@ package struct BecalmCommand: ParsableCommand {
                     SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
                 ]),
             CommandGroup(
-                name: "Maintain", 
+                name: "Maintain",
                 subcommands: [
                     VerifyCommand.self, ForgetCommand.self, PruneCommand.self, KeyCommand.self, DoctorCommand.self,
                     ManCommand.self,

@@ -94,7 +94,8 @@ package struct DoctorJourney: Sendable {
         findings.append(Finding("capabilities", .fine, "the store can: \(kept.joined(separator: ", "))"))
         if !findings.contains(where: { $0.message.contains("clock") }) {
             findings.append(
-                Finding("clock", .fine, "the store's clock is within \(Int(abs(report.clockSkewSeconds)) + 1) s of ours"))
+                Finding(
+                    "clock", .fine, "the store's clock is within \(Int(abs(report.clockSkewSeconds)) + 1) s of ours"))
         }
         return findings
     }
@@ -117,7 +118,8 @@ package struct DoctorJourney: Sendable {
             findings.append(
                 Finding(
                     "key", .fine,
-                    "key \(slot.id) (\(slot.kind.name)) has the role '\(slot.role.name)'; there are \(repository.slots.count)"))
+                    "key \(slot.id) (\(slot.kind.name)) has the role '\(slot.role.name)'; there are \(repository.slots.count)"
+                ))
         }
         do {
             let listing = try await repository.listSnapshots()

@@ -18,7 +18,8 @@ package enum IdentityText {
                 throw JourneyError(error)
             }
         }
-        throw .usage("\(file) is no identity file: it has no line '\(secretPrefix)…' as 'becalm key generate' writes it")
+        throw .usage(
+            "\(file) is no identity file: it has no line '\(secretPrefix)…' as 'becalm key generate' writes it")
     }
 
     /// A new key: the file that its owner keeps, and the public half for others.

@@ -97,7 +97,8 @@ package struct MaintenanceJourney: Sendable {
                 }
                 if repository.keyring.role != .full {
                     throw RepositoryError(
-                        .notPermitted, "a writer key cannot see which snapshots a rule keeps: use a key of the role 'full'")
+                        .notPermitted,
+                        "a writer key cannot see which snapshots a rule keeps: use a key of the role 'full'")
                 }
                 result.decisions = try rule.decide(candidates, mayEmptySources: mayEmptySources)
                 result.chosen = result.decisions.filter { !$0.isKept }.map(\.candidate.id)

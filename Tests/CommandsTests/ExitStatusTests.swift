@@ -27,7 +27,8 @@ struct ExitStatusTests {
         try FileManager.default.removeItem(atPath: world.path("empty/.keep"))
         #expect(await world.run("snapshots", "--repository", "empty").status == .noRepository)
         #expect(await world.run("backup", "key", "--repository", "empty").status == .noRepository)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: world.path("empty")).allSatisfy { $0.hasSuffix("~") })
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: world.path("empty")).allSatisfy { $0.hasSuffix("~") })
         #expect(await world.run("snapshots", "--repository", "key").status == .noRepository)
         #expect(await world.run("snapshots", environment: ["BECALM_REPOSITORY": ""]).status == .usage)
         #expect(await world.run("init", "--repository", "no/such/parent").status == .noRepository)
@@ -57,7 +58,8 @@ struct ExitStatusTests {
     @Test(
         "What makes no sense is usage",
         arguments: [
-            ["bogus"], ["backup"], ["snapshots", "--bogus"], ["restore", "latest"], ["backup", "x", "--memory", "much"],
+            ["bogus"], ["backup"], ["snapshots", "--bogus"], ["restore", "latest"],
+            ["backup", "x", "--memory", "much"],
             ["backup", "x", "--memory", "1M"], ["backup", "x", "--compression", "99"], ["forget"],
             ["forget", "abc", "--keep-last", "1"], ["verify", "--budget", "5m"], ["verify", "--depth", "deep"],
             ["manifest", "latest", "--sign", "x"], ["prune", "--max-unused", "200"],
@@ -67,7 +69,8 @@ struct ExitStatusTests {
         ])
     func usage(arguments: [String]) async throws {
         let world = try World()
-        let run = await world.plain(arguments + (arguments.contains("--key-file") ? [] : ["--key-file", world.path("key")]))
+        let run = await world.plain(
+            arguments + (arguments.contains("--key-file") ? [] : ["--key-file", world.path("key")]))
         #expect(run.status == .usage, "\(run.err)")
         #expect(!run.err.isEmpty)
         #expect(run.out.isEmpty)
@@ -88,7 +91,8 @@ struct ExitStatusTests {
         #expect(await world.run("backup", "missing").status == .failed)
     }
 
-    @Test("Damage is found by verify and by restore, which restores the rest", arguments: ["data", "tree", "snapshots"])
+    @Test(
+        "Damage is found by verify and by restore, which restores the rest", arguments: ["data", "tree", "snapshots"])
     func damaged(kind: String) async throws {
         let world = try World()
         try await world.prepare()

@@ -129,8 +129,9 @@ package struct BackupCommand: RunnableCommand {
                 \(Format.bytes(counters.bytesNew)) new, \(Format.bytes(counters.bytesStored)) stored, in \
                 \(Format.duration(result.durationSeconds))
                 """
-                + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
-                + (result.isPartial ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
+                    + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
+                    + (result.isPartial
+                        ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
     }
 }
 

@@ -76,7 +76,8 @@ package struct DoctorCommand: RunnableCommand {
                 } catch {
                     return .init(
                         "cache", .warning,
-                        "\(directory) cannot be written to, so every run reads the whole index from the store: \(error)")
+                        "\(directory) cannot be written to, so every run reads the whole index from the store: \(error)"
+                    )
                 }
             }
         }

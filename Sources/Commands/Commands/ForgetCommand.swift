@@ -140,6 +140,7 @@ package struct ForgetCommand: RunnableCommand {
                 .init("dry_run", .bool(dryRun)), .init("forgotten", .strings(removed.map(\.description))),
                 .init("locked", .strings(result.report.locked.map(\.description))),
                 .init("kept", .unsigned(UInt64(result.decisions.count(where: \.isKept)))),
-            ], text: "\(Format.count(UInt64(removed.count), "snapshot")) \(dryRun ? "would be forgotten" : "forgotten")")
+            ], text: "\(Format.count(UInt64(removed.count), "snapshot")) \(dryRun ? "would be forgotten" : "forgotten")"
+        )
     }
 }

@@ -111,7 +111,8 @@ package struct PruneCommand: RunnableCommand {
         ]
         if report.packsRepacked > 0 {
             lines.append(
-                "\(Format.count(report.packsRepacked, "pack")) \(would)written anew, \(Format.bytes(report.bytesRepacked))")
+                "\(Format.count(report.packsRepacked, "pack")) \(would)written anew, \(Format.bytes(report.bytesRepacked))"
+            )
         }
         if report.packsRetained > 0 {
             lines.append("\(Format.count(report.packsRetained, "pack")) kept by the store under retention")

@@ -42,7 +42,8 @@ enum ManualPage {
         let shared = sharedNames(commands.map(\.command))
         var page = [
             ".TH BECALM 1 \"\" \"\(Version.program)\" \"User Commands\"", ".SH NAME",
-            "becalm \\- \(escape(tool.command.abstract ?? ""))", ".SH SYNOPSIS", ".B becalm", "\\fIcommand\\fR [\\fIoptions\\fR]",
+            "becalm \\- \(escape(tool.command.abstract ?? ""))", ".SH SYNOPSIS", ".B becalm",
+            "\\fIcommand\\fR [\\fIoptions\\fR]",
             ".SH DESCRIPTION",
         ]
         page += text(tool.command.discussion)
@@ -83,7 +84,9 @@ enum ManualPage {
             let name = "\\fI\(escape(argument.valueName ?? ""))\\fR" + (argument.isRepeating ? " ..." : "")
             return argument.isOptional ? "[\(name)]" : name
         }
-        var lines = [".SS \"\(escape(path))\"", ".B \(escape(path))", (["[\\fIoptions\\fR]"] + synopsis).joined(separator: " ")]
+        var lines = [
+            ".SS \"\(escape(path))\"", ".B \(escape(path))", (["[\\fIoptions\\fR]"] + synopsis).joined(separator: " "),
+        ]
         lines.append(".PP")
         lines += text(command.abstract)
         lines.append(".PP")

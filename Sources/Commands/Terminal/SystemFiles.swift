@@ -111,7 +111,8 @@ package enum SystemFiles {
             if mkdir(made.string, 0o700) != 0, errno != EEXIST {
                 let failure = Errno(rawValue: errno)
                 throw JourneyError(
-                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)", cause: failure)
+                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)",
+                    cause: failure)
             }
         }
     }

@@ -22,7 +22,9 @@ package struct KeyListCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         let journey = KeyJourney(repository: try await RepositorySession(global, context).open(.reading))
-        var table = TextTable([.left(""), .left("id"), .left("role"), .left("kind"), .left("made (UTC)"), .left("label")])
+        var table = TextTable([
+            .left(""), .left("id"), .left("role"), .left("kind"), .left("made (UTC)"), .left("label"),
+        ])
         for slot in journey.slots {
             let isOwn = slot.id == journey.ownSlot
             context.output.emit("key", KeyText.members(slot) + [.init("in_use", .bool(isOwn))])

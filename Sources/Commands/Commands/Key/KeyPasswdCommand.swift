@@ -25,7 +25,8 @@ package struct KeyPasswdCommand: RunnableCommand {
         let repository = try await RepositorySession(global, context).open(.writing)
         let credential = try await new.credential(context)
         let slot = try await KeyJourney(repository: repository).replace(with: credential)
-        context.output.summary(KeyText.members(slot), text: "changed: the slot is now key \(slot.id) (\(slot.kind.name))")
+        context.output.summary(
+            KeyText.members(slot), text: "changed: the slot is now key \(slot.id) (\(slot.kind.name))")
         return .done
     }
 }
