@@ -34,7 +34,8 @@ demo: release ## back up a training run, damage it, restore it, prove it
 	@bash e2e/demo.sh $(RELEASE)
 
 bench: release ## a table beside restic and borg; see Tests/Benchmarks/README.md
-	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py
+	@e2e/install-packages borg
+	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py $(ARGUMENTS)
 
 soak: release servers ## the full end-to-end runs: hours
 	e2e/radosgw fetch
@@ -53,9 +54,8 @@ install: release ## install under PREFIX, with completions and the man page
 	$(RELEASE) --generate-completion-script bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/becalm
 	$(RELEASE) --generate-completion-script zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_becalm
 	$(RELEASE) --generate-completion-script fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/becalm.fish
-	mkdir -p .build/manual $(DESTDIR)$(PREFIX)/share/man/man1
-	$(SWIFT) package --allow-writing-to-directory .build/manual generate-manual --output-directory .build/manual
-	install -m 644 .build/manual/becalm*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	mkdir -p $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man >$(DESTDIR)$(PREFIX)/share/man/man1/becalm.1
 
 deps: ## install the system packages that are missing, with apt
 	@e2e/install-packages

@@ -79,8 +79,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", argumentParser, systemPackage, logging,
+                "Basics", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser, systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -89,7 +88,9 @@ let package = Package(
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
         .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
-        .target(name: "HTTPTestServer", dependencies: ["Basics", systemPackage], path: "Tests/HTTPTestServer", swiftSettings: strict),
+        .target(
+            name: "HTTPTestServer", dependencies: ["Basics", systemPackage], path: "Tests/HTTPTestServer",
+            swiftSettings: strict),
         .testTarget(
             name: "HTTPTransportTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer"],
             swiftSettings: strict),
@@ -106,25 +107,10 @@ let package = Package(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
             path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
-            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
-            swiftSettings: strict),
-        .testTarget(name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage], swiftSettings: strict),
-        .testTarget(
-            name: "CommandsTests",
-            dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat", "Repository",
-                "Snapshots", "Orchestration", "Commands", "becalm", argumentParser, systemPackage,
-            ],
+            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(
-            name: "RepositoryFormatTests",
-            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
-        .testTarget(
-            name: "RepositoryTests",
-            dependencies: [
-                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
-                "Repository", systemPackage, logging,
-            ],
+            name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage],
             swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]

@@ -83,6 +83,7 @@ extension Repository {
                     .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again",
                     cause: error)
             }
+            try await refuseOvertaken(table, what)
             for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
                 for object in try await store.listAll(prefix: prefix) {
                     guard let generation = ObjectNames.generation(of: object.key), generation < table.generation else {
@@ -95,6 +96,32 @@ extension Repository {
                 store: store, config: config, keyring: keyring, slotID: slotID, keyTable: table, options: options)
         } catch {
             throw RepositoryError(error, doing: "cannot \(what)")
+        }
+    }
+
+    /// Throws `.busy`, and takes the table back, when somebody has made a later one: ours began from one that is no more.
+    private func refuseOvertaken(_ table: KeyTable, _ what: String) async throws {
+        for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
+            for object in try await store.listAll(prefix: prefix) {
+                guard let generation = ObjectNames.generation(of: object.key), generation > table.generation else {
+                    continue
+                }
+                let bytes: [UInt8]
+                do {
+                    bytes = try await store.get(object.key, maximumBytes: 64 << 20)
+                } catch {
+                    guard error.code == .notFound || error.code == .tooLarge else { throw error }
+                    continue
+                }
+                // What is no table is no later one.
+                guard let later = try? KeyTable(decoding: bytes), later.repositoryID == config.repositoryID else {
+                    continue
+                }
+                try await store.delete(ObjectNames.keyTable(table.generation), ifTag: nil)
+                try await store.delete(ObjectNames.keyTableCopy(table.generation), ifTag: nil)
+                throw RepositoryError(
+                    .busy, "cannot \(what): somebody else changed the keys of \(store.location) meanwhile, try again")
+            }
         }
     }
 }

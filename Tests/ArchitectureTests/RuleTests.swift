@@ -138,6 +138,34 @@ struct RuleTests {
         #expect(lines(Rules.documentation(file("/// Of something else.\n\n" + text))) == (isNeeded ? [3] : []))
     }
 
+    @Test("A comment speaks for the group below it, up to an empty line or a longer declaration")
+    func groups() {
+        let group = "/// Both.\npackage static let a = 1\npackage static let b = 2\n\npackage static let c = 3"
+        #expect(lines(Rules.documentation(file(group))) == [5])
+        let long = "/// One.\npackage func a() {\n    work()\n}\npackage func b() {}"
+        #expect(lines(Rules.documentation(file(long))) == [5])
+        let record = "/// A record.\npackage struct R {\n    package static let size = 1\n}"
+        #expect(lines(Rules.documentation(file(record))) == [3])
+    }
+
+    @Test("What a protocol of the package demands needs no comment at its witness")
+    func requirements() {
+        let text = """
+            package protocol Store: Sendable {
+                /// Gets.
+                func get(_ key: String) -> Int
+                /// Where.
+                var place: String { get }
+                static func make() -> Self
+            }
+            package struct Other { package func other() {} }
+            """
+        let names = Rules.requirements([file(text)])
+        #expect(names == ["get", "place", "make"])
+        let witness = file("package func get(_ key: String) -> Int { 1 }\n\npackage func other() {}")
+        #expect(lines(Rules.documentation(witness, exempt: names)) == [3])
+    }
+
     @Test("A violation says where it is")
     func text() {
         let violation = Violation(path: "Sources/A/B.swift", line: 7, message: "no")

@@ -13,12 +13,6 @@ struct Violation: Hashable, Sendable, CustomStringConvertible {
 /// They look at lines, not at a syntax tree: cheap, good enough for code laid out by one formatter, and each is shown a
 /// planted violation in `RuleTests`.
 enum Rules {
-    /// Every rule on one file, with the import table of the package.
-    static func all(_ file: SourceFile) -> [Violation] {
-        imports(file, rows: ImportTable.rows, undecided: ImportTable.undecided) + importAccess(file) + length(file)
-            + bannedCalls(file) + leftovers(file) + documentation(file)
-    }
-
     /// The modules that a file imports, with their lines.
     static func importedModules(_ file: SourceFile) -> [(line: Int, module: String, words: [Substring])] {
         file.code.enumerated().compactMap { index, line in
@@ -148,7 +142,7 @@ enum Rules {
     /// Nothing is left for later.
     static func leftovers(_ file: SourceFile) -> [Violation] {
         // Put together, so that this file does not find itself.
-        let marks = ["TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK"]
+        let marks = ["TO" + "DO", "FIX" + "ME"]
         return file.lines.enumerated().flatMap { index, line in
             marks.filter { contains(line, $0, asWord: true) }.map {
                 Violation(path: file.path, line: index + 1, message: "\($0): do it now, or file an issue")
@@ -156,39 +150,73 @@ enum Rules {
         }
     }
 
-    /// Witnesses of well-known protocols, whose meaning the protocol says.
+    /// Witnesses of protocols of the standard library and the argument parser, whose meaning the protocol says.
     static let witnesses: Set<String> = [
-        "description", "debugDescription", "hash", "==", "<", "encode", "next", "makeIterator", "makeAsyncIterator",
-        "deinit",
-        "startIndex", "endIndex", "rawValue", "id", "errorDescription", "configuration",
+        "description", "debugDescription", "hash", "==", "<", "encode", "next", "makeIterator", "deinit", "startIndex",
+        "endIndex", "rawValue", "id", "configuration", "run", "validate", "defaultValueDescription", "allValueStrings",
     ]
+
+    /// The names of what the package's own protocols demand, which is documented there and not again at each witness.
+    static func requirements(_ files: [SourceFile]) -> Set<String> {
+        var names: Set<String> = []
+        for file in files {
+            var depth: Int?
+            for line in file.code {
+                let words = line.split { $0 == " " || $0 == "\t" }
+                if depth == nil, words.contains("protocol"), line.contains("{") {
+                    depth = 0
+                } else if depth == 1, let member = Declaration("package " + line),
+                    ["func", "var"].contains(member.kind)
+                {
+                    names.insert(member.name)
+                }
+                if let now = depth {
+                    let after = now + line.count { $0 == "{" } - line.count { $0 == "}" }
+                    depth = after == 0 ? nil : after
+                }
+            }
+        }
+        return names
+    }
 
     /// Every `package` or `public` declaration has a doc comment.
     ///
-    /// Exempt are: extensions, whose members have theirs; cases; witnesses of well-known protocols; what says `override`,
-    /// for the overridden member says it; an initializer, or a stored property, of a type whose own comment speaks for
-    /// them, as a record's fields do: a property is exempt when its name and type say all, which no rule can judge, so
-    /// reviewers do. Methods, computed properties, types and static members never are.
-    static func documentation(_ file: SourceFile) -> [Violation] {
-        file.code.indices.compactMap { index in
-            guard let declared = Declaration(file.code[index]), !declared.isExempt(witnesses: witnesses) else {
+    /// A comment speaks for the declarations of one line each that follow its own without an empty line, as the members
+    /// of a group do. Exempt are extensions and cases; witnesses of protocols and what says `override`, for the protocol
+    /// and the overridden member say it; initializers and stored properties, for which the comment of their type often
+    /// says all. That no rule can judge, so reviewers do. Methods, computed properties, static members and types are
+    /// never exempt.
+    static func documentation(_ file: SourceFile, exempt: Set<String> = witnesses) -> [Violation] {
+        var isGroup = false
+        return file.code.indices.compactMap { index in
+            guard let declared = Declaration(file.code[index]), !declared.isExempt(witnesses: exempt) else {
+                let line = file.lines[index]
+                if !isSingle(file.code[index]) || line.allSatisfy({ $0 == " " }) { isGroup = false }
+                if isComment(line) { isGroup = true }
                 return nil
             }
             // Attributes and conditions may stand between the comment and the declaration.
             var above = index - 1
-            while above >= 0, isAttribute(file.code[above]), file.lines[above].firstRange(of: "///") == nil {
-                above -= 1
-            }
-            if above >= 0 {
-                let line = file.lines[above].drop { $0 == " " || $0 == "\t" }
-                if line.hasPrefix("///") || line.hasPrefix("*/") || line.hasSuffix("*/") { return nil }
-            }
+            while above >= 0, isAttribute(file.code[above]), !isComment(file.lines[above]) { above -= 1 }
+            let isDocumented = isGroup || (above >= 0 && isComment(file.lines[above]))
+            isGroup = isDocumented && isSingle(file.code[index])
+            guard !isDocumented else { return nil }
             return Violation(
                 path: file.path, line: index + 1,
                 message:
-                    "`\(declared.name)` has no doc comment: say what it is for, its units, what it throws and when, who "
-                    + "may call it from where")
+                    "`\(declared.name)` has no doc comment: say what it is for, its units, what it throws and when, "
+                    + "who may call it from where")
         }
+    }
+
+    private static func isComment(_ line: String) -> Bool {
+        line.drop { $0 == " " || $0 == "\t" }.hasPrefix("///") || line.hasSuffix("*/")
+    }
+
+    /// Whether a declaration ends on the line it begins on.
+    private static func isSingle(_ line: String) -> Bool {
+        guard line.count(where: { $0 == "{" }) == line.count(where: { $0 == "}" }) else { return false }
+        return line.count { $0 == "(" || $0 == "[" } == line.count { $0 == ")" || $0 == "]" }
     }
 
     private static func isAttribute(_ line: String) -> Bool {

@@ -24,8 +24,15 @@ struct SourceFile: Sendable {
     /// The last component of the path.
     var name: String { String(path.split(separator: "/").last ?? "") }
 
-    /// Every Swift file of the package below `directory`, in the order of their paths.
+    /// Every Swift file of the package below `Sources` or `Tests`, in the order of their paths; read once for all tests.
     static func all(below directory: String) throws -> [SourceFile] {
+        try (directory == "Tests" ? tests : sources).get()
+    }
+
+    private static let sources = Result { try read(below: "Sources") }
+    private static let tests = Result { try read(below: "Tests") }
+
+    private static func read(below directory: String) throws -> [SourceFile] {
         let root = packageRoot
         let found = try FileManager.default.subpathsOfDirectory(atPath: root + "/" + directory)
         return try found.filter { $0.hasSuffix(".swift") && !$0.contains(".docc/") && !$0.contains(".build") }.sorted()
@@ -150,7 +157,8 @@ struct CodeScanner {
             places.removeLast()
             return keep(quotes + signs)
         }
-        if quotes == 1, rest.first == UInt8(ascii: "\n") { places.removeLast() }  // not closed: the compiler will say so
+        // not closed: the compiler will say so
+        if quotes == 1, rest.first == UInt8(ascii: "\n") { places.removeLast() }
         drop()
     }
 }

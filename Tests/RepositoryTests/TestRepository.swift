@@ -239,3 +239,45 @@ extension Repository {
         return ids.flatMap { id in found.withLock { $0[id] ?? [] } }
     }
 }
+
+/// The text of a file.
+func readText(_ path: FilePath) throws -> String {
+    let file = try FileDescriptor.open(path, .readOnly)
+    return try file.closeAfter {
+        var text: [UInt8] = []
+        var block = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try block.withUnsafeMutableBytes { try file.read(into: $0) }
+            guard count > 0 else { return String(decoding: text, as: UTF8.self) }
+            text += block.prefix(count)
+        }
+    }
+}
+
+extension TestRepository {
+    /// The data pack with the first chunk of a snapshot's first file with content.
+    func firstDataPack(of snapshot: Identifier) async throws -> String? {
+        let index = try await repository.loadIndex()
+        guard let roots = try await repository.loadSnapshot(snapshot).manifest?.rootPages() else { return nil }
+        return try await BlockingBridge.offload(name: "test-find") { [repository] in
+            Result {
+                let loader = TreeLoader(repository: repository, index: index)
+                var pending = roots
+                var largest: (length: UInt32, pack: String)?
+                while let page = pending.popLast() {
+                    for entry in try loader.page(page) {
+                        pending += entry.pages
+                        guard let content = entry.content else { continue }
+                        for case .chunk(let id, let length) in try loader.items(of: content) {
+                            guard let location = index.find(id, kind: .data), length > largest?.length ?? 0 else {
+                                continue
+                            }
+                            largest = (length, location.objectName)
+                        }
+                    }
+                }
+                return largest?.pack
+            }
+        }
+    }
+}

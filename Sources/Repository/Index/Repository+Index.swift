@@ -84,18 +84,23 @@ extension Repository {
 
     /// Reads the footers of packs that no segment lists and adds them as one segment in memory.
     func recoverUncoveredPacks(into index: RepositoryIndex) async throws {
-        let known = index.allPacks()
+        // A segment without entries is a note of how long packs are kept; it says nothing of what they hold.
+        var known = Set<Identifier>()
+        for segment in index.segments where segment.count > 0 { known.formUnion(segment.packs.map(\.id)) }
         var packs: [IndexedPack] = []
         var entries: [IndexEntry] = []
         for kind in ChunkKind.allCases {
             for object in try await store.listAll(prefix: kind.packPrefix) {
-                guard let name = ObjectNames.parsePack(object.key), known[name.id] == nil else { continue }
+                guard let name = ObjectNames.parsePack(object.key), !known.contains(name.id) else { continue }
                 do {
                     let (pack, blobs) = try await readFooter(name.id, kind, size: object.size)
                     entries += blobs.flatMap { $0.entries(pack: UInt32(packs.count)) }
                     packs.append(pack)
                 } catch let error as FormatError {
                     options.logger.warning("pack \(object.key) cannot be listed: \(error)")
+                } catch let error as ObjectStorageError {
+                    // Collected since the listing.
+                    guard error.code == .notFound else { throw error }
                 }
             }
         }

@@ -71,6 +71,17 @@ package final class RepositoryIndex: Sendable {
     /// Notes that the store does not have these packs.
     package func markMissing(_ packs: Set<Identifier>) { state.withLock { $0.missing.formUnion(packs) } }
 
+    /// The same index, as it would be if the store lacked these packs too: to find other copies of what is damaged there.
+    func avoiding(_ packs: Set<Identifier>) -> RepositoryIndex {
+        let copy = RepositoryIndex(segments: [], condemned: [], damage: damage)
+        let present = state.withLock { $0 }
+        copy.state.withLock {
+            $0 = present
+            $0.missing.formUnion(packs)
+        }
+        return copy
+    }
+
     /// A chunk that a writer may rely on: in a pack that is neither condemned nor missing. Nil when there is none.
     package func find(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
         locate(id, kind: kind, includingCondemned: false)

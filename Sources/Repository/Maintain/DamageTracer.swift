@@ -143,7 +143,7 @@ extension VerifyRun {
     /// Tells for each damaged object which snapshots and files it hits.
     mutating func traceDamage(_ survey: RepositorySurvey, _ chosen: [ListedSnapshot]) async throws {
         guard
-            !bad.isEmpty || !shortened.isEmpty
+            !bad.isEmpty || !badCopies.isEmpty || !shortened.isEmpty
                 || report.problems.contains(where: { $0.kind == .pack && !$0.isHarmless })
         else { return }
         let loader = TreeLoader(repository: repository, index: survey.index(condemned: survey.condemned))

@@ -42,9 +42,9 @@ final class PackReader {
             let (own, blobs) = try BlockingBridge.run { () async throws in
                 try await repository.readFooter(id, pack.kind, size: pack.size)
             }
-            if own.session != indexed.session { findings.messages.append("it names another session than the index") }
+            if own.session != indexed.session { findings.messages.append("its header is damaged") }
             findings.note(blobs)
-            try read(blobs, id, pack, own.session, &findings)
+            try read(blobs, id, pack, indexed.session, &findings)
         } catch let error as FormatError {
             if error.code == .newerVersion { throw error }
             findings.messages.append(error.message)

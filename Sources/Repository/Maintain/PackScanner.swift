@@ -88,7 +88,8 @@ extension Repository {
             throw RepositoryError(error, doing: "cannot read \(name)")
         }
         let header = try? PackHeader(decoding: Array(buffer.bytes.prefix(PackHeader.size)))
-        for session in header.map({ [$0.session] }) ?? sessions {
+        defer { withExtendedLifetime(buffer) {} }
+        for session in (header.map { [$0.session] } ?? []) + sessions {
             let scanner = PackScanner(pack: id, kind: kind, session: session, identifier: chunkIdentifier)
             let blobs = scanner.scan(buffer.bytes, opener)
             guard !blobs.isEmpty else { continue }

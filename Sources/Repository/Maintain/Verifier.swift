@@ -38,8 +38,10 @@ struct VerifyRun {
     let progress: MaintenanceProgress.Handler
     let started: Timestamp
     var report: VerifyReport
-    /// Chunks that cannot be read, and the object that is to blame.
+    /// Chunks that cannot be read from anywhere, and the object that is to blame.
     var bad: [TreeMarker.Key: String] = [:]
+    /// Chunks that cannot be read from these packs.
+    var badCopies: [TreeMarker.Key: Set<Identifier>] = [:]
     /// Packs that are shorter than the index says.
     var shortened: Set<Identifier> = []
     /// Rows of the index at whose places no such chunk was found.
@@ -83,6 +85,7 @@ struct VerifyRun {
                         message: "\(damage.message): the local cache still has it, rebuild the index"))
             }
             let marker = try await walk(survey, chosen)
+            checkLostSegments(survey, marker)
             if options.depth == .full { try await readPacks(survey, marker) }
         }
         try await traceDamage(survey, chosen)
@@ -134,7 +137,7 @@ struct VerifyRun {
         report.treeChunks = outcome.trees
         report.dataChunks = outcome.data
         for key in outcome.missing { bad[key] = blame(key, survey) ?? ObjectNames.segments }
-        for key in outcome.mismatched where bad[key] == nil { bad[key] = blame(key, survey) ?? ObjectNames.segments }
+        for key in outcome.mismatched where bad[key] == nil { bad[key] = holder(of: key, survey) }
         for (id, error) in outcome.unreadable {
             let key = TreeMarker.Key(id: id, kind: .tree)
             let object = holder(of: key, survey)
@@ -159,6 +162,22 @@ struct VerifyRun {
         return marker
     }
 
+    /// A pack that no segment lists is left over or at work, unless a snapshot refers to what is in it: then the index has
+    /// lost a segment, for segments are stored before snapshots.
+    private mutating func checkLostSegments(_ survey: RepositorySurvey, _ marker: TreeMarker) {
+        let usage = marker.marks.usage()
+        let lost = (survey.recovered?.packs ?? []).filter { (usage[$0.id]?.liveCount ?? 0) > 0 }
+        guard !lost.isEmpty else { return }
+        let names = Set(lost.map { ObjectNames.pack($0.id, $0.kind) })
+        report.problems.removeAll { names.contains($0.object) && $0.isHarmless }
+        add(
+            VerifyProblem(
+                object: ObjectNames.segments, kind: .segment,
+                message:
+                    "an index segment is lost: \(lost.count) packs that snapshots need are in none (\(names.min() ?? "")): run 'becalm verify --rebuild-index'"
+            ))
+    }
+
     /// The name of the pack where the chunk would be read, or of the index when there is none.
     private func holder(of key: TreeMarker.Key, _ survey: RepositorySurvey) -> String {
         guard let place = survey.catalog.place(of: key.id, kind: key.kind) else { return ObjectNames.segments }
@@ -169,17 +188,24 @@ struct VerifyRun {
     func blame(_ key: TreeMarker.Key, _ survey: RepositorySurvey) -> String? {
         if let known = bad[key] { return known }
         let catalog = survey.catalog
-        guard let place = catalog.place(of: key.id, kind: key.kind) else {
-            guard let gone = catalog.places(of: key.id, kind: key.kind).first else { return ObjectNames.segments }
-            return ObjectNames.pack(catalog.pack(of: gone).id, key.kind)
+        var culprit: String?
+        // One copy that is whole is enough.
+        for place in catalog.places(of: key.id, kind: key.kind) {
+            let pack = catalog.pack(of: place)
+            let isBad =
+                place.standing == .gone || badCopies[key]?.contains(pack.id) == true
+                || misplaced.contains(Row(segment: place.segment, row: place.row)) || isBeyondEnd(place, survey)
+            guard isBad else { return nil }
+            culprit = culprit ?? ObjectNames.pack(pack.id, pack.kind)
         }
-        let pack = catalog.pack(of: place)
-        if misplaced.contains(Row(segment: place.segment, row: place.row)) {
-            return ObjectNames.pack(pack.id, pack.kind)
-        }
-        guard shortened.contains(pack.id), let listed = survey.packs[pack.id] else { return nil }
-        let entry = catalog.segments[place.segment].entry(place.row)
-        let end = UInt64(entry.offset) + UInt64(BlobHeader.size) + UInt64(entry.sealedLength)
-        return end > listed.size ? ObjectNames.pack(pack.id, pack.kind) : nil
+        return culprit ?? ObjectNames.segments
+    }
+
+    /// Whether the chunk lies where its pack has been cut off.
+    private func isBeyondEnd(_ place: ChunkCatalog.Place, _ survey: RepositorySurvey) -> Bool {
+        let pack = survey.catalog.pack(of: place)
+        guard shortened.contains(pack.id), let listed = survey.packs[pack.id] else { return false }
+        let entry = survey.catalog.segments[place.segment].entry(place.row)
+        return UInt64(entry.offset) + UInt64(BlobHeader.size) + UInt64(entry.sealedLength) > listed.size
     }
 }

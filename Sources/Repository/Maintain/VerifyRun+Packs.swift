@@ -126,12 +126,7 @@ extension VerifyRun {
             // Collected since the survey: whoever needed it would have kept it.
             return
         }
-        for key in findings.bad
-        where survey.catalog.place(of: key.id, kind: key.kind).map({
-            survey.catalog.pack(of: $0).id == job.id
-        }) ?? true {
-            bad[key] = name
-        }
+        for key in findings.bad { badCopies[key, default: []].insert(job.id) }
         if findings.fingerprint != fingerprints[job.id] {
             add(
                 VerifyProblem(

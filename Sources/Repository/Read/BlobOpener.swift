@@ -68,7 +68,8 @@ package final class BlobOpener {
         switch header.codec {
         case .stored:
             guard plain.count == Int(header.rawLength) else {
-                throw FormatError(.damaged, "a blob of pack \(pack) has \(plain.count) bytes, \(header.rawLength) were sealed")
+                throw FormatError(
+                    .damaged, "a blob of pack \(pack) has \(plain.count) bytes, \(header.rawLength) were sealed")
             }
             return plain
         case .zstd:
@@ -77,7 +78,8 @@ package final class BlobOpener {
             let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
             let length = try decompressor.decompress(plain, into: target)
             guard length == Int(header.rawLength) else {
-                throw FormatError(.damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
+                throw FormatError(
+                    .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
             }
             expanded.count = length
             return expanded.bytes

@@ -14,6 +14,11 @@ package final class ChunkReader: Sendable {
     package struct Failure: Sendable {
         package var id: ChunkID
         package var error: RepositoryError
+        /// Where it was looked for; nil when no pack was known to have it.
+        var pack: Identifier?
+
+        /// Whether the index may be out of date: the chunk, or the pack where it was looked for, is not there.
+        var isLost: Bool { error.isMissingObject || error.code == .notFound }
     }
 
     private let repository: Repository
@@ -51,26 +56,30 @@ package final class ChunkReader: Sendable {
         _ ids: [ChunkID], kind: ChunkKind,
         deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     ) throws(RepositoryError) -> [Failure] {
-        var failures = try pass(ids, kind, deliver)
-        // A pack may have been merged into another and removed since the index was loaded: look once more.
-        if failures.contains(where: { $0.error.isMissingObject || $0.error.code == .notFound }) {
+        let failures = try pass(ids, kind, currentIndex, deliver)
+        guard !failures.isEmpty else { return [] }
+        if failures.contains(where: \.isLost) {
+            // A pack may have been merged into another and removed since the index was loaded: look once more.
             let repository = repository
             let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
                 try await repository.loadIndex(recovering: true)
             }
+            fresh.markMissing(Set(failures.filter(\.error.isMissingObject).compactMap(\.pack)))
             index.withLock { $0 = fresh }
-            let again = failures.filter { $0.error.isMissingObject || $0.error.code == .notFound }
-            let rest = failures.filter { !($0.error.isMissingObject || $0.error.code == .notFound) }
-            failures = rest + (try pass(again.map(\.id), kind, deliver))
         }
-        return failures
+        // What is damaged or gone in one pack may be whole in another.
+        let others = currentIndex.avoiding(Set(failures.compactMap(\.pack)))
+        let first = Dictionary(failures.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
+        return try pass(failures.map(\.id), kind, others, deliver).map { second in
+            second.pack == nil ? first[second.id] ?? second : second
+        }
     }
 
     private func pass(
-        _ ids: [ChunkID], _ kind: ChunkKind,
+        _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex,
         _ deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     ) throws(RepositoryError) -> [Failure] {
-        let (reads, unknown) = plan(ids, kind)
+        let (reads, unknown) = plan(ids, kind, index)
         let next = Atomic<Int>(0)
         let failures = Mutex<[Failure]>(unknown)
         let fatal = Mutex<RepositoryError?>(nil)
@@ -94,8 +103,9 @@ package final class ChunkReader: Sendable {
     }
 
     /// Locates the chunks and joins neighbours: gaps up to 512 KiB are read along, ranges stay within the plan.
-    private func plan(_ ids: [ChunkID], _ kind: ChunkKind) -> ([RangeRead], [Failure]) {
-        let index = currentIndex
+    private func plan(
+        _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex
+    ) -> ([RangeRead], [Failure]) {
         var located: [(id: ChunkID, location: ChunkLocation)] = []
         located.reserveCapacity(ids.count)
         var unknown: [Failure] = []
@@ -153,7 +163,9 @@ package final class ChunkReader: Sendable {
         } catch {
             guard [.notFound, .invalidArgument, .corrupted].contains(error.code) else { throw error }
             let failure = RepositoryError(error, doing: "cannot read \(name)")
-            return read.blobs.flatMap { $0.wanted.map { Failure(id: $0, error: failure) } }
+            return read.blobs.flatMap { blob in
+                blob.wanted.map { Failure(id: $0, error: failure, pack: read.location.pack) }
+            }
         }
         var failures: [Failure] = []
         for blob in read.blobs {
@@ -170,6 +182,7 @@ package final class ChunkReader: Sendable {
                 failures += blob.wanted.map { Failure(id: $0, error: failure) }
             }
         }
+        for index in failures.indices { failures[index].pack = read.location.pack }
         return failures
     }
 

@@ -56,23 +56,34 @@ package final class TreeLoader: Sendable {
 
     /// The bytes of a tree chunk, checked against its id.
     package func chunk(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
+        var pack: Identifier?
         do {
-            return try load(id)
+            return try load(id, index.withLock { $0 }, &pack)
         } catch {
-            guard error.isMissingObject || error.code == .notFound else { throw error }
-            let repository = repository
-            let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
-                try await repository.loadIndex(recovering: true)
+            guard error.isMissingObject || error.code == .notFound || error.code == .damaged else { throw error }
+            if error.code != .damaged {
+                let repository = repository
+                let fresh = try BlockingBridge.run { () async throws(RepositoryError) in
+                    try await repository.loadIndex(recovering: true)
+                }
+                if error.isMissingObject, let pack { fresh.markMissing([pack]) }
+                index.withLock { $0 = fresh }
             }
-            index.withLock { $0 = fresh }
-            return try load(id)
+            // What is damaged or gone in one pack may be whole in another.
+            let others = index.withLock { $0 }.avoiding(pack.map { [$0] } ?? [])
+            guard others.findForReading(id, kind: .tree) != nil else { throw error }
+            return try load(id, others, &pack)
         }
     }
 
-    private func load(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
-        guard let location = index.withLock({ $0 }).findForReading(id, kind: .tree) else {
+    /// `pack` is set to where the chunk was looked for.
+    private func load(
+        _ id: ChunkID, _ index: RepositoryIndex, _ pack: inout Identifier?
+    ) throws(RepositoryError) -> [UInt8] {
+        guard let location = index.findForReading(id, kind: .tree) else {
             throw RepositoryError(.notFound, "tree chunk \(id) is in no pack that the index knows")
         }
+        pack = location.pack
         let key = "\(location.pack)/\(location.offset)"
         if let bytes = cached(key, id) { return bytes }
         do {

@@ -37,7 +37,7 @@ extension WriteSession {
                 try await refuseCondemned(try await repository.loadCondemned().packs)
                 try await refuseMissing()
             } catch let error as RepositoryError where error.code == .collectedMeanwhile {
-                await withdraw(id)
+                await withdraw(id, digest: SHA256State.digest(of: bytes), chain)
                 throw error
             }
             await heartbeat.end()
@@ -91,9 +91,13 @@ extension WriteSession {
         )
     }
 
-    /// Takes a snapshot back that must not be restored from.
-    private func withdraw(_ id: Identifier) async {
+    /// Takes a snapshot back that must not be restored from, with a record of it, for another writer may have followed it
+    /// already.
+    private func withdraw(_ id: Identifier, digest: Digest, _ chain: SnapshotChain) async {
         do {
+            try await repository.putForgotten(
+                ForgottenRecord(
+                    snapshots: [.init(id: id, digest: digest, source: chain.source, counter: chain.counter)]))
             try await repository.store.delete(ObjectNames.snapshot(id), ifTag: nil)
         } catch {
             repository.options.logger.error(
