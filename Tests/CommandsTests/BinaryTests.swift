@@ -94,11 +94,11 @@ struct BinaryTests {
             $BECALM init --key-file $KEY
             set +e
             mkfifo log
-            $BECALM backup source --key-file $KEY -vv --limit-upload 20M 2>log & child=$!
-            while read -r line; do
-              case $line in *"key=sessions/"*|*"key=data/"*) kill -\(name) $child; break;; esac
-            done <log
-            cat <log >/dev/null &
+            env --default-signal=INT $BECALM backup source --key-file $KEY -vv --json 2>log & child=$!
+            {
+              while read -r line; do case $line in *"key=sessions/"*) kill -\(name) $child; break;; esac; done
+              grep cancelled
+            } <log
             wait $child; echo "status $?"
             set -e
             $BECALM snapshots --key-file $KEY
@@ -107,7 +107,28 @@ struct BinaryTests {
             """)
         #expect(run.status == 0, "\(run.output)")
         #expect(run.output.contains("status \(status)\n"), "\(run.output)")
+        #expect(run.output.contains("{\"type\":\"error\",\"code\":\(status),\"kind\":\"cancelled\""), "\(run.output)")
         #expect(run.output.contains("0 snapshots"))
+    }
+
+    @Test("A signal that was ignored at the start is ignored: a job in the background")
+    func ignoredSignal() throws {
+        let world = try World()
+        let run = try script(
+            world,
+            """
+            set -e
+            mkdir source; head -c 20000000 /dev/urandom > source/big
+            $BECALM init --key-file $KEY
+            mkfifo log
+            env --ignore-signal=INT $BECALM backup source --key-file $KEY -vv 2>log & child=$!
+            {
+              while read -r line; do case $line in *"key=sessions/"*) kill -INT $child; break;; esac; done
+              cat >/dev/null
+            } <log
+            wait $child; echo "status $?"
+            """)
+        #expect(run.output.contains("status 0"), "\(run.output)")
     }
 
     @Test("On a terminal the password is asked for without showing it, twice when it is new")

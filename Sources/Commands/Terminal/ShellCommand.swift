@@ -67,11 +67,9 @@ enum ShellCommand {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
+        var none = SignalWatch.set([])
         posix_spawnattr_setsigmask(&attributes, &none)
-        var defaults = SignalWatch.watched
-        sigaddset(&defaults, SIGPIPE)
+        var defaults = SignalWatch.set([SIGPIPE])
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         let arguments = copies(["sh", "-c", command])

@@ -12,7 +12,7 @@ package struct KeyRotateCommand: RunnableCommand {
             stored stays readable under the old keys.
 
             EXAMPLE:
-              $ becalm key remove 5be1 && becalm key rotate
+              $ becalm key rotate
             """)
 
     @OptionGroup package var global: GlobalOptions
