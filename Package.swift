@@ -110,8 +110,12 @@ let package = Package(
             name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(
-            name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage],
-            swiftSettings: strict),
+            name: "SnapshotsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat", "Repository",
+                "Snapshots", systemPackage, logging,
+            ],
+            exclude: ["Golden"], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
