@@ -170,8 +170,7 @@ extension VerifyRun {
                 report.problems[index].isHarmless = false
             }
         }
-        // A pack that no snapshot needs may be as broken as it likes; the next prune takes it away.
-        guard options.snapshot == nil else { return }
+        // A pack that no snapshot looked at needs may be as broken as it likes.
         for index in report.problems.indices
         where report.problems[index].kind == .pack && tracer.hits[report.problems[index].object] == nil {
             report.problems[index].isHarmless = true
