@@ -6,8 +6,8 @@ swapped with another of its kind, replaced by an object of another kind or of an
 second time under another name, and replaced by an older version of itself.
 
 For each, on a fresh copy of the repository:
-  - verify --depth full finds it: exit 13 with the object's name in a problem, or 10, 12 or 13 where the repository can no
-    longer be opened;
+  - verify --depth full finds it: exit 13 with the object's name in a problem; or exit 0 with the object named in a
+    problem that is `harmless`, which then must be true; or 10, 12 or 13 where the repository can no longer be opened;
   - restore of a snapshot that verify does not name brings back all of it (exit 0, equal);
   - restore of a snapshot that verify names brings back everything but the files it names (exit 13), and what it brings
     back is right to the last byte and attribute;
@@ -65,9 +65,10 @@ class Matrix:
 
     def objects(self, repository):
         found = []
-        for directory, _, names in os.walk(repository):
+        for directory, below, names in os.walk(repository):
+            below[:] = [name for name in below if not name.startswith(".")]  # where the store makes its objects
             found += [os.path.relpath(os.path.join(directory, name), repository) for name in names]
-        return sorted(name for name in found if not os.path.basename(name).startswith("."))
+        return sorted(found)
 
     def note(self):
         """Which objects are new since the last call, and which changed under the same name."""
@@ -226,26 +227,30 @@ class Matrix:
         problems = outcome.of("problem")
         text = outcome.out.decode("utf-8", "replace") + outcome.err.decode("utf-8", "replace")
         opened = bool(outcome.summary) and outcome.code in (harness.DONE, harness.INTEGRITY)
+        found = {str(p.get("object", "")) for p in problems}
+        # Nothing says what a segment or manifest that is gone was called; then what it leads to must be named.
+        nameless = how == "delete" and kind in ("index", "snapshots") and bool(problems)
+        names = nameless or any(h in found or h in text for h in hurt)
         if outcome.code == harness.DONE:
-            self.report.check(not problems, f"{label}: verify that ends with 0 reports no problem", str(problems[:3]))
+            # Told and named, but a second copy, or the packs, make up for it: then every restore must end with 0.
+            self.report.equal([str(p) for p in problems if not p.get("harmless")],
+                              f"{label}: verify that ends with 0 reports no loss")
             if self.needs_finding(name, how):
-                self.report.check(False, f"{label}: verify finds it", str(outcome))
+                self.report.check(problems and names, f"{label}: verify finds it", str(outcome))
         elif kind in OPENING and not opened:
             self.report.check(outcome.code in CANNOT_OPEN[1:], f"{label}: opening fails as it should", str(outcome))
         else:
             self.report.check(outcome.code == harness.INTEGRITY, f"{label}: verify ends with 13", str(outcome))
-            found = {str(p.get("object", "")) for p in problems}
-            # Nothing says what a segment or manifest that is gone was called; then what it leads to must be named.
-            nameless = how == "delete" and kind in ("index", "snapshots") and any(
-                p.get("object") or p.get("snapshots") or p.get("files") for p in problems)
-            self.report.check(
-                nameless or any(h in found or h in text for h in hurt), f"{label}: verify names the object",
-                f"it names {sorted(found)}")
+            self.report.check(names, f"{label}: verify names the object", f"it names {sorted(found)}")
         self.report.check(b"\n" not in outcome.err.strip() or opened, f"{label}: an error is one line",
                           outcome.err.decode("utf-8", "replace")[:500])
         named = {s for p in problems for s in (p.get("snapshots") or [])}
         lost = self.restore_all(becalm, name, label, named, opened)
-        word = "unseen" if outcome.code == harness.DONE else "found" if opened else f"shut {outcome.code}"
+        if outcome.code == harness.DONE:
+            self.report.check(lost == 0, f"{label}: verify that ends with 0 means that everything restores")
+        word = "found" if opened else f"shut {outcome.code}"
+        if outcome.code == harness.DONE:
+            word = "noted" if problems else "unseen"
         return f"{word}, {lost} hit" if lost else word
 
     def restore_all(self, becalm, name, label, named, opened):
@@ -341,8 +346,9 @@ class Matrix:
         for how in damages:
             cells = [" / ".join(dict.fromkeys(self.seen[kind].get(how, ["-"]))) for kind in kinds]
             print(f"| {how} | " + " | ".join(cells) + " |")
-        print("found: verify exits 13 and names it; shut N: the repository does not open, exit N; N hit: snapshots of "
-              f"{len(self.expected)} that did not come back whole; unseen: exit 0, and everything restores; -: cannot be done\n")
+        print("found: verify exits 13 and names it; noted: it names it, exits 0, and everything restores; unseen: exit 0, "
+              "and everything restores; shut N: the repository does not open, exit N; N hit: snapshots of "
+              f"{len(self.expected)} that did not come back whole; -: cannot be done\n")
 
 
 def main():

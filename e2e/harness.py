@@ -138,8 +138,8 @@ class Becalm:
 
     # The journeys that every script needs.
 
-    def init(self, *options):
-        return self.must("init", "--json", *options)
+    def init(self):
+        return self.must("init", "--json")
 
     def backup(self, path, *options):
         """Backs up the directory `path` under its last name; returns the summary."""

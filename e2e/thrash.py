@@ -209,7 +209,7 @@ class Thrash:
     # The whole.
 
     def run(self):
-        self.becalm("first").init("--grace", f"{GRACE}s")
+        self.becalm("first").init()
         roles = [("writer", self.write)] * 4 + [("restorer", self.restore)] * 2 + [("collector", self.collect)]
         self.players = [Player(f"{role}{number}") for number, (role, _) in enumerate(roles)]
         threads = []
