@@ -89,7 +89,6 @@ package struct DoctorJourney: Sendable {
         let kept = [
             (capabilities.createIfAbsent, "create if absent"), (capabilities.replaceIfTag, "replace if unchanged"),
             (capabilities.conditionalDelete, "delete if unchanged"), (capabilities.listIsOrdered, "ordered listings"),
-            (capabilities.retention, "retention"),
         ].filter(\.0).map(\.1)
         findings.append(Finding("capabilities", .fine, "the store can: \(kept.joined(separator: ", "))"))
         if !findings.contains(where: { $0.message.contains("clock") }) {
