@@ -32,6 +32,7 @@ struct DifferenceTests {
             """)
         #expect(await world.run("backup", "source").status == .done)
         let ids = try await world.run("snapshots", "--json").objects().compactMap { $0["id"] as? String }
+        try #require(ids.count == 2)
         let run = await world.run("diff", ids[0], ids[1])
         #expect(run.status == .done, "\(run.err)")
         let lines = run.out.split(separator: "\n").map(String.init)
@@ -67,6 +68,7 @@ struct DifferenceTests {
         try await world.prepare()
         await world.run("backup", "source")
         let ids = try await world.run("snapshots", "--json").objects().compactMap { $0["id"] as? String }
+        try #require(ids.count == 2)
         let run = await world.run("diff", ids[0], ids[1], "--json")
         #expect(try run.objects().count == 1)
     }
@@ -96,6 +98,7 @@ struct DifferenceTests {
         }
         #expect(await world.run("backup", "source").status == .done)
         let ids = try await world.run("snapshots", "--json").objects().compactMap { $0["id"] as? String }
+        try #require(ids.count == 2)
         let run = await world.run("diff", ids[0], ids[1])
         let found = run.out.split(separator: "\n").dropLast().map(String.init)
         #expect(Set(found) == expected, "seed \(seed)")
