@@ -21,7 +21,8 @@ struct BackupRestoreTests {
         return try await Repository.open(store: store, credential: Self.credential, options: Self.options)
     }
 
-    private func backUp(_ repository: Repository, _ tree: SourceTree, digests: Bool = true) async throws -> BackupResult {
+    private func backUp(_ repository: Repository, _ tree: SourceTree, digests: Bool = true) async throws -> BackupResult
+    {
         let request = BackupRequest(
             paths: [tree.bytes], host: "h", user: "u", fileDigests: digests, program: "test")
         return try await BackupOperation(

@@ -38,7 +38,8 @@ final class SourceTree: Sendable {
             try file.seek(offset: 0, from: .start)
             return try [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
                 while initialized < count {
-                    let rest = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized...])
+                    let rest = UnsafeMutableRawBufferPointer(
+                        rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized...])
                     let read = try file.read(into: rest)
                     if read == 0 { break }
                     initialized += read
