@@ -79,8 +79,7 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", argumentParser, systemPackage, logging,
+                "Basics", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser, systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -108,29 +107,15 @@ let package = Package(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],
             path: "Tests/ObjectStorageTesting", swiftSettings: strict),
         .testTarget(
-            name: "ObjectStorageTests",
-            dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting", systemPackage, logging],
+            name: "ObjectStorageTests", dependencies: ["Basics", "ObjectStorage", "ObjectStorageTesting"],
             swiftSettings: strict),
         .testTarget(
-            name: "SnapshotsTests", dependencies: ["Basics", "RepositoryFormat", "Snapshots", systemPackage],
-            swiftSettings: strict),
-        .testTarget(
-            name: "CommandsTests",
+            name: "SnapshotsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat", "Repository",
-                "Snapshots", "Orchestration", "Commands", "becalm", argumentParser, systemPackage,
+                "Snapshots", systemPackage, logging,
             ],
-            swiftSettings: strict),
-        .testTarget(
-            name: "RepositoryFormatTests",
-            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
-        .testTarget(
-            name: "RepositoryTests",
-            dependencies: [
-                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
-                "Repository", systemPackage, logging,
-            ],
-            swiftSettings: strict),
+            exclude: ["Golden"], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )

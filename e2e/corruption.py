@@ -3,7 +3,7 @@
 
 Damages: a byte flipped (at several places), truncated (to nothing, to half, by one byte), filled with zeros, lengthened,
 swapped with another of its kind, replaced by an object of another kind or of another repository, removed, stored a
-second time under another name, and replaced by an older version of itself.
+second time under another name, replaced by an older version of itself, and brought back after its removal.
 
 For each, on a fresh copy of the repository:
   - verify --depth full finds it: exit 13 with the object's name in a problem; or exit 0 with the object named in a
@@ -24,16 +24,19 @@ import random
 import re
 import subprocess
 import sys
+import time
 
 import compare
 import harness
+import servers
 import trees
+from kill_every_request import CallKiller
 
 FULL = ("flip first", "flip header", "flip middle", "flip tail", "flip last", "cut to 0", "cut to half", "cut by 1", "zeros",
-        "longer", "swap", "other kind", "foreign", "delete", "copy", "older")
-QUICK = ("flip middle", "flip last", "cut by 1", "zeros", "swap", "delete")
+        "longer", "swap", "other kind", "foreign", "delete", "copy", "older", "revive")
+QUICK = ("flip header", "flip middle", "flip last", "cut by 1", "zeros", "swap", "delete")
 # Kinds that only say what the collector does or did: losing one loses nothing that can be restored.
-NOTES = {"forgotten", "condemned", "claims", "journal"}
+NOTES = {"forgotten", "condemned", "claims", "journal", "sessions"}
 # Kinds without which the repository cannot be opened, unless their second copies serve.
 OPENING = {"config", "config.copy", "keys", "keys-copy"}
 CANNOT_OPEN = (harness.FAILED, harness.NO_REPOSITORY, harness.WRONG_KEY, harness.INTEGRITY)
@@ -70,14 +73,17 @@ class Matrix:
             found += [os.path.relpath(os.path.join(directory, name), repository) for name in names]
         return sorted(found)
 
-    def note(self):
-        """Which objects are new since the last call, and which changed under the same name."""
+    def note(self, is_backup=False):
+        """Which objects are new since the last call, and which changed under the same name.
+
+        What a backup wrote can only matter to its snapshot and later ones; what a collector wrote, to any.
+        """
         for name in self.objects(self.pristine):
             data = self.read(self.pristine, name)
             versions = self.older.setdefault(name, [])
             if data not in versions:
                 versions.append(data)
-            self.born.setdefault(name, len(self.order))
+            self.born.setdefault(name, len(self.order) if is_backup else 0)
 
     @staticmethod
     def read(repository, name):
@@ -99,23 +105,26 @@ class Matrix:
                 os.link(os.path.join(tree, "weights"), os.path.join(tree, "weights again"))
                 os.symlink("weights", os.path.join(tree, "link"))
             snapshot = becalm.backup(tree)["snapshot"]
-            self.note()
+            self.note(is_backup=True)
             self.order.append(snapshot)
             self.expected[snapshot] = (name, compare.describe(tree))
         gone = self.order[GONE]
         becalm.must("forget", gone, "--json")
         del self.expected[gone]
         self.note()
-        becalm.must("prune", "--grace", "3600s", "--json")
+        time.sleep(2)  # older than the grace period, so that the collector condemns what is unused, and no more
+        becalm.must("prune", "--grace", "1s", "--json")
         self.note()
         becalm.must("key", "rotate", "--json")
         self.note()
         tree = os.path.join(self.sources, "alpha")
         trees.change(tree, f"{self.options.seed} last", 5)
         snapshot = becalm.backup(tree)["snapshot"]
-        self.note()
+        self.note(is_backup=True)
         self.order.append(snapshot)
         self.expected[snapshot] = ("alpha", compare.describe(tree))
+        self.interrupt(becalm, tree)
+        self.note()
         self.foreign = os.path.join(self.scratch, "foreign")
         other = self.becalm(self.foreign, cache="cache-foreign")
         other.init()
@@ -125,8 +134,27 @@ class Matrix:
             self.kinds.setdefault(kind_of(name), []).append(name)
         self.report.say(", ".join(f"{len(names)} {kind}" for kind, names in sorted(self.kinds.items())))
 
+    def interrupt(self, becalm, tree):
+        """Leaves behind what a killed backup leaves: it is killed ever later until its notes are there."""
+        trees.change(tree, f"{self.options.seed} interrupted", 5)
+        words, parent = ("backup", "./" + os.path.basename(tree), "--json"), os.path.dirname(tree)
+        try:
+            killer = CallKiller(self.scratch, writes=False)
+        except servers.Unavailable as reason:
+            self.report.skip("what a killed backup leaves", str(reason))
+            return
+        for number in range(10, 1000, 10):
+            outcome, struck = killer.run(becalm, words, parent, number, "before")
+            if struck is None:
+                made = outcome.summary["snapshot"]
+                self.order.append(made)
+                self.expected[made] = (os.path.basename(tree), compare.describe(tree))
+                return
+            if any(kind_of(name) == "journal" for name in self.objects(self.pristine)):
+                return
+
     def pick(self, kind):
-        """The objects of a kind to damage: the first, the last, and some between."""
+        """The objects of a kind to damage: the oldest, the newest, and some between."""
         names = sorted(self.kinds[kind], key=lambda name: (self.born[name], name))
         most = 1 if self.options.quick else self.options.objects
         if most == 1:
@@ -195,6 +223,12 @@ class Matrix:
             if not before:
                 raise Unfit("it never had other bytes")
             self.write(name, before[0])
+        elif how == "revive":
+            gone = sorted(n for n in self.older if kind_of(n) == kind and not os.path.exists(os.path.join(self.live, n)))
+            if not gone:
+                raise Unfit("nothing of its kind was ever removed")
+            self.write(gone[0], self.older[gone[0]][-1])
+            return {gone[0]}
         return {name}
 
     # What must hold.
@@ -202,7 +236,7 @@ class Matrix:
     def needs_finding(self, name, how):
         """Whether verify has to report this damage."""
         kind = kind_of(name)
-        if how == "copy" or kind in NOTES:
+        if how in ("copy", "revive") or kind in NOTES:
             return False
         if how != "delete":
             return True
@@ -246,7 +280,7 @@ class Matrix:
                           outcome.err.decode("utf-8", "replace")[:500])
         named = {s for p in problems for s in (p.get("snapshots") or [])}
         lost = self.restore_all(becalm, name, label, named, opened)
-        if outcome.code == harness.DONE:
+        if outcome.code == harness.DONE and (self.needs_finding(name, how) or kind in NOTES or how in ("copy", "revive")):
             self.report.check(lost == 0, f"{label}: verify that ends with 0 means that everything restores")
         word = "found" if opened else f"shut {outcome.code}"
         if outcome.code == harness.DONE:
@@ -322,6 +356,9 @@ class Matrix:
         damages = QUICK if self.options.quick else FULL
         kinds = self.options.kinds.split(",") if self.options.kinds else sorted(self.kinds)
         for kind in kinds:
+            if kind not in self.kinds:
+                self.report.skip(kind, "this repository has no object of that kind")
+                continue
             for name in self.pick(kind):
                 for how in damages:
                     try:

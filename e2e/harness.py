@@ -73,7 +73,9 @@ class Outcome:
     def __str__(self):
         words = " ".join(self.arguments)
         err = self.err.decode("utf-8", "replace").strip()
-        return f"`becalm {words}` ended with {self.code} after {self.seconds:.1f} s" + (f": {err[-1500:]}" if err else "")
+        # A crash is told at the beginning of what the runtime prints, anything else at the end.
+        err = err[:6000] if self.crashed else err[-1500:]
+        return f"`becalm {words}` ended with {self.code} after {self.seconds:.1f} s" + (f": {err}" if err else "")
 
 
 class Unexpected(Exception):

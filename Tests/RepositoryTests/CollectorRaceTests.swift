@@ -199,6 +199,49 @@ import Testing
             })
     }
 
+    /// The order in which a survey reads is part of the proof (`RepositorySurvey`).
+    @Test func aSurveyReadsInTheOrderThatTheProofNeeds() async throws {
+        let (test, _) = try await Self.scene()
+        let recorder = RecordingObjectStore(test.memory)
+        let repository = try await test.reopened(store: recorder)
+        recorder.reset()
+        _ = try await Collector(repository: repository).prune(PruneOptions(isDryRun: true))
+        let lists = recorder.keys(.list).filter { !$0.hasPrefix("keys") && !$0.hasPrefix("sessions") }
+        #expect(lists == ["condemned/", "snapshots/", "index/", "condemned/", "data/", "tree/"])
+    }
+
+    /// A collector condemns what a writer relies on after its first look, walks before its manifest is there, and removes
+    /// the packs after it has seen that they are still there: only the second look at the records tells.
+    @Test func aWriterBetweenWalkAndRemovalSeesTheRecord() async throws {
+        let test = try await TestRepository.create()
+        let old: Files = ["a": bytes(300_000, seed: 1)]
+        let first = try await test.repository.snapshot(old)
+        let mayCollect = Gate()
+        let aboutToRemove = Gate()
+        let writerIsDone = Gate()
+        let pausing = Intruder(test.store, at: .beforePut(ObjectNames.snapshots)) {
+            mayCollect.open()
+            await aboutToRemove.pass()
+        }
+        let writer = try await test.reopened(store: pausing)
+        let prepared = try await writer.prepare(old)
+        _ = try await test.repository.forget([first])
+        let collecting = Intruder(test.store, at: .beforeDelete("data/")) {
+            aboutToRemove.open()
+            await writerIsDone.pass()
+        }
+        let collector = try await test.reopened(store: collecting)
+        async let report = {
+            await mayCollect.pass()
+            return try await Collector(repository: collector).prune(PruneOptions(graceSeconds: 0))
+        }()
+        let outcome = await code { _ = try await prepared.session.commit(prepared.manifest, chain: prepared.chain) }
+        writerIsDone.open()
+        #expect(try await report.packsDeleted == 2)
+        #expect(outcome == .collectedMeanwhile)
+        #expect(try await test.names("snapshots/").isEmpty)
+    }
+
     @Test func aLivingCollectorKeepsOthersAway() async throws {
         let test = try await TestRepository.create()
         try await test.repository.snapshot(["a": [1]])

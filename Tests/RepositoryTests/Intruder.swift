@@ -11,6 +11,9 @@ final class Intruder: ForwardingObjectStore {
         case beforeMutation(Int)
         /// Just before the store's k-th call of any kind.
         case beforeCall(Int)
+        /// Just before an object with this prefix is stored, or removed.
+        case beforePut(String)
+        case beforeDelete(String)
         /// Just after an object with this prefix was stored.
         case afterPut(String)
     }
@@ -34,7 +37,7 @@ final class Intruder: ForwardingObjectStore {
         switch moment {
         case .beforeMutation(let number): if isMutation, store.mutations + 1 >= number { await intrude() }
         case .beforeCall(let number): if store.operations + 1 >= number { await intrude() }
-        case .afterPut: break
+        case .beforePut, .beforeDelete, .afterPut: break
         }
     }
 
@@ -51,6 +54,7 @@ final class Intruder: ForwardingObjectStore {
         _ key: String, _ body: ObjectBody, options: PutOptions
     ) async throws(ObjectStorageError) -> PutReceipt {
         await intrudeBefore(isMutation: true)
+        if case .beforePut(let prefix) = moment, key.hasPrefix(prefix) { await intrude() }
         let receipt = try await base.put(key, body, options: options)
         if case .afterPut(let prefix) = moment, key.hasPrefix(prefix) { await intrude() }
         return receipt
@@ -58,6 +62,7 @@ final class Intruder: ForwardingObjectStore {
 
     func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
         await intrudeBefore(isMutation: true)
+        if case .beforeDelete(let prefix) = moment, key.hasPrefix(prefix) { await intrude() }
         try await base.delete(key, ifTag: ifTag)
     }
 
@@ -76,5 +81,36 @@ final class Intruder: ForwardingObjectStore {
     func list(prefix: String, token: String?) async throws(ObjectStorageError) -> ObjectPage {
         await intrudeBefore()
         return try await base.list(prefix: prefix, token: token)
+    }
+}
+
+/// A door that is shut until it is opened, once.
+final class Gate: Sendable {
+    private struct State {
+        var isOpen = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+
+    /// Lets everybody pass, now and later.
+    func open() {
+        let waiting = state.withLock { state in
+            defer { state.waiting = [] }
+            state.isOpen = true
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Waits until the gate is open.
+    func pass() async {
+        await withCheckedContinuation { continuation in
+            let isOpen = state.withLock { state in
+                if !state.isOpen { state.waiting.append(continuation) }
+                return state.isOpen
+            }
+            if isOpen { continuation.resume() }
+        }
     }
 }

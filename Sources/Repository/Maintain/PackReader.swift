@@ -103,8 +103,9 @@ final class PackReader {
             guard from >= 0, from < buffer.count else {
                 throw FormatError(.damaged, "the blob at byte \(blob.offset) is not there")
             }
-            let bytes = UnsafeRawBufferPointer(rebasing: buffer.bytes[from...])
-            let (header, raw) = try opener.open(bytes, pack: id, session: session)
+            // Each blob is opened once, so the room of its sealed bytes may be used.
+            let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[from..<buffer.count])
+            let (header, raw) = try opener.openInPlace(bytes, pack: id, session: session)
             guard header.sealedLength == blob.sealedLength, header.isGroup == blob.isGroup,
                 header.id == blob.members.first?.id
             else { throw FormatError(.damaged, "the blob at byte \(blob.offset) is not the one that its list names") }

@@ -142,7 +142,7 @@ extension VerifyRun {
         let present = Dictionary(
             survey.snapshots.snapshots.map { ($0.id, $0.object) }, uniquingKeysWith: { first, _ in first })
         let unreadable = Set(survey.snapshots.damage.map(\.object))
-        for snapshot in survey.snapshots.snapshots {
+        for snapshot in survey.snapshots.snapshots where options.snapshot == nil || options.snapshot == snapshot.id {
             let chain = snapshot.object.chain
             let name = ObjectNames.snapshot(snapshot.id)
             guard let predecessor = chain.predecessor else {
