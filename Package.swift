@@ -79,7 +79,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser, systemPackage, logging,
+                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+                "Orchestration", argumentParser, systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -116,6 +117,23 @@ let package = Package(
                 "Snapshots", systemPackage, logging,
             ],
             exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat", "Repository",
+                "Snapshots", "Orchestration", "Commands", "becalm", argumentParser, systemPackage,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
+                "Repository", systemPackage, logging,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
