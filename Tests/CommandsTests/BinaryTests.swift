@@ -111,6 +111,29 @@ struct BinaryTests {
         #expect(run.output.contains("0 snapshots"))
     }
 
+    @Test("The second signal ends a backup at once, which waits for a slow line; the next one goes on")
+    func secondSignal() throws {
+        let world = try World()
+        let run = try script(
+            world,
+            """
+            set -e
+            mkdir source; head -c 30000000 /dev/urandom > source/big
+            $BECALM init --key-file $KEY
+            mkfifo log
+            env --default-signal=INT $BECALM backup source --key-file $KEY -vv --limit-upload 1K 2>log & child=$!
+            {
+              while read -r line; do case $line in *"key=sessions/"*) kill -INT $child; break;; esac; done
+              while grep -q becalm /proc/$child/comm 2>/dev/null; do kill -INT $child; done
+            } <log
+            wait $child || echo "status $?"
+            $BECALM backup source --key-file $KEY >/dev/null; $BECALM verify --depth full --key-file $KEY
+            """)
+        #expect(run.status == 0, "\(run.output)")
+        #expect(run.output.contains("status 130"), "\(run.output)")
+        #expect(run.output.contains("no damage found"))
+    }
+
     @Test("A signal that was ignored at the start is ignored: a job in the background")
     func ignoredSignal() throws {
         let world = try World()
@@ -131,7 +154,9 @@ struct BinaryTests {
         #expect(run.output.contains("status 0"), "\(run.output)")
     }
 
-    @Test("On a terminal the password is asked for without showing it, twice when it is new")
+    @Test(
+        "On a terminal the password is asked for without showing it, twice when it is new, and Ctrl-C ends the question"
+    )
     func prompt() throws {
         let world = try World()
         let python = "/usr/bin/python3"
@@ -152,22 +177,24 @@ struct BinaryTests {
                     if not piece: break
                     seen += piece
                     while asked < len(answers) and seen.count(b": ") > asked and seen.rstrip(b" ").endswith(b":"):
-                        os.write(terminal, answers[asked].encode() + b"\\n")
+                        os.write(terminal, answers[asked].encode())
                         asked += 1
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 print(arguments[0], "asked", asked, "status", status)
                 sys.stdout.write(seen.decode(errors="replace"))
-            run(["init"], ["hidden words", "other words"])
-            run(["init"], ["hidden words", "hidden words"])
-            run(["snapshots"], ["hidden words"])
-            run(["snapshots"], ["guess"])
+            run(["init"], ["hidden words\\n", "other words\\n"])
+            run(["init"], ["hidden words\\n", "hidden words\\n"])
+            run(["snapshots"], ["hidden words\\n"])
+            run(["snapshots"], ["guess\\n"])
+            run(["snapshots"], ["\\x03"])
             """)
         let run = try execute(
             python, ["drive.py"], in: world.path,
             environment: world.environment.merging(["BECALM": Self.binary]) { $1 })
         #expect(run.status == 0, "\(run.output)")
         let ends = run.output.matches(of: /(\w+) asked (\d) status (\d+)/).map { "\($0.1) \($0.2) \($0.3)" }
-        #expect(ends == ["init 2 64", "init 2 0", "snapshots 1 0", "snapshots 1 12"], "\(run.output)")
+        #expect(
+            ends == ["init 2 64", "init 2 0", "snapshots 1 0", "snapshots 1 12", "snapshots 1 130"], "\(run.output)")
         #expect(!run.output.contains("words\n"))
         #expect(!run.output.contains("hidden"))
     }
