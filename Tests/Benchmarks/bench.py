@@ -89,7 +89,9 @@ class Tool:
 
     def version(self):
         done = subprocess.run([self.program, *self.version_words], capture_output=True, text=True)
-        return re.sub(r"\s+", " ", (done.stdout or done.stderr).strip().splitlines()[0])[:60]
+        text = re.sub(r"\s+", " ", (done.stdout or done.stderr).strip().splitlines()[0])[:60]
+        program = os.path.basename(self.program)
+        return text if program in text else f"{program} {text}"
 
 
 class Becalm(Tool):
@@ -119,6 +121,31 @@ class Becalm(Tool):
 
 class BecalmNoDigests(Becalm):
     name, options = "becalm, no file digests", ("--no-file-digests",)
+
+
+class BecalmKeyFile(Becalm):
+    """Without the derivation of a key from a password, which costs the same whatever the data is."""
+
+    name = "becalm, key file"
+
+    def use(self, place):
+        super().use(place)
+        del self.environment["BECALM_PASSWORD"]
+        self.key = os.path.join(place, "key")
+        trees.write_file(self.key, os.urandom(32))
+        os.chmod(self.key, 0o600)
+
+    def init(self):
+        return [*super().init(), "--key-file", self.key]
+
+    def backup(self, tree):
+        return [*super().backup(tree), "--key-file", self.key]
+
+    def restore(self, target):
+        return [*super().restore(target), "--key-file", self.key]
+
+    def check(self):
+        return [*super().check(), "--key-file", self.key]
 
 
 class Restic(Tool):
@@ -179,7 +206,9 @@ class BorgZstd(Borg):
     name, options = "borg, zstd 1", ("--compression", "zstd,1")
 
 
-TOOLS = {"becalm": Becalm, "becalm-no-digests": BecalmNoDigests, "restic": Restic, "borg": Borg, "borg-zstd": BorgZstd}
+TOOLS = {
+    "becalm": Becalm, "becalm-key-file": BecalmKeyFile, "becalm-no-digests": BecalmNoDigests, "restic": Restic, "borg": Borg,
+    "borg-zstd": BorgZstd}
 
 
 def fetch_restic():
