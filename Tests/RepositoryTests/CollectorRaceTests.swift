@@ -226,7 +226,7 @@ import Testing
         let writer = try await test.reopened(store: pausing)
         let prepared = try await writer.prepare(old)
         _ = try await test.repository.forget([first])
-        let collecting = Intruder(test.store, at: .beforeDelete("data/")) {
+        let collecting = Intruder(test.store, at: .beforeDelete(["data/", "tree/"])) {
             aboutToRemove.open()
             await writerIsDone.pass()
         }
