@@ -3,11 +3,11 @@
 
 Damages: a byte flipped (at several places), truncated (to nothing, to half, by one byte), filled with zeros, lengthened,
 swapped with another of its kind, replaced by an object of another kind or of another repository, removed, stored a
-second time under another name, and replaced by an older version of itself.
+second time under another name, replaced by an older version of itself, and brought back after its removal.
 
 For each, on a fresh copy of the repository:
-  - verify --depth full finds it: exit 13 with the object's name in a problem, or 10, 12 or 13 where the repository can no
-    longer be opened;
+  - verify --depth full finds it: exit 13 with the object's name in a problem; or exit 0 with the object named in a
+    problem that is `harmless`, which then must be true; or 10, 12 or 13 where the repository can no longer be opened;
   - restore of a snapshot that verify does not name brings back all of it (exit 0, equal);
   - restore of a snapshot that verify names brings back everything but the files it names (exit 13), and what it brings
     back is right to the last byte and attribute;
@@ -24,16 +24,19 @@ import random
 import re
 import subprocess
 import sys
+import time
 
 import compare
 import harness
+import servers
 import trees
+from kill_every_request import CallKiller
 
 FULL = ("flip first", "flip header", "flip middle", "flip tail", "flip last", "cut to 0", "cut to half", "cut by 1", "zeros",
-        "longer", "swap", "other kind", "foreign", "delete", "copy", "older")
-QUICK = ("flip middle", "flip last", "cut by 1", "zeros", "swap", "delete")
+        "longer", "swap", "other kind", "foreign", "delete", "copy", "older", "revive")
+QUICK = ("flip header", "flip middle", "flip last", "cut by 1", "zeros", "swap", "delete")
 # Kinds that only say what the collector does or did: losing one loses nothing that can be restored.
-NOTES = {"forgotten", "condemned", "claims", "journal"}
+NOTES = {"forgotten", "condemned", "claims", "journal", "sessions"}
 # Kinds without which the repository cannot be opened, unless their second copies serve.
 OPENING = {"config", "config.copy", "keys", "keys-copy"}
 CANNOT_OPEN = (harness.FAILED, harness.NO_REPOSITORY, harness.WRONG_KEY, harness.INTEGRITY)
@@ -61,22 +64,26 @@ class Matrix:
         self.rng = random.Random(f"corruption {options.seed}")
 
     def becalm(self, repository, cache="cache"):
-        return harness.Becalm(repository, self.scratch, cache=cache)
+        return harness.Becalm(repository, self.scratch, cache=cache, swift_key=True)
 
     def objects(self, repository):
         found = []
-        for directory, _, names in os.walk(repository):
+        for directory, below, names in os.walk(repository):
+            below[:] = [name for name in below if not name.startswith(".")]  # where the store makes its objects
             found += [os.path.relpath(os.path.join(directory, name), repository) for name in names]
-        return sorted(name for name in found if not os.path.basename(name).startswith("."))
+        return sorted(found)
 
-    def note(self):
-        """Which objects are new since the last call, and which changed under the same name."""
+    def note(self, is_backup=False):
+        """Which objects are new since the last call, and which changed under the same name.
+
+        What a backup wrote can only matter to its snapshot and later ones; what a collector wrote, to any.
+        """
         for name in self.objects(self.pristine):
             data = self.read(self.pristine, name)
             versions = self.older.setdefault(name, [])
             if data not in versions:
                 versions.append(data)
-            self.born.setdefault(name, len(self.order))
+            self.born.setdefault(name, len(self.order) if is_backup else 0)
 
     @staticmethod
     def read(repository, name):
@@ -98,23 +105,26 @@ class Matrix:
                 os.link(os.path.join(tree, "weights"), os.path.join(tree, "weights again"))
                 os.symlink("weights", os.path.join(tree, "link"))
             snapshot = becalm.backup(tree)["snapshot"]
-            self.note()
+            self.note(is_backup=True)
             self.order.append(snapshot)
             self.expected[snapshot] = (name, compare.describe(tree))
         gone = self.order[GONE]
         becalm.must("forget", gone, "--json")
         del self.expected[gone]
         self.note()
-        becalm.must("prune", "--grace", "3600s", "--json")
+        time.sleep(2)  # older than the grace period, so that the collector condemns what is unused, and no more
+        becalm.must("prune", "--grace", "1s", "--json")
         self.note()
         becalm.must("key", "rotate", "--json")
         self.note()
         tree = os.path.join(self.sources, "alpha")
         trees.change(tree, f"{self.options.seed} last", 5)
         snapshot = becalm.backup(tree)["snapshot"]
-        self.note()
+        self.note(is_backup=True)
         self.order.append(snapshot)
         self.expected[snapshot] = ("alpha", compare.describe(tree))
+        self.interrupt(becalm, tree)
+        self.note()
         self.foreign = os.path.join(self.scratch, "foreign")
         other = self.becalm(self.foreign, cache="cache-foreign")
         other.init()
@@ -124,8 +134,27 @@ class Matrix:
             self.kinds.setdefault(kind_of(name), []).append(name)
         self.report.say(", ".join(f"{len(names)} {kind}" for kind, names in sorted(self.kinds.items())))
 
+    def interrupt(self, becalm, tree):
+        """Leaves behind what a killed backup leaves: it is killed ever later until its notes are there."""
+        trees.change(tree, f"{self.options.seed} interrupted", 5)
+        words, parent = ("backup", "./" + os.path.basename(tree), "--json"), os.path.dirname(tree)
+        try:
+            killer = CallKiller(self.scratch, writes=False)
+        except servers.Unavailable as reason:
+            self.report.skip("what a killed backup leaves", str(reason))
+            return
+        for number in range(10, 1000, 10):
+            outcome, struck = killer.run(becalm, words, parent, number, "before")
+            if struck is None:
+                made = outcome.summary["snapshot"]
+                self.order.append(made)
+                self.expected[made] = (os.path.basename(tree), compare.describe(tree))
+                return
+            if any(kind_of(name) == "journal" for name in self.objects(self.pristine)):
+                return
+
     def pick(self, kind):
-        """The objects of a kind to damage: the first, the last, and some between."""
+        """The objects of a kind to damage: the oldest, the newest, and some between."""
         names = sorted(self.kinds[kind], key=lambda name: (self.born[name], name))
         most = 1 if self.options.quick else self.options.objects
         if most == 1:
@@ -194,6 +223,12 @@ class Matrix:
             if not before:
                 raise Unfit("it never had other bytes")
             self.write(name, before[0])
+        elif how == "revive":
+            gone = sorted(n for n in self.older if kind_of(n) == kind and not os.path.exists(os.path.join(self.live, n)))
+            if not gone:
+                raise Unfit("nothing of its kind was ever removed")
+            self.write(gone[0], self.older[gone[0]][-1])
+            return {gone[0]}
         return {name}
 
     # What must hold.
@@ -201,7 +236,7 @@ class Matrix:
     def needs_finding(self, name, how):
         """Whether verify has to report this damage."""
         kind = kind_of(name)
-        if how == "copy" or kind in NOTES:
+        if how in ("copy", "revive") or kind in NOTES:
             return False
         if how != "delete":
             return True
@@ -226,26 +261,30 @@ class Matrix:
         problems = outcome.of("problem")
         text = outcome.out.decode("utf-8", "replace") + outcome.err.decode("utf-8", "replace")
         opened = bool(outcome.summary) and outcome.code in (harness.DONE, harness.INTEGRITY)
+        found = {str(p.get("object", "")) for p in problems}
+        # Nothing says what a segment or manifest that is gone was called; then what it leads to must be named.
+        nameless = how == "delete" and kind in ("index", "snapshots") and bool(problems)
+        names = nameless or any(h in found or h in text for h in hurt)
         if outcome.code == harness.DONE:
-            self.report.check(not problems, f"{label}: verify that ends with 0 reports no problem", str(problems[:3]))
+            # Told and named, but a second copy, or the packs, make up for it: then every restore must end with 0.
+            self.report.equal([str(p) for p in problems if not p.get("harmless")],
+                              f"{label}: verify that ends with 0 reports no loss")
             if self.needs_finding(name, how):
-                self.report.check(False, f"{label}: verify finds it", str(outcome))
+                self.report.check(problems and names, f"{label}: verify finds it", str(outcome))
         elif kind in OPENING and not opened:
             self.report.check(outcome.code in CANNOT_OPEN[1:], f"{label}: opening fails as it should", str(outcome))
         else:
             self.report.check(outcome.code == harness.INTEGRITY, f"{label}: verify ends with 13", str(outcome))
-            found = {str(p.get("object", "")) for p in problems}
-            # Nothing says what a segment or manifest that is gone was called; then what it leads to must be named.
-            nameless = how == "delete" and kind in ("index", "snapshots") and any(
-                p.get("object") or p.get("snapshots") or p.get("files") for p in problems)
-            self.report.check(
-                nameless or any(h in found or h in text for h in hurt), f"{label}: verify names the object",
-                f"it names {sorted(found)}")
+            self.report.check(names, f"{label}: verify names the object", f"it names {sorted(found)}")
         self.report.check(b"\n" not in outcome.err.strip() or opened, f"{label}: an error is one line",
                           outcome.err.decode("utf-8", "replace")[:500])
         named = {s for p in problems for s in (p.get("snapshots") or [])}
         lost = self.restore_all(becalm, name, label, named, opened)
-        word = "unseen" if outcome.code == harness.DONE else "found" if opened else f"shut {outcome.code}"
+        if outcome.code == harness.DONE and (self.needs_finding(name, how) or kind in NOTES or how in ("copy", "revive")):
+            self.report.check(lost == 0, f"{label}: verify that ends with 0 means that everything restores")
+        word = "found" if opened else f"shut {outcome.code}"
+        if outcome.code == harness.DONE:
+            word = "noted" if problems else "unseen"
         return f"{word}, {lost} hit" if lost else word
 
     def restore_all(self, becalm, name, label, named, opened):
@@ -312,11 +351,14 @@ class Matrix:
     def run(self):
         self.prepare()
         whole = self.becalm(self.pristine)
-        problems = whole.verify(codes=(harness.DONE, harness.INTEGRITY)).of("problem")
-        self.report.equal([str(p) for p in problems], "before any damage verify finds nothing wrong")
+        found = harness.damage(whole.verify(codes=(harness.DONE, harness.INTEGRITY)))
+        self.report.equal(found, "before any damage verify finds none")
         damages = QUICK if self.options.quick else FULL
         kinds = self.options.kinds.split(",") if self.options.kinds else sorted(self.kinds)
         for kind in kinds:
+            if kind not in self.kinds:
+                self.report.skip(kind, "this repository has no object of that kind")
+                continue
             for name in self.pick(kind):
                 for how in damages:
                     try:
@@ -341,8 +383,9 @@ class Matrix:
         for how in damages:
             cells = [" / ".join(dict.fromkeys(self.seen[kind].get(how, ["-"]))) for kind in kinds]
             print(f"| {how} | " + " | ".join(cells) + " |")
-        print("found: verify exits 13 and names it; shut N: the repository does not open, exit N; N hit: snapshots of "
-              f"{len(self.expected)} that did not come back whole; unseen: exit 0, and everything restores; -: cannot be done\n")
+        print("found: verify exits 13 and names it; noted: it names it, exits 0, and everything restores; unseen: exit 0, "
+              "and everything restores; shut N: the repository does not open, exit N; N hit: snapshots of "
+              f"{len(self.expected)} that did not come back whole; -: cannot be done\n")
 
 
 def main():

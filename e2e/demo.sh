@@ -93,7 +93,7 @@ say "Is the repository itself whole?" "Every pack is read back and every chunk c
 show verify --depth full
 
 say "What a backup of the damaged run would have kept, and how it differs"
-"$becalm" backup ./run42 --tag damaged --quiet
+show backup ./run42 --tag damaged
 show diff "$snapshot" latest
 
 say "Restore" "Every chunk is checked on its way; --verify reads each file back against its SHA-256."

@@ -172,7 +172,7 @@ class Campaign:
         self.kills, self.runs = 0, 0
 
     def becalm(self, cache="cache"):
-        return harness.Becalm(self.store.repository, self.scratch, self.store.environment, cache=cache)
+        return harness.Becalm(self.store.repository, self.scratch, self.store.environment, cache=cache, swift_key=True)
 
     def prepare(self):
         """The repositories that each operation starts from."""
@@ -250,13 +250,16 @@ class Campaign:
         self.report.check(set(earlier) <= listed, f"{where}: every earlier snapshot is listed",
                           f"missing: {sorted(set(earlier) - listed)}")
         self.restore_all(becalm, listed, known, where)
-        problems = becalm.verify(codes=(harness.DONE, harness.INTEGRITY)).of("problem")
-        self.report.equal([str(p) for p in problems], f"{where}: verify finds nothing wrong")
+        found = harness.damage(becalm.verify(codes=(harness.DONE, harness.INTEGRITY)))
+        self.report.equal(found, f"{where}: verify finds no damage")
         if struck and operation != "backup":
             if operation == "forget" and self.forgettable not in listed:
                 pass  # it was done; there is nothing to name any more
             else:
                 becalm.must(*self.words(operation))
+            if operation == "rotate":
+                left = becalm.verify(codes=(harness.DONE, harness.INTEGRITY)).of("problem")
+                self.report.equal([str(p) for p in left], f"{where}: run again, it leaves nothing of the old keys behind")
         made = becalm.backup(self.source)
         known[made["snapshot"]] = self.current
         listed = {s["id"] for s in becalm.snapshots()}

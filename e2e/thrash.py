@@ -57,7 +57,7 @@ class Thrash:
         return time.monotonic() >= self.deadline
 
     def becalm(self, name):
-        return harness.Becalm(self.repository, self.scratch, self.environment, cache=f"cache-{name}")
+        return harness.Becalm(self.repository, self.scratch, self.environment, cache=f"cache-{name}", swift_key=True)
 
     def play(self, player, becalm, *words, cwd=None):
         """Runs a command that may be killed; returns its outcome, with `.was_stopped`."""
@@ -236,8 +236,8 @@ class Thrash:
         for when in ("at the end", "after a last collection"):
             if when != "at the end":
                 becalm.must("prune", "--grace", "0s", "--json")
-            problems = becalm.verify(codes=(harness.DONE, harness.INTEGRITY)).of("problem")
-            self.report.equal([str(p) for p in problems], f"{when}: verify finds nothing wrong")
+            found = harness.damage(becalm.verify(codes=(harness.DONE, harness.INTEGRITY)))
+            self.report.equal(found, f"{when}: verify finds no damage")
             listed = becalm.snapshots()
             self.report.check(len(listed) > 0, f"{when}: there are snapshots")
             for snapshot in listed:

@@ -19,7 +19,17 @@ package struct BecalmCommand: ParsableCommand {
         groupedSubcommands: [
             CommandGroup(
                 name: "Back up and restore", subcommands: [InitCommand.self, BackupCommand.self, RestoreCommand.self]),
-            CommandGroup(name: "Look inside", subcommands: [SnapshotsCommand.self]),
+            CommandGroup(
+                name: "Look inside",
+                subcommands: [
+                    SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
+                ]),
+            CommandGroup(
+                name: "Maintain",
+                subcommands: [
+                    VerifyCommand.self, ForgetCommand.self, PruneCommand.self, KeyCommand.self, DoctorCommand.self,
+                    ManCommand.self,
+                ]),
         ])
 
     package init() {}

@@ -10,8 +10,12 @@ package import Orchestration
 
 /// `becalm` from its arguments to its exit status. The executable calls `main`; tests call `run` with a world of theirs.
 package enum CommandLineProgram {
-    /// Runs the process's own command line. `SignalWatch.prepare` has been called.
-    package static func main() async -> CInt {
+    /// Runs the process's own command line and answers the status to exit with. Call it on the main thread, once.
+    ///
+    /// It blocks that thread rather than suspend: a suspended main thread is parked with every signal unblocked, and
+    /// would take those that `SignalWatch` waits for.
+    package static func main() -> CInt {
+        let watch = SignalWatch()
         let raw = CommandLine.unsafeArgv
         let arguments = (1..<max(1, Int(CommandLine.argc))).compactMap { raw[$0] }.map {
             Array(UnsafeRawBufferPointer(start: $0, count: strlen($0)))
@@ -25,7 +29,7 @@ package enum CommandLineProgram {
         }
         let texts = arguments.map { String(decoding: $0, as: UTF8.self) }
         let interruption = Interruption()
-        SignalWatch.start(interruption)
+        watch.start(interruption)
         let context = CommandContext(
             environment: environment, rawArguments: arguments, workingDirectory: SystemFiles.workingDirectory,
             output: Output(mode: texts.contains("--json") ? .json : .text) {
@@ -34,7 +38,7 @@ package enum CommandLineProgram {
             console: Console(isTerminal: SystemFiles.isTerminal(STDERR_FILENO)) {
                 _ = SystemFiles.writeAll($0, to: STDERR_FILENO)
             }, interruption: interruption)
-        return await run(texts, in: context).rawValue
+        return BlockingBridge.run { await run(texts, in: context).rawValue }
     }
 
     /// Parses `arguments` (without the program's name) and runs what they ask for in `context`.
@@ -45,23 +49,28 @@ package enum CommandLineProgram {
     }
 
     private static func execute(_ arguments: [String], _ context: CommandContext) async -> ExitStatus {
-        let command: any ParsableCommand
+        let runnable: any RunnableCommand
         do {
-            command = try BecalmCommand.parseAsRoot(arguments)
-            guard command is any RunnableCommand else {
-                var command = command
+            var command = try BecalmCommand.parseAsRoot(arguments)
+            guard let found = command as? any RunnableCommand else {
+                // The root, a group or the manual page: what they have to say is thrown.
                 try command.run()
                 return .done
             }
+            runnable = found
         } catch {
             return tell(error, context)
         }
-        guard let runnable = command as? any RunnableCommand else { return .done }
+        context.output.mode = runnable.global.json ? .json : .text
         do {
             return try await interruptible(runnable, context)
         } catch {
             context.console.endProgress()
             let failure = JourneyError(error)
+            // Who piped into 'head' has read enough.
+            if context.output.isClosed, failure.status == .interrupted, context.interruption.signal == nil {
+                return .done
+            }
             let status = finalStatus(failure, context.interruption)
             context.console.report(failure, status: status, json: runnable.global.json)
             return status

@@ -1,7 +1,5 @@
-internal import Basics
 internal import Orchestration
 internal import RepositoryFormat
-internal import Sealing
 internal import Snapshots
 
 /// Finds what opens the repository. No secret is ever taken from the command line. Everything blocks.
@@ -38,19 +36,16 @@ struct Credentials: Sendable {
             }
             return .keyFile(content)
         }
-        if let file = source.identity { return .identity(try IdentityFile.read(context.path(file))) }
+        if let file = source.identity {
+            let path = context.path(file)
+            let content = try SystemFiles.read(path, what: "the identity file", maximumBytes: 64 << 10)
+            return try IdentityText.credential(content, file: PathText.display(path))
+        }
         let password: [UInt8]
         if let file = source.passwordFile {
             password = Self.line(try SystemFiles.read(context.path(file), what: "the password file"))
-        } else if let text = context.variable(source.variable) {
-            password = Array(text.utf8)
-        } else if let file = context.variable("\(source.variable)_FILE") {
-            password = Self.line(
-                try SystemFiles.read(context.path(file), what: "the password file of \(source.variable)_FILE"))
-        } else if let command = context.variable("\(source.variable)_COMMAND") {
-            password = Self.line(
-                try ShellCommand.output(
-                    of: command, what: "the command of \(source.variable)_COMMAND", environment: context.environment))
+        } else if let given = try passphrase(source.variable) {
+            password = given
         } else {
             let prompt = PasswordPrompt(interruption: context.interruption)
             password =
@@ -62,53 +57,25 @@ struct Credentials: Sendable {
         return .passphrase(password)
     }
 
+    /// A passphrase from a variable, the file or the command beside it; nil for none of them. Never asks.
+    func passphrase(_ variable: String) throws(JourneyError) -> [UInt8]? {
+        if let text = context.variable(variable) { return Array(text.utf8) }
+        if let file = context.variable("\(variable)_FILE") {
+            return Self.line(try SystemFiles.read(context.path(file), what: "the password file of \(variable)_FILE"))
+        }
+        if let command = context.variable("\(variable)_COMMAND") {
+            return Self.line(
+                try ShellCommand.output(
+                    of: command, what: "the command of \(variable)_COMMAND", environment: context.environment))
+        }
+        return nil
+    }
+
     /// Without the newline at its end, whatever the system that wrote it calls one.
     static func line(_ bytes: [UInt8]) -> [UInt8] {
         var bytes = bytes
         if bytes.last == 0x0a { bytes.removeLast() }
         if bytes.last == 0x0d { bytes.removeLast() }
-        return bytes
-    }
-}
-
-/// Files with one half of an X25519 key: a line of `becalm-secret-` or `becalm-public-` and 64 hexadecimal digits; lines
-/// that begin with `#` are comments.
-enum IdentityFile {
-    private static let secretPrefix = "becalm-secret-"
-    private static let publicPrefix = "becalm-public-"
-
-    /// The private key in a file. Throws a usage error, which never repeats a line of the file.
-    static func read(_ path: [UInt8]) throws(JourneyError) -> X25519PrivateKey {
-        let content = try SystemFiles.read(path, what: "the identity file", maximumBytes: 64 << 10)
-        for line in String(decoding: content, as: UTF8.self).split(whereSeparator: \.isNewline) {
-            guard line.hasPrefix(secretPrefix), let bytes = Hex.decode(line.dropFirst(secretPrefix.count)) else {
-                continue
-            }
-            do { return try X25519PrivateKey(secret: SecretKey(bytes: bytes)) } catch { throw JourneyError(error) }
-        }
-        throw .usage(
-            "\(PathText.display(path)) is no identity file: it has no line '\(secretPrefix)…' as 'becalm key generate' writes it"
-        )
-    }
-
-    /// The file of a private key.
-    static func content(_ key: X25519PrivateKey) -> [UInt8] {
-        let secret = key.secret.withBytes { Hex.encode($0) }
-        let lines = [
-            "# A private key for becalm. Whoever has this file can open the repositories that it is a key of.",
-            "# public key: \(text(key.publicKey))", "\(secretPrefix)\(secret)",
-        ]
-        return Array(lines.map { "\($0)\n" }.joined().utf8)
-    }
-
-    /// A public key as text, for `key add --recipient`.
-    static func text(_ key: X25519PublicKey) -> String { publicPrefix + Hex.encode(key.bytes) }
-
-    /// The 32 bytes of a public key's text; nil for anything else.
-    static func recipient(_ text: String) -> [UInt8]? {
-        guard text.hasPrefix(publicPrefix), let bytes = Hex.decode(text.dropFirst(publicPrefix.count)),
-            bytes.count == X25519PublicKey.size
-        else { return nil }
         return bytes
     }
 }

@@ -1,6 +1,6 @@
 package import ArgumentParser
-internal import Orchestration
 internal import Logging
+internal import Orchestration
 
 /// What every command that works on a repository understands.
 package struct GlobalOptions: ParsableArguments, Sendable {
@@ -86,7 +86,8 @@ package struct GlobalOptions: ParsableArguments, Sendable {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Region of the bucket. Default: AWS_REGION, the profile, or us-east-1.", valueName: "region"))
+        help: ArgumentHelp("Region of the bucket. Default: AWS_REGION, the profile, or us-east-1.", valueName: "region")
+    )
     package var region: String?
 
     @Flag(

@@ -121,7 +121,13 @@ internal import Synchronization
         guard let messages else { return false }
         for message in messages {
             switch message {
-            case .start(let transfer): state.waiting.append(transfer)
+            case .start(let transfer):
+                // The cancellation's message may have come first; one that comes later finds the transfer.
+                if transfer.cancellation.isSet.load(ordering: .acquiring) {
+                    transfer.finish(.failure(HTTPTransportError(.cancelled, "\(transfer.request.label) was cancelled")))
+                } else {
+                    state.waiting.append(transfer)
+                }
             case .cancel(let id): cancel(id, &state)
             }
         }
@@ -145,10 +151,6 @@ internal import Synchronization
     private func startWaiting(_ state: inout State) {
         while state.active.count < configuration.maximumConnections, !state.waiting.isEmpty {
             let transfer = state.waiting.removeFirst()
-            if transfer.cancellation.isSet.load(ordering: .acquiring) {
-                transfer.finish(.failure(HTTPTransportError(.cancelled, "\(transfer.request.label) was cancelled")))
-                continue
-            }
             guard let handle = state.idle.popLast() ?? CurlEasyHandle() else {
                 transfer.finish(.failure(HTTPTransportError(.failed, "\(transfer.request.label): out of memory")))
                 continue

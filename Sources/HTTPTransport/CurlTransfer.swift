@@ -42,7 +42,7 @@ final class CancellationFlag: Sendable {
     let id: UInt64
     let request: HTTPRequest
     private let sink: Sink
-    /// The loop looks at it before it starts the transfer.
+    /// The loop looks at it when it takes the transfer on.
     let cancellation: CancellationFlag
     /// Where libcurl writes the reason of a failure.
     let errorText: UnsafeMutablePointer<CChar>

@@ -51,11 +51,9 @@ package final class CurlTransport: HTTPTransport {
 
     private func run(_ request: HTTPRequest, _ sink: CurlTransfer.Sink) async throws(HTTPTransportError) -> HTTPResponse
     {
-        guard !Task.isCancelled else {
-            throw HTTPTransportError(.cancelled, "\(request.label) was cancelled before it began")
-        }
         let id = nextID.wrappingAdd(1, ordering: .relaxed).newValue
-        // A cancellation may come before the start has been posted: the flag makes the loop see it then.
+        // A cancellation may come before the start has been posted, or have come long ago: the flag makes the loop see
+        // it then.
         let flag = CancellationFlag()
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<CurlTransfer.Outcome, Never>) in

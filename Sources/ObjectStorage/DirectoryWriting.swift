@@ -145,7 +145,7 @@ extension DirectoryTree {
     private func publish(
         _ request: RequestContext, _ written: FileStatus, by name: () throws(Errno) -> Void
     ) throws(ObjectStorageError) -> Errno? {
-        var triesLeft = 3
+        var triesLeft = 8
         while true {
             triesLeft -= 1
             do throws(Errno) {
@@ -157,10 +157,17 @@ extension DirectoryTree {
                 case .notPermitted, .notSupported, .noFunction, .tooManyLinks: return error
                 case .fileExists, .directoryNotEmpty:
                     let present: FileStatus
-                    do throws(Errno) { present = try FileStatus(at: rootDescriptor, request.key) } catch { continue }
+                    do throws(Errno) { present = try FileStatus(at: rootDescriptor, request.key) } catch let gone {
+                        // Removed since, or a link that leads nowhere and will still be there next time.
+                        if triesLeft > 0 { continue }
+                        throw request.error(gone == .noSuchFileOrDirectory ? .fileExists : gone, "giving it its name")
+                    }
                     // A file server that answers a repeated request refuses what it has done itself.
                     if present.isSameFile(as: written) { return nil }
                     if present.isDirectory { throw request.error(.isDirectory) }
+                    guard present.isRegular else {
+                        throw request.error(.failed, "something that is no file has its name; remove that")
+                    }
                     throw request.error(.preconditionFailed, "the object exists already")
                 default: throw request.error(error, "giving it its name", isAmbiguous: true)
                 }

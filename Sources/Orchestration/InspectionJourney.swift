@@ -1,8 +1,8 @@
 internal import Basics
 package import Repository
 package import RepositoryFormat
-package import Sealing
 package import Snapshots
+internal import Synchronization
 
 /// Looks into a repository without changing it: listings, what a snapshot holds, how two differ, manifests.
 ///
@@ -38,21 +38,20 @@ package struct InspectionJourney: Sendable {
     ) async throws(JourneyError) -> [TreeWalker.Damage] {
         try await JourneyError.mapping {
             let tree = try await trees([name])[0]
-            return try await BlockingBridge.offload(name: "becalm-show") {
-                Result {
-                    let components = SnapshotTree.components(of: path)
-                    let start = try tree.entry(at: components)
-                    if let start, start.metadata.type != .directory {
-                        try visit(components, start)
-                        return []
-                    }
-                    var walker = TreeWalker(loader: tree.loader)
-                    try walker.walk(pages: start?.pages ?? tree.pages, at: components) { path, entry in
-                        try visit(path, entry)
-                        return recursive ? .descend : .skip
-                    }
-                    return walker.damage
+            return try await Self.offload(name: "becalm-show") { check in
+                let components = SnapshotTree.components(of: path)
+                let start = try tree.entry(at: components)
+                if let start, start.metadata.type != .directory {
+                    try visit(components, start)
+                    return []
                 }
+                var walker = TreeWalker(loader: tree.loader)
+                try walker.walk(pages: start?.pages ?? tree.pages, at: components) { path, entry in
+                    try check()
+                    try visit(path, entry)
+                    return recursive ? .descend : .skip
+                }
+                return walker.damage
             }
         }
     }
@@ -72,13 +71,14 @@ package struct InspectionJourney: Sendable {
     ) async throws(JourneyError) -> Comparison {
         try await JourneyError.mapping {
             let trees = try await trees([before, after])
-            return try await BlockingBridge.offload(name: "becalm-diff") {
-                Result {
-                    var difference = SnapshotDifference(before: trees[0].loader, after: trees[1].loader)
-                    try difference.run(from: trees[0].pages, to: trees[1].pages, visit: visit)
-                    return Comparison(
-                        before: trees[0].id, after: trees[1].id, totals: difference.totals, damage: difference.damage)
+            return try await Self.offload(name: "becalm-diff") { check in
+                var difference = SnapshotDifference(before: trees[0].loader, after: trees[1].loader)
+                try difference.run(from: trees[0].pages, to: trees[1].pages) { change in
+                    try check()
+                    try visit(change)
                 }
+                return Comparison(
+                    before: trees[0].id, after: trees[1].id, totals: difference.totals, damage: difference.damage)
             }
         }
     }
@@ -87,8 +87,8 @@ package struct InspectionJourney: Sendable {
     package enum ManifestForm: Sendable {
         case json
         case sha256sum
-        /// Signed by the key; links followed or refused; paths left out.
-        case modelSigning(ECSigningKey, followsLinks: Bool, ignoring: [[UInt8]])
+        /// Signed; links followed or refused; paths left out.
+        case modelSigning(ManifestSigner, followsLinks: Bool, ignoring: [[UInt8]])
     }
 
     /// Writes the manifest of what lies below `root` (raw, relative to the snapshot's root) to `sink`, in pieces.
@@ -97,18 +97,35 @@ package struct InspectionJourney: Sendable {
     ) async throws(JourneyError) {
         try await JourneyError.mapping {
             let tree = try await trees([name])[0]
-            try await BlockingBridge.offload(name: "becalm-manifest") {
-                Result {
-                    let manifest = try HashManifest(tree: tree, root: SnapshotTree.components(of: root))
-                    switch form {
-                    case .json: try manifest.writeJSON(to: sink)
-                    case .sha256sum: try manifest.writeSHA256Sums(to: sink)
-                    case .modelSigning(let key, let followsLinks, let ignoring):
-                        let signature = try ModelSignature(manifest, followsLinks: followsLinks, ignoring: ignoring)
-                        try sink(signature.bundle(signedBy: key))
-                    }
+            try await Self.offload(name: "becalm-manifest") { check in
+                let manifest = try HashManifest(tree: tree, root: SnapshotTree.components(of: root), check: check)
+                switch form {
+                case .json: try manifest.writeJSON(to: sink)
+                case .sha256sum: try manifest.writeSHA256Sums(to: sink)
+                case .modelSigning(let signer, let followsLinks, let ignoring):
+                    let signature = try ModelSignature(manifest, followsLinks: followsLinks, ignoring: ignoring)
+                    try sink(signature.bundle(signedBy: signer.key))
                 }
             }
         }
+    }
+
+    /// Runs blocking `body` on a thread of its own. It calls `check` now and then, which throws once the task that waits
+    /// is cancelled.
+    private static func offload<R: Sendable>(
+        name: String, _ body: @escaping @Sendable (_ check: @escaping @Sendable () throws -> Void) throws -> R
+    ) async throws -> R {
+        let flag = CancellationFlag()
+        return try await withTaskCancellationHandler {
+            try await BlockingBridge.offload(name: name) {
+                Result { try body { if flag.isSet.load(ordering: .relaxed) { throw CancellationError() } } }
+            }
+        } onCancel: {
+            flag.isSet.store(true, ordering: .relaxed)
+        }
+    }
+
+    private final class CancellationFlag: Sendable {
+        let isSet = Atomic<Bool>(false)
     }
 }

@@ -32,6 +32,7 @@ package struct IndexedPack: Hashable, Sendable {
 /// Header: `magic (8) ‖ version (4) ‖ packs (4) ‖ entries (8) ‖ filter blocks (4) ‖ sessions (4) ‖ 0…`. All integers little-endian.
 /// Stored as a `MetaBox` of these bytes under `index/<id>`.
 package struct IndexSegmentLayout: Sendable {
+    /// Bytes of the header.
     package static let headerSize = 64
     private static let magic: [UInt8] = Array("BCLMSEGM".utf8)
     private static let version: UInt32 = 1
@@ -47,8 +48,11 @@ package struct IndexSegmentLayout: Sendable {
     package let sessionCount: Int
 
     var packsOffset: Int { Self.headerSize + sessionCount * IndexedPack.sessionSize }
+    /// Where the entries begin, in bytes.
     package var entriesOffset: Int { packsOffset + packCount * IndexedPack.size }
+    /// Where the filter begins, in bytes.
     package var filterOffset: Int { entriesOffset + entryCount * IndexEntry.size }
+    /// Bytes of the whole segment.
     package var totalBytes: Int { filterOffset + filterBlockCount * SplitBlockFilter.blockSize }
 
     /// Reads the header of mapped plain bytes and checks that they are as long as it says. Throws `.damaged`.

@@ -7,8 +7,11 @@ package import Sealing
 /// The fresh salt gives each box a key of its own, so that writers need not share a nonce counter; the name in the
 /// context makes a box good only for the object it was made for.
 package enum MetaBox {
+    /// Bytes that a box is longer than what it holds.
     package static let overhead = 4 + 32 + AES256GCM.tagSize
 
+    /// Seals `plaintext` for the object `name` under the keyring's current epoch. Throws when a cipher or the system's
+    /// randomness fails.
     package static func seal(
         _ plaintext: [UInt8], label: String, name: String, keyring: Keyring
     ) throws(SealingError) -> [UInt8] {

@@ -1,15 +1,23 @@
 /// Where each kind of object lies in a repository (Format.md, "Layout").
 package enum ObjectNames {
+    /// The repository's parameters, and their second copy.
     package static let config = "config"
     package static let configCopy = "config.copy"
+    /// Generations of the key table, and their second copies.
     package static let keyTables = "keys/"
     package static let keyTableCopies = "keys-copy/"
+    /// Index segments.
     package static let segments = "index/"
+    /// Snapshot manifests: what is listed there is committed.
     package static let snapshots = "snapshots/"
+    /// Records of snapshots that were forgotten on purpose.
     package static let forgotten = "forgotten/"
+    /// Records of packs that a collector means to remove.
     package static let condemned = "condemned/"
+    /// Claims by which collectors keep out of each other's way.
     package static let claims = "claims/"
     package static let collectorClaim = "claims/collector"
+    /// What writers that are not done have stored so far, and their sessions.
     package static let journals = "journal/"
     package static let sessions = "sessions/"
 
@@ -31,6 +39,7 @@ package enum ObjectNames {
         return nil
     }
 
+    /// The names of single objects of each kind.
     package static func segment(_ id: Identifier) -> String { segments + id.description }
     package static func snapshot(_ id: Identifier) -> String { snapshots + id.description }
     package static func condemnedRecord(_ id: Identifier) -> String { condemned + id.description }

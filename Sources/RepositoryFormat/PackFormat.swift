@@ -5,6 +5,7 @@ package import Sealing
 ///
 /// `magic (8) ‖ version (2) ‖ kind (1) ‖ 0 (1) ‖ pack id (16) ‖ session header (100)`.
 package struct PackHeader: Hashable, Sendable {
+    /// Bytes of the header.
     package static let size = 8 + 2 + 1 + 1 + Identifier.size + SessionHeader.size
     private static let magic: [UInt8] = Array("BCLMPACK".utf8)
     private static let version: UInt16 = 1

@@ -4,6 +4,7 @@
 /// About 10.7 bits an entry; one "maybe" in some 120 is wrong, a "no" never. The hash is the first word of a chunk id,
 /// which is uniform already.
 package enum SplitBlockFilter {
+    /// Bytes of a block.
     package static let blockSize = 32
     private static let salts: [UInt32] = [
         0x47b6_137b, 0x4497_4d91, 0x8824_ad5b, 0xa2b7_289d, 0x7054_95c7, 0x2df1_424b, 0x9efc_4947, 0x5c6b_fb31,

@@ -29,6 +29,9 @@ struct S3Call: Sendable {
     /// The body's SHA-256, kept when it serves twice.
     var bodyDigest: [UInt8]?
 
+    /// Whether the server shall compare something first.
+    var isConditional: Bool { headers.contains { $0.name == "If-Match" || $0.name == "If-None-Match" } }
+
     /// "cannot store data/x in s3://bucket/prefix".
     func failing(_ location: S3Location) -> String {
         label.map { "cannot \(action) \($0) in \(location)" } ?? "cannot \(action) \(location)"

@@ -98,6 +98,8 @@ struct S3Failure: Sendable {
         case "ObjectLocked", "ObjectIsLocked": return (.locked, "wait for the end of its retention")
         case "ConditionalRequestConflict", "OperationAborted": return (.conflict, "")
         case "PreconditionFailed": return (.preconditionFailed, "")
+        // Ceph's gateway, when two conditional puts of one object meet.
+        case "UnknownError" where status == 500 && call.isConditional: return (.conflict, "")
         case "SlowDown", "SlowDownRead", "SlowDownWrite", "ThrottlingException", "Throttling", "TooManyRequests",
             "RequestLimitExceeded", "BandwidthLimitExceeded":
             return (.throttled, "")

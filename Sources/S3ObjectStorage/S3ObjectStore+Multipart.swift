@@ -117,8 +117,6 @@ extension S3ObjectStore {
         var call = try objectCall("complete the upload of", .post, key)
         call.query = [("uploadId", upload)]
         call.stallSeconds = Self.completionStallSeconds
-        addCondition(options.condition, to: &call)
-        call.isReplayable = false
         var text = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
         for part in parts {
             let checksum = part.checksum.map { "<\($0.name)>\($0.value)</\($0.name)>" } ?? ""
@@ -127,7 +125,12 @@ extension S3ObjectStore {
         }
         call.body = HTTPBody(Array("\(text)</CompleteMultipartUpload>".utf8))
         call.headers.append(("Content-Type", "application/xml"))
-        let (response, bytes) = try await client.perform(call)
+        let (response, bytes) = try await withCondition(options.condition, key, call) {
+            call throws(ObjectStorageError) in
+            var call = call
+            call.isReplayable = false
+            return try await self.client.perform(call)
+        }
         let answer = try document(bytes, call)
         guard answer.name != "Error" else {
             // The status is sent before the work is done: 200, and then it may fail. Treated as the server's failure.

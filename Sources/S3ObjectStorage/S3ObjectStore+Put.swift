@@ -20,10 +20,9 @@ extension S3ObjectStore {
         call.body = content
         call.headers = objectHeaders(options)
         call.concernsRetention = options.retention != nil
-        addCondition(options.condition, to: &call)
         call.expectsContinue = options.condition != .none && content.count >= Self.expectContinueBytes
-        let response = try await withLockChecksum(call, options) { call throws(ObjectStorageError) in
-            try await self.client.perform(call).response
+        let response = try await withCondition(options.condition, key, call) { call throws(ObjectStorageError) in
+            try await self.withLockChecksum(call, options)
         }
         return try await receipt(key, response)
     }
@@ -31,22 +30,23 @@ extension S3ObjectStore {
     /// Performs an upload with the checksum that is configured or demanded. A server that refuses what Object Lock
     /// demands because it knows only MD5 is asked once more with that, and remembered.
     private func withLockChecksum(
-        _ call: S3Call, _ options: PutOptions,
-        _ perform: (S3Call) async throws(ObjectStorageError) -> HTTPResponse
+        _ call: S3Call, _ options: PutOptions
     ) async throws(ObjectStorageError) -> HTTPResponse {
         let option = client.configuration.checksum
         guard option == .auto else {
-            return try await perform(await withChecksum(call, option))
+            return try await client.perform(await withChecksum(call, option)).response
         }
-        guard options.retention != nil else { return try await perform(call) }
-        if lockNeedsMD5.withLock({ $0 }) { return try await perform(await withChecksum(call, .md5)) }
+        guard options.retention != nil else { return try await client.perform(call).response }
+        if lockNeedsMD5.withLock({ $0 }) {
+            return try await client.perform(await withChecksum(call, .md5)).response
+        }
         do throws(ObjectStorageError) {
-            return try await perform(await withChecksum(call, .sha256))
+            return try await client.perform(await withChecksum(call, .sha256)).response
         } catch {
             guard error.message.contains("MD5"), error.code == .unsupported || error.code == .failed else {
                 throw error
             }
-            let response = try await perform(await withChecksum(call, .md5))
+            let response = try await client.perform(await withChecksum(call, .md5)).response
             lockNeedsMD5.withLock { $0 = true }
             return response
         }
@@ -87,15 +87,47 @@ extension S3ObjectStore {
         return headers
     }
 
-    /// Adds what the store shall compare.
-    func addCondition(_ condition: PutCondition, to call: inout S3Call) {
-        switch condition {
-        case .none: return
-        case .ifAbsent: call.headers.append(("If-None-Match", "*"))
-        case .ifTag(let tag): call.headers.append(("If-Match", Self.quoted(tag)))
-        }
+    /// Performs a call that shall only succeed under `condition`.
+    ///
+    /// Tags are quoted in `If-Match`, as RFC 9110, 13.1.1, has it. Ceph's gateway compares them with the quotes and so
+    /// refuses every tag: when the object still has the tag that was refused, it is sent once more without, and so from
+    /// then on. The server compares each time, so nothing can slip in between.
+    func withCondition<R: Sendable>(
+        _ condition: PutCondition, _ key: String, _ call: S3Call,
+        _ perform: (S3Call) async throws(ObjectStorageError) -> R
+    ) async throws(ObjectStorageError) -> R {
+        var call = call
         // Sent twice, the second would find the first's object and fail.
-        call.isReplayable = false
+        call.isReplayable = condition == .none
+        switch condition {
+        case .none: return try await perform(call)
+        case .ifAbsent:
+            call.headers.append(("If-None-Match", "*"))
+            return try await perform(call)
+        case .ifTag(let tag):
+            var bare = call
+            bare.headers.append(("If-Match", tag))
+            if comparesBareTags.withLock({ $0 }) { return try await perform(bare) }
+            call.headers.append(("If-Match", Self.quoted(tag)))
+            do throws(ObjectStorageError) {
+                return try await perform(call)
+            } catch {
+                guard error.code == .preconditionFailed, try await isPresent(key, tag) else { throw error }
+                let result = try await perform(bare)
+                comparesBareTags.withLock { $0 = true }
+                return result
+            }
+        }
+    }
+
+    /// Whether the object has that tag now.
+    private func isPresent(_ key: String, _ tag: String) async throws(ObjectStorageError) -> Bool {
+        do throws(ObjectStorageError) {
+            return try await head(key).tag == tag
+        } catch {
+            guard error.code == .notFound else { throw error }
+            return false
+        }
     }
 
     /// The receipt for an answer; asks for the tag where the answer has none.

@@ -15,6 +15,8 @@ package final class S3ObjectStore: ObjectStore {
     let lockSupport = Mutex<Bool?>(nil)
     /// Whether this server takes only MD5 where Object Lock demands a checksum; learnt from its refusal.
     let lockNeedsMD5 = Mutex(false)
+    /// Whether this server takes tags only without their quotes; learnt from its refusal.
+    let comparesBareTags = Mutex(false)
 
     package var location: String { client.configuration.location.description }
 

@@ -32,5 +32,6 @@ package final class OperationProgress: Sendable {
     /// Asks the operation to end: it throws `.cancelled` soon.
     package func cancel() { state.withLock { $0.isCancelled = true } }
 
+    /// Changes the status; from any thread, and not for long.
     package func update(_ body: (inout Status) -> Void) { state.withLock { body(&$0) } }
 }

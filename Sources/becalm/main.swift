@@ -6,5 +6,4 @@ import Commands
     import Musl
 #endif
 
-SignalWatch.prepare()
-exit(await CommandLineProgram.main())
+exit(CommandLineProgram.main())

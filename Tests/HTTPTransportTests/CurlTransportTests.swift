@@ -320,6 +320,12 @@ struct CurlTransportTests {
         }
         try await server.waitForRequests(1)
         let waiting = Task { try await transport.perform(HTTPRequest(.get, server.url + "/waiting"), maximumBytes: 1) }
+        let late = Task {
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await transport.perform(HTTPRequest(.get, server.url + "/late"), maximumBytes: 1)
+        }
+        let lateFailure = await failure { _ = try await late.value }
+        #expect(lateFailure?.code == .cancelled)
         let last = Task { try await transport.perform(HTTPRequest(.get, server.url + "/last"), maximumBytes: 1) }
         waiting.cancel()
         let waited = await failure { _ = try await waiting.value }
@@ -333,16 +339,20 @@ struct CurlTransportTests {
         #expect(server.requests.map(\.target) == ["/stall", "/last"])
     }
 
-    @Test("A request of a cancelled task never starts, however the two race")
-    func cancelledBefore() async throws {
+    @Test("A request of a cancelled task never starts", arguments: [true, false])
+    func cancelledBefore(byItself: Bool) async throws {
         let server = try ScriptedServer { _ in [.stall] }
-        let transport = try CurlTransport()
-        for _ in 0..<200 {
-            let task = Task { try await transport.perform(HTTPRequest(.get, server.url), maximumBytes: 1) }
+        let transport = try CurlTransport(CurlTransportConfiguration(stallSeconds: 2))
+        for _ in 0..<50 {
+            let task = Task {
+                if byItself { withUnsafeCurrentTask { $0?.cancel() } }
+                return try await transport.perform(HTTPRequest(.get, server.url), maximumBytes: 1)
+            }
             task.cancel()
             let error = await failure { _ = try await task.value }
             #expect(error?.code == .cancelled)
         }
+        #expect(!byItself || server.requests.isEmpty)
     }
 
     @Test("Shutting down ends what runs and refuses what comes")

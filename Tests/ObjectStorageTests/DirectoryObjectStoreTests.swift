@@ -175,6 +175,9 @@ struct DirectoryObjectStoreTests {
         #expect(try await store.listAll(prefix: "").map(\.key) == ["a", "link"])
         await expect(.notFound) { _ = try await store.get("fifo", maximumBytes: 1) }
         #expect(try await store.get("link", maximumBytes: 1) == [1])
+        for name in ["fifo", "dangling"] {
+            await expect(.failed) { try await store.put(name, bytes: [2], options: PutOptions(condition: .ifAbsent)) }
+        }
     }
 
     @Test("A link back to a folder above does not make a listing endless")

@@ -12,7 +12,8 @@ struct FaultTests {
     private static let keys = AWSCredentials(accessKeyID: "AKIDEXAMPLE", secretAccessKey: "s3cr3t")
 
     static func store(
-        _ server: ScriptedServer, credentials: (any CredentialProvider)? = nil, clock: any WallClock = SystemWallClock(),
+        _ server: ScriptedServer, credentials: (any CredentialProvider)? = nil,
+        clock: any WallClock = SystemWallClock(),
         capabilities: StoreCapabilities = S3ObjectStore.amazonCapabilities,
         change: (inout S3Configuration) -> Void = { _ in }
     ) throws -> S3ObjectStore {
@@ -73,12 +74,16 @@ struct FaultTests {
 
     @Test("A refusal of a put becomes the right error, on one line, with all that helps", arguments: refusals)
     func refusal(refusal: Refusal) async throws {
-        let text = refusal.code.isEmpty ? "<html>oops</html>" : Self.document(refusal.code, "\(refusal.message)\nof  it")
+        let text =
+            refusal.code.isEmpty ? "<html>oops</html>" : Self.document(refusal.code, "\(refusal.message)\nof  it")
         let server = try ScriptedServer { _ in [.answer(refusal.status, [], text)] }
         let error = await Self.failure { try await Self.store(server).put("data/x", bytes: [1, 2, 3]) }
         #expect(error?.code == refusal.expected)
         let message = error?.message ?? ""
-        #expect(message.hasPrefix("cannot store data/x in s3://bucket/p: the server answers \(refusal.code.isEmpty ? "HTTP" : refusal.code)"))
+        #expect(
+            message.hasPrefix(
+                "cannot store data/x in s3://bucket/p: the server answers \(refusal.code.isEmpty ? "HTTP" : refusal.code)"
+            ))
         #expect(message.contains("\(refusal.status)") && !message.contains("\n") && !message.contains("s3cr3t"))
         #expect(refusal.code.isEmpty || message.contains("\(refusal.message) of it"))
         #expect(error?.isAmbiguous == [500, 502].contains(refusal.status))
@@ -89,7 +94,10 @@ struct FaultTests {
     func retryAfter() async throws {
         let server = try ScriptedServer { request in
             let value = request.number == 0 ? "7" : "Sun, 06 Nov 1994 08:50:37 GMT"
-            return [.answer(503, [("Retry-After", value), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], Self.document("SlowDown"))]
+            return [
+                .answer(
+                    503, [("Retry-After", value), ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], Self.document("SlowDown"))
+            ]
         }
         let store = try Self.store(server)
         for seconds in [7.0, 60] {
@@ -106,7 +114,10 @@ struct FaultTests {
         let server = try ScriptedServer { request in
             request.headers["x-amz-date"] == CalendarTime(serverTime).compactText
                 ? [.answer(200, [("Date", date), ("ETag", "\"t\"")])]
-                : [.answer(403, [("Date", date)], request.method == "HEAD" ? "" : Self.document("RequestTimeTooSkewed"))]
+                : [
+                    .answer(
+                        403, [("Date", date)], request.method == "HEAD" ? "" : Self.document("RequestTimeTooSkewed"))
+                ]
         }
         let store = try Self.store(server, clock: ManualWallClock(serverTime.advanced(bySeconds: 4000)))
         _ = try await store.put("x", bytes: [1])
@@ -120,11 +131,21 @@ struct FaultTests {
 
     @Test(
         "A bucket elsewhere is followed once and remembered",
-        arguments: [(301, "PermanentRedirect", true), (307, "TemporaryRedirect", true), (400, "AuthorizationHeaderMalformed", false), (400, "", true)])
+        arguments: [
+            (301, "PermanentRedirect", true), (307, "TemporaryRedirect", true),
+            (400, "AuthorizationHeaderMalformed", false), (400, "", true),
+        ])
     func region(status: Int, code: String, inHeader: Bool) async throws {
         let server = try ScriptedServer { request in
             if (request.headers["authorization"] ?? "").contains("/eu-west-3/") {
-                return [.answer(200, [("ETag", "\"t\""), ("Content-Length", "1"), ("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT")], request.method == "HEAD" ? "" : "1")]
+                return [
+                    .answer(
+                        200,
+                        [
+                            ("ETag", "\"t\""), ("Content-Length", "1"),
+                            ("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT"),
+                        ], request.method == "HEAD" ? "" : "1")
+                ]
             }
             let headers = inHeader ? [("x-amz-bucket-region", "eu-west-3")] : []
             let text = code.isEmpty ? "" : Self.document(code, more: inHeader ? "" : "<Region>eu-west-3</Region>")
@@ -188,9 +209,13 @@ struct FaultTests {
         #expect(buffer.count == 0)
     }
 
-    @Test("A put whose answer is lost may have happened, and is not repeated", arguments: [PutCondition.ifAbsent, .ifTag("t")])
+    @Test(
+        "A put whose answer is lost may have happened, and is not repeated",
+        arguments: [PutCondition.ifAbsent, .ifTag("t")])
     func lostAnswer(condition: PutCondition) async throws {
-        let server = try ScriptedServer { request in request.number == 0 ? [.answer(200, [("ETag", "\"t\"")])] : [.close] }
+        let server = try ScriptedServer { request in
+            request.number == 0 ? [.answer(200, [("ETag", "\"t\"")])] : [.close]
+        }
         let store = try Self.store(server)
         try await store.put("a", bytes: [1])
         let error = await Self.failure {
@@ -239,18 +264,37 @@ struct FaultTests {
     }
 
     private static let rangeAnswers = [
-        RangeAnswer(testDescription: "as asked", range: 10..<20, status: 206, contentRange: "bytes 10-19/100", body: 10..<20, expected: 10..<20),
-        RangeAnswer(testDescription: "to the end", range: 90..<200, status: 206, contentRange: "bytes 90-99/100", body: 90..<100, expected: 90..<100),
-        RangeAnswer(testDescription: "200 and the right bytes", range: 10..<20, status: 200, body: 10..<20, expected: 10..<20),
-        RangeAnswer(testDescription: "200 and the rest", range: 10..<200, status: 200, body: 10..<100, expected: 10..<100),
-        RangeAnswer(testDescription: "200 and the whole", range: 10..<20, status: 200, body: 0..<100, expected: 10..<20),
-        RangeAnswer(testDescription: "200 and the whole, no longer than asked", range: 10..<110, status: 200, body: 0..<100, expected: 10..<100),
-        RangeAnswer(testDescription: "another range", range: 10..<20, status: 206, contentRange: "bytes 11-20/100", body: 11..<21, expected: nil),
-        RangeAnswer(testDescription: "less than asked", range: 10..<20, status: 206, contentRange: "bytes 10-18/100", body: 10..<19, expected: nil),
-        RangeAnswer(testDescription: "more than announced", range: 10..<20, status: 206, contentRange: "bytes 10-19/100", body: 10..<21, expected: nil),
-        RangeAnswer(testDescription: "nonsense", range: 10..<20, status: 206, contentRange: "bytes x-19/100", body: 10..<20, expected: nil),
+        RangeAnswer(
+            testDescription: "as asked", range: 10..<20, status: 206, contentRange: "bytes 10-19/100", body: 10..<20,
+            expected: 10..<20),
+        RangeAnswer(
+            testDescription: "to the end", range: 90..<200, status: 206, contentRange: "bytes 90-99/100",
+            body: 90..<100, expected: 90..<100),
+        RangeAnswer(
+            testDescription: "200 and the right bytes", range: 10..<20, status: 200, body: 10..<20, expected: 10..<20),
+        RangeAnswer(
+            testDescription: "200 and the rest", range: 10..<200, status: 200, body: 10..<100, expected: 10..<100),
+        RangeAnswer(
+            testDescription: "200 and the whole", range: 10..<20, status: 200, body: 0..<100, expected: 10..<20),
+        RangeAnswer(
+            testDescription: "200 and the whole, no longer than asked", range: 10..<110, status: 200, body: 0..<100,
+            expected: 10..<100),
+        RangeAnswer(
+            testDescription: "another range", range: 10..<20, status: 206, contentRange: "bytes 11-20/100",
+            body: 11..<21, expected: nil),
+        RangeAnswer(
+            testDescription: "less than asked", range: 10..<20, status: 206, contentRange: "bytes 10-18/100",
+            body: 10..<19, expected: nil),
+        RangeAnswer(
+            testDescription: "more than announced", range: 10..<20, status: 206, contentRange: "bytes 10-19/100",
+            body: 10..<21, expected: nil),
+        RangeAnswer(
+            testDescription: "nonsense", range: 10..<20, status: 206, contentRange: "bytes x-19/100", body: 10..<20,
+            expected: nil),
         RangeAnswer(testDescription: "200 and too few", range: 10..<20, status: 200, body: 10..<15, expected: nil),
-        RangeAnswer(testDescription: "200 and past the end", range: 100..<120, status: 200, body: 0..<100, expected: nil, code: .invalidArgument),
+        RangeAnswer(
+            testDescription: "200 and past the end", range: 100..<120, status: 200, body: 0..<100, expected: nil,
+            code: .invalidArgument),
     ]
 
     @Test("Ranges are checked, wholes are cut", arguments: rangeAnswers)
@@ -275,11 +319,14 @@ struct FaultTests {
         }
     }
 
-    @Test("A listing that is broken is an error, not a shorter list", arguments: [
-        "", "<ListBucketResult>", "<html></html>", "<ListBucketResult><Contents><Key>p/a</Key></Contents></ListBucketResult>",
-        "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
-        "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken></NextContinuationToken></ListBucketResult>",
-    ])
+    @Test(
+        "A listing that is broken is an error, not a shorter list",
+        arguments: [
+            "", "<ListBucketResult>", "<html></html>",
+            "<ListBucketResult><Contents><Key>p/a</Key></Contents></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken></NextContinuationToken></ListBucketResult>",
+        ])
     func brokenListing(text: String) async throws {
         let server = try ScriptedServer { _ in [.answer(200, [], text)] }
         let error = await Self.failure { _ = try await Self.store(server).listAll(prefix: "") }
@@ -288,7 +335,8 @@ struct FaultTests {
 
     @Test("A listing that goes round in a circle ends")
     func circularListing() async throws {
-        let text = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
+        let text =
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>"
         let server = try ScriptedServer { _ in [.answer(200, [], text)] }
         let error = await Self.failure { _ = try await Self.store(server).listAll(prefix: "") }
         #expect(error?.code == .corrupted)
@@ -309,7 +357,9 @@ struct FaultTests {
         #expect(page.objects.first?.tag == "t1")
         #expect(page.objects.first?.size == 3)
         #expect(page.objects.first?.modified.nanoseconds == 1_795_253_400_123_000_000)
-        #expect(server.requests[0].target == "/bucket?continuation-token=a%20b&encoding-type=url&list-type=2&max-keys=1000&prefix=p%2Fx")
+        #expect(
+            server.requests[0].target
+                == "/bucket?continuation-token=a%20b&encoding-type=url&list-type=2&max-keys=1000&prefix=p%2Fx")
         #expect(try await store.listCommonPrefixes(prefix: "") == ["dir/"])
     }
 
@@ -330,23 +380,51 @@ struct FaultTests {
             configuration.storageClass = "STANDARD_IA"
             configuration.tagging = "a=b"
         }
-        try await store.put("x", bytes: [UInt8](repeating: 1, count: 2 << 20), options: PutOptions(condition: .ifAbsent))
+        try await store.put(
+            "x", bytes: [UInt8](repeating: 1, count: 2 << 20), options: PutOptions(condition: .ifAbsent))
         try await store.put("x", bytes: [1], options: PutOptions(condition: .ifTag("abc")))
         try await store.delete("x", ifTag: "abc")
         let first = server.requests[0].headers
         #expect(first["if-none-match"] == "*" && first["expect"] == "100-continue")
         #expect(first["x-amz-server-side-encryption"] == "aws:kms" && first["x-amz-tagging"] == "a=b")
-        #expect(first["x-amz-server-side-encryption-aws-kms-key-id"] == "key" && first["x-amz-storage-class"] == "STANDARD_IA")
+        #expect(
+            first["x-amz-server-side-encryption-aws-kms-key-id"] == "key"
+                && first["x-amz-storage-class"] == "STANDARD_IA")
         #expect(first["x-amz-content-sha256"]?.count == 64, "over plain HTTP the body is signed")
         #expect(server.requests[1].headers["if-match"] == "\"abc\"" && server.requests[1].headers["expect"] == nil)
         #expect(server.requests[2].headers["if-match"] == "\"abc\"" && server.requests[2].method == "DELETE")
+    }
+
+    @Test("A server that wants tags without quotes gets them so, and other tags are still refused")
+    func bareTags() async throws {
+        let server = try ScriptedServer { request in
+            switch request.headers["if-match"] {
+            case "present": [.answer(200, [("ETag", "\"next\"")])]
+            case nil: [.answer(200, [("ETag", "\"present\""), ("Content-Length", "0")])]
+            default: [.answer(412, [], Self.document("PreconditionFailed"))]
+            }
+        }
+        let store = try Self.store(server)
+        let stale = await Self.failure {
+            try await store.put("x", bytes: [1], options: PutOptions(condition: .ifTag("old")))
+        }
+        #expect(stale?.code == .preconditionFailed)
+        #expect(server.requests.map { $0.headers["if-match"] } == ["\"old\"", nil])
+        for _ in 0..<2 { try await store.put("x", bytes: [1], options: PutOptions(condition: .ifTag("present"))) }
+        #expect(
+            server.requests.dropFirst(2).map { $0.headers["if-match"] } == ["\"present\"", nil, "present", "present"])
     }
 
     @Test("Object Lock: a server that knows only MD5 gets it, one without lock gets nothing")
     func lock() async throws {
         let server = try ScriptedServer { request in
             if request.target.hasSuffix("?object-lock=") {
-                return [.answer(200, [], "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>")]
+                return [
+                    .answer(
+                        200, [],
+                        "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>"
+                    )
+                ]
             }
             return request.headers["content-md5"] == nil
                 ? [.answer(400, [], Self.document("InvalidRequest", "Content-MD5 HTTP header is required"))]
@@ -363,7 +441,9 @@ struct FaultTests {
 
         let plain = try ScriptedServer { _ in [.answer(200, [("ETag", "\"t\"")], "<ListBucketResult/>")] }
         let without = try Self.store(plain)
-        let put = await Self.failure { try await without.put("x", bytes: [1], options: PutOptions(retention: retention)) }
+        let put = await Self.failure {
+            try await without.put("x", bytes: [1], options: PutOptions(retention: retention))
+        }
         let extend = await Self.failure { try await without.extendRetention("x", retention) }
         #expect(put?.code == .unsupported && extend?.code == .unsupported)
         #expect(plain.requests.map(\.method) == ["GET"], "nothing that such a server could take for a put")

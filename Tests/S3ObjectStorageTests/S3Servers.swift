@@ -80,6 +80,7 @@ struct S3Server: Sendable {
         let store = try store("probed")
         try await store.readLockSupport()
         let found = try await CapabilityProbe().run(on: store)
+        print("\(endpoint)/\(bucket): \(found.capabilities) \(found.findings)")
         return S3Server(
             endpoint: endpoint, credentials: credentials, bucket: bucket, capabilities: found.capabilities,
             process: process)

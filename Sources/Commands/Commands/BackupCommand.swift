@@ -84,7 +84,7 @@ package struct BackupCommand: RunnableCommand {
             paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
             excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, program: Version.program)
         let progress = OperationProgress()
-        let result = try await Operation(progress, verb: "backing up", global, context).run {
+        let result = try await context.endingCleanly(progress, verb: "backing up", global) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()
         }
         report(result, context)
@@ -129,8 +129,9 @@ package struct BackupCommand: RunnableCommand {
                 \(Format.bytes(counters.bytesNew)) new, \(Format.bytes(counters.bytesStored)) stored, in \
                 \(Format.duration(result.durationSeconds))
                 """
-                + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
-                + (result.isPartial ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
+                    + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
+                    + (result.isPartial
+                        ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
     }
 }
 

@@ -34,7 +34,8 @@ package struct RestoreCommand: RunnableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Restore only what matches, directories with all they hold; may be repeated.", valueName: "pattern"))
+        help: ArgumentHelp(
+            "Restore only what matches, directories with all they hold; may be repeated.", valueName: "pattern"))
     package var include: [String] = []
 
     @Option(
@@ -65,7 +66,7 @@ package struct RestoreCommand: RunnableCommand {
             snapshot: listed.id, target: context.path(target), includes: include, overwrite: overwrite, resume: resume,
             verify: verify, numericOwners: numericOwners)
         let progress = OperationProgress()
-        let result = try await Operation(progress, verb: "restoring", global, context).run {
+        let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()
         }
         report(result, context)
@@ -83,7 +84,8 @@ package struct RestoreCommand: RunnableCommand {
         }
         context.output.summary(
             [
-                .init("snapshot", .string("\(result.snapshot)")), .init("content_digest", .optional(result.contentDigest)),
+                .init("snapshot", .string("\(result.snapshot)")),
+                .init("content_digest", .optional(result.contentDigest)),
                 .init("files", .unsigned(result.files)), .init("bytes_written", .unsigned(result.bytesWritten)),
                 .init("skipped", .unsigned(result.skipped)), .init("damaged", .unsigned(UInt64(result.damaged.count))),
                 .init("failed", .unsigned(UInt64(result.failed.count))),
@@ -94,7 +96,7 @@ package struct RestoreCommand: RunnableCommand {
                 restored \(Format.count(result.files, "file")) of snapshot \(result.snapshot), \
                 \(Format.bytes(result.bytesWritten)) written, in \(Format.duration(result.durationSeconds))
                 """ + (result.skipped > 0 ? "\n\(Format.count(result.skipped, "file")) left as found" : "")
-                + (result.contentDigest.map { "\ncontent digest \($0)" } ?? ""))
+                    + (result.contentDigest.map { "\ncontent digest \($0)" } ?? ""))
     }
 }
 

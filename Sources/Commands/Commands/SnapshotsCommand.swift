@@ -61,6 +61,6 @@ package struct SnapshotsCommand: RunnableCommand {
         guard let manifest = snapshot.manifest else { return tag.isEmpty && host == nil && path == nil }
         guard host == nil || manifest.host == host, tag.allSatisfy(manifest.tags.contains) else { return false }
         guard let path else { return true }
-        return manifest.paths.contains { $0 == path || $0.split(separator: "/").last.map(String.init) == path }
+        return manifest.paths.contains { MaintenanceJourney.fits($0, path) }
     }
 }

@@ -14,19 +14,25 @@ package final class Output: Sendable {
     }
 
     private struct State {
+        var mode: Mode
         var pending: [UInt8] = []
         var isClosed = false
     }
 
-    package let mode: Mode
     /// Writes bytes; false when nobody reads any more.
     private let write: @Sendable ([UInt8]) -> Bool
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private static let pieceBytes = 64 << 10
 
     package init(mode: Mode, write: @escaping @Sendable ([UInt8]) -> Bool) {
-        self.mode = mode
+        state = Mutex(State(mode: mode))
         self.write = write
+    }
+
+    /// For whom it is; a guess until the arguments have been parsed.
+    package var mode: Mode {
+        get { state.withLock { $0.mode } }
+        set { state.withLock { $0.mode = newValue } }
     }
 
     /// Whether the reader has gone: streaming may end.

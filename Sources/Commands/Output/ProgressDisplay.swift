@@ -14,12 +14,12 @@ final class ProgressDisplay: Sendable {
     private let stopEnd: CInt
 
     /// Starts drawing. Nil where there is no terminal, or the user wants none, or the system has no pipe left.
-    init?(_ progress: OperationProgress, verb: String, console: Console, isQuiet: Bool) {
+    init?(_ progress: OperationProgress, meter: ProgressMeter, console: Console, isQuiet: Bool) {
         guard console.isTerminal, !isQuiet else { return nil }
         guard let (waitEnd, stopEnd) = SystemFiles.pipe() else { return nil }
         self.stopEnd = stopEnd
         thread = WorkerThreads(count: 1, name: "becalm-progress") { _ in
-            var meter = ProgressMeter(verb: verb)
+            var meter = meter
             let start = ContinuousClock.now
             var look = pollfd(fd: waitEnd, events: Int16(POLLIN), revents: 0)
             // Interrupted waits only mean an early redraw.

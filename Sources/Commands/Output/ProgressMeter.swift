@@ -10,11 +10,15 @@ package struct ProgressMeter: Sendable {
     /// The rate is that of the last seconds, so that it follows what happens and does not jump.
     private static let windowSeconds = 10.0
     private let verb: String
+    private let noun: String
     private var samples: [Sample] = []
     private var start: Double?
 
-    /// A meter whose lines begin with `verb`: "backing up".
-    package init(verb: String) { self.verb = verb }
+    /// A meter whose lines begin with `verb` ("backing up") and count so many `noun`s ("file").
+    package init(verb: String, noun: String = "file") {
+        self.verb = verb
+        self.noun = noun
+    }
 
     /// Bytes a second over the window; nil until there is something to measure.
     package private(set) var rate: Double?
@@ -37,7 +41,7 @@ package struct ProgressMeter: Sendable {
             parts.append(Format.bytes(status.bytes))
         }
         parts.append(
-            status.filesTotal > 0 ? "\(status.files)/\(status.filesTotal) files" : Format.count(status.files, "file"))
+            status.filesTotal > 0 ? "\(status.files)/\(status.filesTotal) \(noun)s" : Format.count(status.files, noun))
         if let rate { parts.append("\(Format.bytes(UInt64(rate)))/s") }
         if let rate, rate > 0, status.bytesTotal > status.bytes {
             parts.append("\(Format.duration(Double(status.bytesTotal - status.bytes) / rate)) left")

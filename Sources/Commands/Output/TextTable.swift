@@ -5,7 +5,9 @@ package struct TextTable: Sendable {
         var title: String
         var isRight: Bool
 
+        /// A column of text.
         package static func left(_ title: String) -> Column { Column(title: title, isRight: false) }
+        /// A column of numbers.
         package static func right(_ title: String) -> Column { Column(title: title, isRight: true) }
     }
 
@@ -20,6 +22,7 @@ package struct TextTable: Sendable {
         rows.append(cells)
     }
 
+    /// Whether there is no row yet.
     package var isEmpty: Bool { rows.isEmpty }
 
     /// The lines, headings first, without spaces at their ends.

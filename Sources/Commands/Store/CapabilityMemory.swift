@@ -2,7 +2,6 @@ internal import FoundationEssentials
 internal import Logging
 internal import ObjectStorage
 internal import Orchestration
-internal import Sealing
 internal import Snapshots
 internal import SystemPackage
 
@@ -23,8 +22,11 @@ struct CapabilityMemory: Sendable {
         var retention: Bool
     }
 
+    /// The file's name is FNV-1a, 64 bits, of the identity; should two have the same, each forgets the other.
     private func path(_ identity: String) -> FilePath? {
-        directory?.appending("stores").appending("\(SHA256State.digest(of: Array(identity.utf8))).json")
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in identity.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        return directory?.appending("stores").appending("\(String(hash, radix: 16)).json")
     }
 
     /// What was found there; nil when nothing is remembered, or not in a form that this version knows.

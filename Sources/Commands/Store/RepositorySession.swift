@@ -41,7 +41,9 @@ package struct RepositorySession: Sendable {
         let chosen = options.cacheDir ?? context.variable("BECALM_CACHE_DIR")
         if chosen == "none" { return nil }
         if let chosen { return StoreFactory.filePath(context.path(chosen)) }
-        if let root = context.variable("XDG_CACHE_HOME"), root.hasPrefix("/") { return FilePath(root).appending("becalm") }
+        if let root = context.variable("XDG_CACHE_HOME"), root.hasPrefix("/") {
+            return FilePath(root).appending("becalm")
+        }
         return context.variable("HOME").map { FilePath($0).appending(".cache").appending("becalm") }
     }
 
@@ -123,7 +125,8 @@ package struct RepositorySession: Sendable {
             report = try await CapabilityProbe(clock: context.clock).run(on: store)
         } catch {
             guard error.code == .accessDenied || error.code == .locked else { throw error }
-            logger.warning("the store cannot be tested, for not all of it is allowed; it is taken at its word: \(error)")
+            logger.warning(
+                "the store cannot be tested, for not all of it is allowed; it is taken at its word: \(error)")
             return nil
         }
         if let broken = report.findings.first(where: { $0.severity == .broken }) {

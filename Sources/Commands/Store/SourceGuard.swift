@@ -29,7 +29,8 @@ struct SourceGuard: Sendable {
         let place = SnapshotTree.components(of: repository)
         let shown = PathText.display(source)
         if components.starts(with: place) {
-            throw .usage("\(shown) lies inside the repository \(PathText.display(repository)): it is not backed up into itself")
+            throw .usage(
+                "\(shown) lies inside the repository \(PathText.display(repository)): it is not backed up into itself")
         }
         guard place.starts(with: components) else { return }
         // As the backup sees it: the source's last component, and what is below it.
@@ -38,6 +39,7 @@ struct SourceGuard: Sendable {
         guard !excludes.contains(where: { GlobPattern($0).matchesOrContains(inside) }) else { return }
         let pattern = PathText.display(Array(inside.joined(separator: [UInt8(ascii: "/")])))
         throw .usage(
-            "\(shown) holds the repository \(PathText.display(repository)) itself: leave it out with --exclude '/\(pattern)'")
+            "\(shown) holds the repository \(PathText.display(repository)) itself: leave it out with --exclude '/\(pattern)'"
+        )
     }
 }

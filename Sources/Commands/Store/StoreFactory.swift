@@ -37,7 +37,8 @@ package struct StoreFactory: Sendable {
         }
         let store = try await DirectoryObjectStore(root: Self.filePath(path), create: create)
         let identity = "directory \(PathText.display(path))"
-        return Opened(store: store, identity: identity, facts: [("kind", "directory"), ("path", PathText.display(path))])
+        return Opened(
+            store: store, identity: identity, facts: [("kind", "directory"), ("path", PathText.display(path))])
     }
 
     private func openS3(_ text: String) async throws -> Opened {
@@ -73,7 +74,8 @@ package struct StoreFactory: Sendable {
             capabilities.map { ProbedObjectStore(throttled, capabilities: $0) } ?? throttled
         return RetryingObjectStore(base, policy: policy) { notice in
             logger.warning(
-                "attempt \(notice.attempts) failed, the next is in \(Format.duration(notice.delaySeconds)): \(notice.error)")
+                "attempt \(notice.attempts) failed, the next is in \(Format.duration(notice.delaySeconds)): \(notice.error)"
+            )
         }
     }
 

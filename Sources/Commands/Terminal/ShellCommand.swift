@@ -14,7 +14,8 @@ enum ShellCommand {
 
     /// Standard output of `command`. `what` names it in errors, which repeat neither the command nor its output, for
     /// either may hold a secret. It has our standard input and error, and no signal blocked.
-    static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8] {
+    static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8]
+    {
         guard let (readEnd, writeEnd) = SystemFiles.pipe() else { throw failure(what, Errno(rawValue: errno)) }
         defer { close(readEnd) }
         let (code, child) = spawn(command, output: writeEnd, environment)
@@ -31,7 +32,8 @@ enum ShellCommand {
         }
         guard status >> 8 & 0xff == 0 else {
             throw JourneyError(
-                .failed, kind: "command_failed", "\(what) failed with exit code \(status >> 8 & 0xff): run it by itself")
+                .failed, kind: "command_failed", "\(what) failed with exit code \(status >> 8 & 0xff): run it by itself"
+            )
         }
         guard content.count <= maximumBytes else {
             throw JourneyError(.failed, kind: "command_failed", "\(what) printed more than \(maximumBytes) bytes")
@@ -65,11 +67,9 @@ enum ShellCommand {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
+        var none = SignalWatch.set([])
         posix_spawnattr_setsigmask(&attributes, &none)
-        var defaults = SignalWatch.watched
-        sigaddset(&defaults, SIGPIPE)
+        var defaults = SignalWatch.set([SIGPIPE])
         posix_spawnattr_setsigdefault(&attributes, &defaults)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         let arguments = copies(["sh", "-c", command])

@@ -68,17 +68,36 @@ package enum SystemFiles {
             let failure = errno
             guard close(descriptor) == 0, isWritten else { throw Errno(rawValue: isWritten ? errno : failure) }
         } catch {
-            let status: ExitStatus = error == .noSpace ? .noSpace : .failed
-            throw JourneyError(
-                status, kind: "unwritable_file", "cannot write \(PathText.display(path)): \(error)", cause: error)
+            throw writeFailure(path, error)
         }
     }
 
+    /// A new file, open for writing. Fails where there is one.
+    static func create(_ path: [UInt8]) throws(JourneyError) -> CInt {
+        do throws(Errno) { return try openFile(path, O_WRONLY | O_CREAT | O_EXCL, 0o666) } catch {
+            throw writeFailure(path, error)
+        }
+    }
+
+    /// The error for a file that takes no more; the system's reason is the present `errno` unless another is given.
+    static func writeFailure(_ path: [UInt8], _ reason: Errno = Errno(rawValue: errno)) -> JourneyError {
+        JourneyError(
+            reason == .noSpace ? .noSpace : .failed, kind: reason == .noSpace ? "no_space" : "unwritable_file",
+            "cannot write \(PathText.display(path)): \(reason)", cause: reason)
+    }
+
+    /// Closes a file that was written; false when the system has lost what it had taken.
+    static func closeWritten(_ descriptor: CInt) -> Bool { close(descriptor) == 0 }
+
+    /// Removes a file; one that is gone is fine.
+    static func remove(_ path: [UInt8]) { unlink(terminated(path)) }
+
+    /// The path as C takes it.
+    private static func terminated(_ path: [UInt8]) -> [CChar] { path.map { CChar(bitPattern: $0) } + [0] }
+
     private static func openFile(_ path: [UInt8], _ flags: CInt, _ mode: mode_t = 0) throws(Errno) -> CInt {
         guard !path.contains(0) else { throw .invalidArgument }
-        let descriptor = (path.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { text in
-            text.baseAddress.map { systemOpen($0, flags | O_CLOEXEC, mode) } ?? -1
-        }
+        let descriptor = systemOpen(terminated(path), flags | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw Errno(rawValue: errno) }
         return descriptor
     }
@@ -92,14 +111,15 @@ package enum SystemFiles {
             if mkdir(made.string, 0o700) != 0, errno != EEXIST {
                 let failure = Errno(rawValue: errno)
                 throw JourneyError(
-                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)", cause: failure)
+                    .failed, kind: "unwritable_directory", "cannot make the directory \(made): \(failure)",
+                    cause: failure)
             }
         }
     }
 
     /// Gives a file another name, in place of what has that name.
     static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
-        guard systemRename(String(decoding: from, as: UTF8.self), String(decoding: to, as: UTF8.self)) == 0 else {
+        guard systemRename(terminated(from), terminated(to)) == 0 else {
             let failure = Errno(rawValue: errno)
             throw JourneyError(
                 .failed, kind: "unwritable_file", "cannot rename \(PathText.display(from)): \(failure)", cause: failure)
@@ -109,11 +129,9 @@ package enum SystemFiles {
     /// The path without links and `..`, or nil when it does not exist.
     static func canonical(_ path: [UInt8]) -> [UInt8]? {
         guard !path.contains(0) else { return nil }
-        return (path.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { text in
-            guard let start = text.baseAddress, let resolved = realpath(start, nil) else { return nil }
-            defer { free(resolved) }
-            return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
-        }
+        guard let resolved = realpath(terminated(path), nil) else { return nil }
+        defer { free(resolved) }
+        return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
     }
 
     /// The working directory, raw; nil when it was removed.
@@ -167,6 +185,6 @@ private func systemOpen(_ path: UnsafePointer<CChar>, _ flags: CInt, _ mode: mod
     open(path, flags, mode)
 }
 
-private func systemRename(_ from: String, _ to: String) -> CInt { rename(from, to) }
+private func systemRename(_ from: [CChar], _ to: [CChar]) -> CInt { rename(from, to) }
 
 private func systemPipe(_ ends: inout [CInt]) -> CInt { pipe(&ends) }

@@ -170,9 +170,9 @@ extension VerifyRun {
                 report.problems[index].isHarmless = false
             }
         }
-        // A pack that no snapshot looked at needs may be as broken as it likes.
+        // For the one snapshot asked for, packs that it does not need may be as broken as they like.
         for index in report.problems.indices
-        where report.problems[index].kind == .pack && tracer.hits[report.problems[index].object] == nil {
+        where options.snapshot != nil && report.problems[index].kind == .pack && tracer.hits[report.problems[index].object] == nil {
             report.problems[index].isHarmless = true
         }
     }

@@ -85,6 +85,7 @@ struct VerifyRun {
                         message: "\(damage.message): the local cache still has it, rebuild the index"))
             }
             let marker = try await walk(survey, chosen)
+            checkLostSegments(survey, marker)
             if options.depth == .full { try await readPacks(survey, marker) }
         }
         try await traceDamage(survey, chosen)
@@ -159,6 +160,22 @@ struct VerifyRun {
                 ))
         }
         return marker
+    }
+
+    /// A pack that no segment lists is left over or at work, unless a snapshot refers to what is in it: then the index has
+    /// lost a segment, for segments are stored before snapshots.
+    private mutating func checkLostSegments(_ survey: RepositorySurvey, _ marker: TreeMarker) {
+        let usage = marker.marks.usage()
+        let lost = (survey.recovered?.packs ?? []).filter { (usage[$0.id]?.liveCount ?? 0) > 0 }
+        guard !lost.isEmpty else { return }
+        let names = Set(lost.map { ObjectNames.pack($0.id, $0.kind) })
+        report.problems.removeAll { names.contains($0.object) && $0.isHarmless }
+        add(
+            VerifyProblem(
+                object: ObjectNames.segments, kind: .segment,
+                message:
+                    "an index segment is lost: \(lost.count) packs that snapshots need are in none (\(names.min() ?? "")): run 'becalm verify --rebuild-index'"
+            ))
     }
 
     /// The name of the pack where the chunk would be read, or of the index when there is none.

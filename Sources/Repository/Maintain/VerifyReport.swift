@@ -54,7 +54,7 @@ package struct VerifyProblem: Hashable, Sendable {
     package var files: [String] = []
     /// How many there are in truth.
     package var fileCount: UInt64 = 0
-    /// Whether everything can be restored all the same.
+    /// Whether it is no damage: something left over, in the way, or at work.
     package var isHarmless = false
 
     package init(object: String, kind: Kind, message: String, isHarmless: Bool = false) {

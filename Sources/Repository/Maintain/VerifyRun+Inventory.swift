@@ -17,7 +17,7 @@ extension VerifyRun {
             add(
                 VerifyProblem(
                     object: name, kind: .config,
-                    message: "\(name) \(what): the other copy serves, put it in its place", isHarmless: true))
+                    message: "\(name) \(what): the other copy serves, put it in its place"))
         }
         let table = repository.keyTable.encoded()
         let generation = repository.keyTable.generation
@@ -28,7 +28,7 @@ extension VerifyRun {
             add(
                 VerifyProblem(
                     object: name, kind: .keys,
-                    message: "\(name) \(what): the other copy serves, put it in its place", isHarmless: true))
+                    message: "\(name) \(what): the other copy serves, put it in its place"))
         }
     }
 
@@ -109,7 +109,7 @@ extension VerifyRun {
             add(
                 VerifyProblem(
                     object: damage.object, kind: .condemned,
-                    message: "\(damage.message): a prune looks at its packs anew", isHarmless: true))
+                    message: "\(damage.message): a prune looks at its packs anew"))
         }
         for object in survey.others where object.key.hasPrefix(ObjectNames.journals) {
             guard let bytes = try await read(object.key, maximumBytes: 64 << 20) else { continue }
@@ -119,7 +119,7 @@ extension VerifyRun {
                 add(
                     VerifyProblem(
                         object: object.key, kind: .journal,
-                        message: "\(error.message): the next backup does without it", isHarmless: true))
+                        message: "\(error.message): the next backup does without it"))
             }
         }
     }
@@ -134,7 +134,7 @@ extension VerifyRun {
             add(
                 VerifyProblem(
                     object: damaged.object, kind: .forgotten,
-                    message: "\(damaged.message): snapshots that it names will be reported as missing", isHarmless: true
+                    message: "\(damaged.message): snapshots that it names will be reported as missing"
                 ))
         }
         var forgotten: [Identifier: ForgottenRecord.Snapshot] = [:]

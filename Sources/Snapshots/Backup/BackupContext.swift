@@ -37,10 +37,10 @@ final class BackupContext: Sendable {
         let config = session.repository.config
         guard
             let parameters = ChunkerParameters(
-                minimum: Int(config.chunkMinimum), average: Int(config.chunkAverage), maximum: Int(config.chunkMaximum)),
-            let table = GearTable(material: session.repository.keyring.chunkerMaterial)
+                minimum: Int(config.chunkMinimum), average: Int(config.chunkAverage), maximum: Int(config.chunkMaximum))
         else { throw RepositoryError(.damaged, "the repository's config names impossible chunk sizes") }
         self.parameters = parameters
+        let table = GearTable(material: session.repository.keyring.chunkerMaterial)
         scanner = CutScanner(table: table, parameters: parameters)
     }
 

@@ -19,7 +19,9 @@ final class BackupScheduler: Sendable {
     }
 
     private struct State {
+        /// Oldest first from `urgentHead` on: what a file's beginning waits for is done before what follows it.
         var urgent: [Job] = []
+        var urgentHead = 0
         var small: [[SmallFile]] = []
         var files: [LargeFile] = []
         var buffers: [Buffer] = []
@@ -44,7 +46,7 @@ final class BackupScheduler: Sendable {
     func next() -> Job? {
         state.wait { state -> Job?? in
             if state.abandoned { return .some(nil) }
-            if let job = state.urgent.popLast() {
+            if let job = popUrgent(&state) {
                 state.running += 1
                 return job
             }
@@ -64,6 +66,17 @@ final class BackupScheduler: Sendable {
         }
     }
 
+    private func popUrgent(_ state: inout State) -> Job? {
+        guard state.urgentHead < state.urgent.count else { return nil }
+        let job = state.urgent[state.urgentHead]
+        state.urgentHead += 1
+        if state.urgentHead == state.urgent.count || state.urgentHead >= 256 {
+            state.urgent.removeFirst(state.urgentHead)
+            state.urgentHead = 0
+        }
+        return job
+    }
+
     private func takeBuffer(_ state: inout State) -> Buffer? {
         if let buffer = state.buffers.popLast() { return buffer }
         guard state.made < bufferLimit else { return nil }
@@ -77,7 +90,7 @@ final class BackupScheduler: Sendable {
     /// Adds work that came out of other work.
     func add(_ jobs: [Job]) {
         guard !jobs.isEmpty else { return }
-        state.signal { $0.urgent += jobs.reversed() }
+        state.signal { $0.urgent += jobs }
     }
 
     /// Gives a strip's buffer back.

@@ -90,7 +90,7 @@ final class SourceWalker {
             try store(directory, name ?? storedName, entry, slot, parentEntry)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             context.progress.update { $0.filesTotal += 1 }
-            if try context.claimLink(slot, entry, encoder) { try context.fill(slot, entry, of: metadata, encoder) }
+            try context.fill(slot, entry, of: metadata, encoder)
         }
         return true
     }

@@ -208,7 +208,9 @@ private struct PageCursor {
                 do {
                     loaded = try loader.page(pages[page])
                 } catch {
-                    guard error.code == .damaged || error.code == .notFound || error.isMissingObject else { throw error }
+                    guard error.code == .damaged || error.code == .notFound || error.isMissingObject else {
+                        throw error
+                    }
                     throw Unreadable(page: pages[page], error: error)
                 }
                 entries = loaded

@@ -30,13 +30,19 @@ package struct HashManifest: Sendable {
     /// Components of the directory in the snapshot that the paths are relative to; none for the snapshot's root.
     package let root: [[UInt8]]
     private let pages: [ChunkID]
+    private let check: @Sendable () throws -> Void
     /// The content digest of the manifest's root; nil when a file has none.
     package let contentDigest: String?
 
     /// The manifest of what lies below `root` in `tree`. Throws `.notFound`, `.invalidArgument` when it is no directory.
-    package init(tree: SnapshotTree, root: [[UInt8]] = []) throws(RepositoryError) {
+    ///
+    /// `check` is called at each entry and ends the work by throwing.
+    package init(
+        tree: SnapshotTree, root: [[UInt8]] = [], check: @escaping @Sendable () throws -> Void = {}
+    ) throws(RepositoryError) {
         self.tree = tree
         self.root = root
+        self.check = check
         if let entry = try tree.entry(at: root) {
             guard entry.metadata.type == .directory else {
                 throw RepositoryError(
@@ -55,6 +61,7 @@ package struct HashManifest: Sendable {
     package func forEach(_ visit: (Entry) throws -> Void) throws {
         var walker = TreeWalker(loader: tree.loader)
         try walker.walk(pages: pages) { path, entry in
+            try check()
             try visit(
                 Entry(
                     components: path, type: entry.metadata.type, permissions: entry.metadata.permissions,

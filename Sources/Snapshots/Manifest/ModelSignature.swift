@@ -191,7 +191,8 @@ package struct ModelSignature: Sendable {
     private func refusal(_ path: [[UInt8]], _ why: String) -> RepositoryError {
         RepositoryError(
             .invalidArgument,
-            "snapshot \(manifest.tree.id) cannot be signed as a model: \(HashManifest.display(manifest.root + path)) \(why)")
+            "snapshot \(manifest.tree.id) cannot be signed as a model: \(HashManifest.display(manifest.root + path)) \(why)"
+        )
     }
 }
 

@@ -1,0 +1,68 @@
+# What one does daily. `make demo` and `make test` need nothing but a Swift 6.3 toolchain on Debian or Ubuntu.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT ?= swift
+PYTHON ?= python3
+VENV := .build-e2e
+# Where the scripts find moto and rclone.
+export BECALM_E2E_VENV := $(CURDIR)/$(VENV)
+RELEASE := .build/release/becalm
+DEBUG := .build/debug/becalm
+
+.PHONY: help build release test unit e2e demo bench format lint install deps servers soak clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+build: deps ## a debug build
+	$(SWIFT) build
+
+release: deps ## an optimised build: .build/release/becalm
+	$(SWIFT) build -c release --product becalm
+
+test: unit e2e ## everything that needs no cluster: unit tests, then the quick end-to-end runs
+
+unit: deps ## the tests inside the package
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build
+
+e2e: release servers ## the quick end-to-end runs against real servers
+	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) e2e/run.py quick
+
+demo: release ## back up a training run, damage it, restore it, prove it
+	@bash e2e/demo.sh $(RELEASE)
+
+bench: release ## a table beside restic and borg; see Tests/Benchmarks/README.md
+	@e2e/install-packages borg
+	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py $(ARGUMENTS)
+
+soak: release servers ## the full end-to-end runs: hours
+	e2e/radosgw fetch
+	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) e2e/run.py full
+
+format: ## lay the sources out
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
+
+lint: ## fail on what `make format` would change, and on what the format's rules forbid
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
+
+install: release ## install under PREFIX, with completions and the man page
+	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/becalm
+	mkdir -p $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+	    $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(RELEASE) --generate-completion-script bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/becalm
+	$(RELEASE) --generate-completion-script zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_becalm
+	$(RELEASE) --generate-completion-script fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/becalm.fish
+	mkdir -p $(DESTDIR)$(PREFIX)/share/man/man1
+	$(RELEASE) man >$(DESTDIR)$(PREFIX)/share/man/man1/becalm.1
+
+deps: ## install the system packages that are missing, with apt
+	@e2e/install-packages
+
+servers: ## moto and rclone for the end-to-end runs, in a virtual environment
+	@$(PYTHON) e2e/servers.py install --if-missing $(VENV)
+
+clean: ## remove what was built
+	rm -rf .build $(VENV)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

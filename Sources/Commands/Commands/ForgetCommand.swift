@@ -1,0 +1,146 @@
+package import ArgumentParser
+package import Orchestration
+internal import Repository
+internal import RepositoryFormat
+internal import Snapshots
+
+/// `becalm forget`
+package struct ForgetCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "forget",
+        abstract: "Remove snapshots, by name or by rule.",
+        discussion: """
+            Rules work on each source (machine and paths) by itself, and side by side: a snapshot is kept when any of \
+            them keeps it. '--keep-daily 7' keeps the newest of each of the last seven days that have one, in UTC. No \
+            rule takes the last snapshot of a source without '--allow-empty'. The data goes with 'becalm prune'.
+
+            EXAMPLE:
+              $ becalm forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-tag release --dry-run
+              $ becalm forget 3f8a 77c0
+            """)
+
+    @OptionGroup package var global: GlobalOptions
+
+    @Argument(help: "Snapshots to remove; instead of rules.")
+    package var snapshots: [String] = []
+
+    @Option(name: .long, help: ArgumentHelp("Keep so many of the newest.", valueName: "number"))
+    package var keepLast: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep the newest of so many hours.", valueName: "number"))
+    package var keepHourly: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep the newest of so many days.", valueName: "number"))
+    package var keepDaily: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep the newest of so many weeks.", valueName: "number"))
+    package var keepWeekly: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep the newest of so many months.", valueName: "number"))
+    package var keepMonthly: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep the newest of so many years.", valueName: "number"))
+    package var keepYearly: UInt = 0
+
+    @Option(name: .long, help: ArgumentHelp("Keep what has this tag; may be repeated.", valueName: "text"))
+    package var keepTag: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Keep what is at most so much older than the newest: 14d.", valueName: "time"))
+    package var keepWithin: TimeSpan?
+
+    @Option(name: .long, help: ArgumentHelp("Rules see only snapshots of this machine.", valueName: "name"))
+    package var host: String?
+
+    @Option(
+        name: .long, help: ArgumentHelp("Rules see only snapshots with this tag; repeated: all.", valueName: "text"))
+    package var tag: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Rules see only snapshots of this source: its path or last component.", valueName: "path"))
+    package var path: String?
+
+    @Flag(name: .long, help: "Let rules take the last snapshot of a source.")
+    package var allowEmpty = false
+
+    @Flag(name: [.customShort("n"), .long], help: "Remove nothing; say what would go and why the rest stays.")
+    package var dryRun = false
+
+    package init() {}
+
+    private var rule: RetentionRule {
+        var rule = RetentionRule()
+        rule.keepLast = keepLast
+        rule.keepHourly = keepHourly
+        rule.keepDaily = keepDaily
+        rule.keepWeekly = keepWeekly
+        rule.keepMonthly = keepMonthly
+        rule.keepYearly = keepYearly
+        rule.keepTags = keepTag
+        rule.keepWithinSeconds = keepWithin?.seconds
+        return rule
+    }
+
+    package mutating func validate() throws {
+        let hasFilter = host != nil || !tag.isEmpty || path != nil || allowEmpty
+        if snapshots.isEmpty {
+            guard !rule.isEmpty else {
+                throw ValidationError("Name snapshots, or say what to keep: '--keep-last 7', '--keep-daily 14', …")
+            }
+        } else if !rule.isEmpty || hasFilter {
+            throw ValidationError("Name snapshots or give rules, not both.")
+        }
+    }
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        let repository = try await RepositorySession(global, context).open(dryRun ? .reading : .writing)
+        let choice: MaintenanceJourney.Choice =
+            snapshots.isEmpty
+            ? .rule(rule, host: host, tags: tag, path: path, mayEmptySources: allowEmpty) : .named(snapshots)
+        let result = try await MaintenanceJourney(repository: repository, progress: OperationProgress())
+            .forget(choice, isDryRun: dryRun)
+        tell(result, context)
+        if !result.report.missing.isEmpty {
+            let names = result.report.missing.map(\.description).joined(separator: ", ")
+            throw JourneyError(
+                .failed, kind: "not_found", "there is no snapshot \(names): 'becalm snapshots' lists what there is")
+        }
+        return result.report.locked.isEmpty ? .done : .partial
+    }
+
+    private func tell(_ result: MaintenanceJourney.Forgetting, _ context: CommandContext) {
+        for decision in result.decisions {
+            let id = decision.candidate.id
+            context.output.emit(
+                "decision",
+                [
+                    .init("id", .string("\(id)")), .init("keep", .bool(decision.isKept)),
+                    .init("reasons", .strings(decision.reasons)), .init("host", .string(decision.candidate.host)),
+                    .init("paths", .strings(decision.candidate.paths)),
+                ],
+                text: Console.oneLine(
+                    "\(decision.isKept ? "keep  " : "forget") \(id.description.prefix(12))  \(Format.time(decision.candidate.time))  \(decision.reasons.joined(separator: ", "))"
+                ))
+        }
+        for damage in result.damage {
+            context.output.emit(
+                "damaged", [.init("object", .string(damage.object)), .init("message", .string(damage.message))])
+            if context.output.mode == .text {
+                context.console.say(Console.oneLine("becalm: damaged and left alone: \(damage.message)"))
+            }
+        }
+        for id in result.report.locked where context.output.mode == .text {
+            context.console.say("becalm: snapshot \(id) is kept by the store under retention: forget it again later")
+        }
+        let removed = dryRun ? result.chosen : result.report.removed
+        context.output.summary(
+            [
+                .init("dry_run", .bool(dryRun)), .init("forgotten", .strings(removed.map(\.description))),
+                .init("locked", .strings(result.report.locked.map(\.description))),
+                .init("kept", .unsigned(UInt64(result.decisions.count(where: \.isKept)))),
+            ], text: "\(Format.count(UInt64(removed.count), "snapshot")) \(dryRun ? "would be forgotten" : "forgotten")"
+        )
+    }
+}

@@ -1,0 +1,98 @@
+package import ArgumentParser
+package import Orchestration
+internal import Repository
+internal import RepositoryFormat
+internal import Snapshots
+internal import Synchronization
+
+/// `becalm show`
+package struct ShowCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "show",
+        abstract: "Look inside a snapshot.",
+        discussion: """
+            Without a path it says what the snapshot is and lists its root; with the path of a directory it lists that \
+            directory. Names are printed on one line each, whatever they contain.
+
+            EXAMPLE:
+              $ becalm show latest
+              $ becalm show 3f8a run42/checkpoints --recursive --long
+            """)
+
+    @OptionGroup package var global: GlobalOptions
+
+    @Argument(help: "Which snapshot: the beginning of its id, 'latest' or 'latest:SOURCE'.")
+    package var snapshot: String
+
+    @Argument(help: "A path in the snapshot.")
+    package var path: String?
+
+    @Flag(name: [.customShort("R"), .long], help: "List everything below.")
+    package var recursive = false
+
+    @Flag(name: [.short, .long], help: "List modes, owners, sizes and times too.")
+    package var long = false
+
+    package init() {}
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        let repository = try await RepositorySession(global, context).open(.reading)
+        let journey = InspectionJourney(repository: repository)
+        let listed = try await journey.snapshot(snapshot)
+        describe(listed, context)
+        let totals = Mutex(SnapshotManifest.Totals())
+        let (output, long) = (context.output, long)
+        let damage = try await journey.list(
+            "\(listed.id)", path: context.bytes(of: path ?? ""), recursive: recursive
+        ) { path, entry in
+            totals.withLock { totals in
+                if entry.metadata.type == .directory { totals.directories += 1 } else { totals.files += 1 }
+                totals.bytes += entry.metadata.size
+            }
+            let slash = entry.metadata.type == .directory ? "/" : ""
+            output.emit(
+                "entry", EntryText.members(path, entry),
+                text: (long ? EntryText.line(path, entry) : EntryText.text(path)) + slash)
+            output.flushIfLarge()
+            if output.isClosed { throw CancellationError() }
+        }
+        context.tell(damage)
+        let sums = totals.withLock { $0 }
+        context.output.summary([
+            .init("snapshot", .string("\(listed.id)")), .init("files", .unsigned(sums.files)),
+            .init("directories", .unsigned(sums.directories)), .init("bytes", .unsigned(sums.bytes)),
+        ])
+        return damage.isEmpty ? .done : .integrity
+    }
+
+    private func describe(_ listed: ListedSnapshot, _ context: CommandContext) {
+        guard path == nil else { return }
+        context.output.emit("snapshot", SnapshotText.members(listed))
+        guard let manifest = listed.manifest else { return }
+        var lines = [
+            "snapshot        \(listed.id)", "time            \(Format.time(manifest.timestamp)) UTC",
+            "host            \(manifest.host)", "user            \(manifest.user)",
+            "paths           \(manifest.paths.joined(separator: " "))",
+            "size            \(Format.count(manifest.totals.files, "file")), \(Format.bytes(manifest.totals.bytes))",
+            "content digest  \(manifest.contentDigest ?? "none: made with --no-file-digests")",
+            "program         \(manifest.program)",
+        ]
+        if !manifest.tags.isEmpty { lines.append("tags            \(manifest.tags.joined(separator: ", "))") }
+        lines += manifest.problems.map { "problem         \($0.path): \($0.message)" }
+        context.output.lines(lines.map(Console.oneLine) + [""])
+    }
+}
+
+extension CommandContext {
+    /// Tells of directories that could not be read.
+    func tell(_ damage: [TreeWalker.Damage]) {
+        for damage in damage {
+            let path = damage.path.isEmpty ? "/" : EntryText.text(damage.path)
+            output.emit(
+                "damaged", [.init("path", .string(path)), .init("message", .string(damage.error.message))])
+            if output.mode == .text {
+                console.say(Console.oneLine("becalm: the directory \(path) is damaged: \(damage.error)"))
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+internal import Basics
+package import Repository
+package import RepositoryFormat
+package import Snapshots
+
+/// Checks a repository, forgets snapshots, collects what nothing needs any more, mends the index. A cancelled task ends
+/// each of them at a point from which the next run goes on.
+package struct MaintenanceJourney: Sendable {
+    private let repository: Repository
+    private let progress: OperationProgress
+
+    package init(repository: Repository, progress: OperationProgress) {
+        self.repository = repository
+        self.progress = progress
+    }
+
+    private var handler: MaintenanceProgress.Handler {
+        { [progress] step in
+            progress.update { status in
+                status.files = step.done
+                status.filesTotal = step.total
+                status.bytes = step.bytes
+                status.current = step.phase.rawValue
+            }
+        }
+    }
+
+    /// How a check ends: only damage that costs something is a failure; a check that ran out of its budget is none.
+    package static func status(_ report: VerifyReport) -> ExitStatus { report.isSound ? .done : .integrity }
+
+    /// Checks the repository, or what one snapshot needs.
+    package func verify(
+        _ snapshot: String?, depth: VerifyDepth, budgetSeconds: Double?
+    ) async throws(JourneyError) -> VerifyReport {
+        try await JourneyError.mapping {
+            var id: Identifier?
+            if let snapshot { id = try await repository.findSnapshot(snapshot).id }
+            let options = VerifyOptions(depth: depth, snapshot: id, budgetSeconds: budgetSeconds) {
+                PathText.display($0)
+            }
+            return try await Verifier(repository: repository, progress: handler).verify(options)
+        }
+    }
+
+    /// Makes the index anew from the packs where it is damaged or lost.
+    package func rebuildIndex() async throws(JourneyError) -> RepairReport {
+        try await JourneyError.mapping {
+            try await RepositoryRepair(repository: repository, progress: handler).rebuildIndex()
+        }
+    }
+
+    /// Collects garbage.
+    package func prune(_ options: PruneOptions) async throws(JourneyError) -> PruneReport {
+        try await JourneyError.mapping {
+            try await Collector(repository: repository, progress: handler).prune(options)
+        }
+    }
+
+    /// What is to be forgotten.
+    package enum Choice: Sendable {
+        /// These, by name.
+        case named([String])
+        /// What a rule does not keep, among the snapshots that fit.
+        case rule(RetentionRule, host: String?, tags: [String], path: String?, mayEmptySources: Bool)
+    }
+
+    /// A decision and what came of it.
+    package struct Forgetting: Sendable {
+        /// What was considered, with the reasons to keep; empty when snapshots were named.
+        package var decisions: [RetentionRule.Decision] = []
+        /// What was to go.
+        package var chosen: [Identifier] = []
+        /// What became of it; empty after a dry run.
+        package var report = ForgetReport()
+        /// Snapshots that could not be read and were not considered.
+        package var damage: [RepositoryIndex.DamagedObject] = []
+    }
+
+    /// Forgets snapshots, or with `isDryRun` says which ones it would.
+    package func forget(_ choice: Choice, isDryRun: Bool) async throws(JourneyError) -> Forgetting {
+        try await JourneyError.mapping {
+            var result = Forgetting()
+            switch choice {
+            case .named(let names):
+                for name in names { result.chosen.append(try await identify(name)) }
+            case .rule(let rule, let host, let tags, let path, let mayEmptySources):
+                let listing = try await repository.listSnapshots()
+                result.damage = listing.damage
+                let candidates = listing.snapshots.compactMap { snapshot -> RetentionRule.Candidate? in
+                    guard let manifest = snapshot.manifest, host == nil || manifest.host == host,
+                        tags.allSatisfy(manifest.tags.contains),
+                        path == nil || manifest.paths.contains(where: { Self.fits($0, path ?? "") })
+                    else { return nil }
+                    return RetentionRule.Candidate(
+                        id: snapshot.id, time: manifest.timestamp, host: manifest.host, paths: manifest.paths,
+                        tags: manifest.tags)
+                }
+                if repository.keyring.role != .full {
+                    throw RepositoryError(
+                        .notPermitted,
+                        "a writer key cannot see which snapshots a rule keeps: use a key of the role 'full'")
+                }
+                result.decisions = try rule.decide(candidates, mayEmptySources: mayEmptySources)
+                result.chosen = result.decisions.filter { !$0.isKept }.map(\.candidate.id)
+            }
+            if !isDryRun, !result.chosen.isEmpty { result.report = try await repository.forget(result.chosen) }
+            return result
+        }
+    }
+
+    /// Whether a source's path is the one meant: whole, or by its last component.
+    package static func fits(_ source: String, _ path: String) -> Bool {
+        source == path || source.split(separator: "/").last.map(String.init) == path
+    }
+
+    /// The snapshot of a name; one that is damaged can be named by its whole id.
+    private func identify(_ name: String) async throws -> Identifier {
+        if let id = Identifier(hex: name) { return id }
+        return try await repository.findSnapshot(name).id
+    }
+}

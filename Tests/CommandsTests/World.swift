@@ -1,0 +1,136 @@
+import Commands
+import Foundation
+import ObjectStorageTesting
+import Orchestration
+import Synchronization
+import SystemPackage
+import Testing
+
+/// Swift Testing has one too.
+typealias ExitStatus = Orchestration.ExitStatus
+
+/// What a command has said and how it ended.
+struct Run {
+    var status: ExitStatus
+    var out: String
+    var err: String
+
+    /// The objects of standard output, one a line.
+    func objects(sourceLocation: Testing.SourceLocation = #_sourceLocation) throws -> [[String: any Sendable]] {
+        try out.split(separator: "\n").map { line in
+            let value = try JSONSerialization.jsonObject(with: Data(line.utf8))
+            return try #require(value as? [String: any Sendable], "\(line)", sourceLocation: sourceLocation)
+        }
+    }
+
+    /// The last object, which must be the summary.
+    func summary(sourceLocation: Testing.SourceLocation = #_sourceLocation) throws -> [String: any Sendable] {
+        let last = try #require(try objects().last, sourceLocation: sourceLocation)
+        #expect(last["type"] as? String == "summary", sourceLocation: sourceLocation)
+        return last
+    }
+}
+
+/// Collects what is written.
+final class Collector: Sendable {
+    private let bytes = Mutex<[UInt8]>([])
+
+    func append(_ more: [UInt8]) { bytes.withLock { $0 += more } }
+
+    var text: String { String(decoding: bytes.withLock { $0 }, as: UTF8.self) }
+    var raw: [UInt8] { bytes.withLock { $0 } }
+}
+
+/// A directory, an environment and a key file of a test's own, in which commands run as a library.
+final class World: Sendable {
+    let directory: TemporaryDirectory
+    let environment: [String: String]
+    /// Standard output of the last run, raw.
+    let lastOutput = Mutex<[UInt8]>([])
+
+    /// With a key file (at once) rather than a password (half a second each time), unless `environment` says otherwise.
+    init(_ extra: [String: String] = [:]) throws {
+        directory = try TemporaryDirectory()
+        var environment = [
+            "HOME": directory.path.string, "BECALM_REPOSITORY": directory.path.appending("repository").string,
+            "BECALM_CACHE_DIR": directory.path.appending("cache").string, "PATH": "/usr/bin:/bin",
+        ]
+        environment.merge(extra) { $1 }
+        self.environment = environment
+        try write("key", Array(0..<32))
+    }
+
+    var path: String { directory.path.string }
+
+    func path(_ name: String) -> String { directory.path.appending(name).string }
+
+    func write(_ name: String, _ content: [UInt8]) throws {
+        let url = URL(fileURLWithPath: path(name))
+        try FileManager.default.createDirectory(
+            at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(content).write(to: url)
+    }
+
+    func write(_ name: String, _ text: String) throws { try write(name, Array(text.utf8)) }
+
+    /// Runs a command with the key file.
+    @discardableResult
+    func run(_ arguments: String..., environment more: [String: String] = [:]) async -> Run {
+        await plain(arguments + ["--key-file", path("key")], more)
+    }
+
+    /// Runs a command as it is.
+    func plain(_ arguments: [String], _ more: [String: String] = [:]) async -> Run {
+        let (out, err) = (Collector(), Collector())
+        let context = CommandContext(
+            environment: environment.merging(more) { $1 }, rawArguments: arguments.map { Array($0.utf8) },
+            workingDirectory: Array(path.utf8),
+            output: Output(mode: arguments.contains("--json") ? .json : .text) {
+                out.append($0)
+                return true
+            },
+            console: Console(isTerminal: false) { err.append($0) }, interruption: Interruption())
+        let status = await CommandLineProgram.run(arguments, in: context)
+        lastOutput.withLock { $0 = out.raw }
+        return Run(status: status, out: out.text, err: err.text)
+    }
+
+    /// Makes the repository and a small tree `source`, and backs it up. Answers the backup's summary.
+    @discardableResult
+    func prepare(_ arguments: String...) async throws -> [String: any Sendable] {
+        try #require(await run("init").status == .done)
+        try write("source/a/x", "first\n")
+        try write("source/b", [UInt8](repeating: 7, count: 100_000))
+        let backup = await plain(["backup", "source", "--json", "--key-file", path("key")] + arguments)
+        try #require(backup.status == .done, "\(backup.err)")
+        return try backup.summary()
+    }
+}
+
+/// Runs a program and answers how it ended and what it said on both streams.
+func execute(
+    _ program: String, _ arguments: [String], in directory: String, environment: [String: String]? = nil,
+    input: [UInt8]? = nil
+) throws -> (status: Int32, output: String) {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: program)
+    process.arguments = arguments
+    process.currentDirectoryURL = URL(fileURLWithPath: directory)
+    if let environment { process.environment = environment }
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    process.standardError = pipe
+    if let input {
+        let feed = Pipe()
+        process.standardInput = feed
+        try process.run()
+        try feed.fileHandleForWriting.write(contentsOf: Data(input))
+        try feed.fileHandleForWriting.close()
+    } else {
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+    }
+    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+    process.waitUntilExit()
+    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+}
