@@ -116,6 +116,23 @@ let package = Package(
                 "Snapshots", systemPackage, logging,
             ],
             exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryFormatTests",
+            dependencies: ["Basics", "ObjectStorageTesting", "RepositoryFormat", "Sealing"], swiftSettings: strict),
+        .testTarget(
+            name: "RepositoryTests",
+            dependencies: [
+                "Basics", "Sealing", "Compression", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat",
+                "Repository", systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CommandsTests",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
+                "Commands", "becalm", systemPackage,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
     ]
 )
