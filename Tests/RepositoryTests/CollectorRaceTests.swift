@@ -199,6 +199,35 @@ import Testing
             })
     }
 
+    /// A copy that an earlier run stored and did not come to list is listed before the other copy goes.
+    @Test func anUnlistedCopyIsListedBeforeTheListedOneGoes() async throws {
+        let test = try await TestRepository.create(graceSeconds: 1000)
+        let files = Self.files(1)
+        let id = try await test.repository.snapshot(files)
+        let segments = Set(try await test.names("index/"))
+        try await test.condemn(try await test.packs())
+        let copy = try await test.repository.prepare(files)
+        await copy.session.abandon()
+        for name in try await test.names("index/") where !segments.contains(name) {
+            try await test.memory.delete(name, ifTag: nil)
+        }
+        test.clock.advance(bySeconds: 2000)
+        // As it is now nothing is lost, whatever an interrupted run has left.
+        #expect(try await VerifierTests.verify(test, .full).isSound)
+        let recorder = RecordingObjectStore(test.memory)
+        let repository = try await test.reopened(store: recorder)
+        recorder.reset()
+        let report = try await Collector(repository: repository).prune()
+        #expect(report.packsDeleted == 2 && report.chunksRescued == 0)
+        let listed = try #require(
+            recorder.requests.firstIndex { $0.operation == .put && $0.key.hasPrefix(ObjectNames.segments) })
+        let removed = try #require(
+            recorder.requests.firstIndex { $0.operation == .delete && ObjectNames.parsePack($0.key) != nil })
+        #expect(listed < removed)
+        #expect(try await test.repository.files(of: id) == files)
+        #expect(try await VerifierTests.verify(test, .full).problems.isEmpty)
+    }
+
     /// The order in which a survey reads is part of the proof (`RepositorySurvey`).
     @Test func aSurveyReadsInTheOrderThatTheProofNeeds() async throws {
         let (test, _) = try await Self.scene()
@@ -226,7 +255,7 @@ import Testing
         let writer = try await test.reopened(store: pausing)
         let prepared = try await writer.prepare(old)
         _ = try await test.repository.forget([first])
-        let collecting = Intruder(test.store, at: .beforeDelete("data/")) {
+        let collecting = Intruder(test.store, at: .beforeDelete(["data/", "tree/"])) {
             aboutToRemove.open()
             await writerIsDone.pass()
         }

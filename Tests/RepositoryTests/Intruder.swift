@@ -11,9 +11,10 @@ final class Intruder: ForwardingObjectStore {
         case beforeMutation(Int)
         /// Just before the store's k-th call of any kind.
         case beforeCall(Int)
-        /// Just before an object with this prefix is stored, or removed.
+        /// Just before an object with this prefix is stored.
         case beforePut(String)
-        case beforeDelete(String)
+        /// Just before the first object with one of these prefixes is removed; others wait for the intruder to end.
+        case beforeDelete([String])
         /// Just after an object with this prefix was stored.
         case afterPut(String)
     }
@@ -22,6 +23,7 @@ final class Intruder: ForwardingObjectStore {
     let hasRun = Mutex(false)
     /// What went wrong with the intruder, if anything.
     let failure = Mutex<String?>(nil)
+    private let isOver = Gate()
     private let store: FaultyObjectStore
     private let moment: Moment
     private let body: @Sendable () async throws -> Void
@@ -48,6 +50,7 @@ final class Intruder: ForwardingObjectStore {
         }
         guard isFirst else { return }
         do { try await body() } catch { failure.withLock { $0 = "\(error)" } }
+        isOver.open()
     }
 
     func put(
@@ -62,7 +65,10 @@ final class Intruder: ForwardingObjectStore {
 
     func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
         await intrudeBefore(isMutation: true)
-        if case .beforeDelete(let prefix) = moment, key.hasPrefix(prefix) { await intrude() }
+        if case .beforeDelete(let prefixes) = moment, prefixes.contains(where: { key.hasPrefix($0) }) {
+            await intrude()
+            await isOver.pass()
+        }
         try await base.delete(key, ifTag: ifTag)
     }
 

@@ -1,4 +1,5 @@
 internal import RepositoryFormat
+internal import Sealing
 
 /// Where all chunks lie at one moment, frozen: index segments and what became of their packs. Any thread may use it.
 final class ChunkCatalog: Sendable {
@@ -68,6 +69,15 @@ final class ChunkCatalog: Sendable {
         return places
     }
 
+    /// Whether another segment than the last, which is the recovered one, lists a copy of the chunk of this entry of
+    /// `recovered` in a pack that is there.
+    func isListed(_ entry: IndexEntry, like recovered: IndexSegment) -> Bool {
+        guard Int(entry.pack) < recovered.packs.count, let id = entry.shortID else { return false }
+        return places(of: id, kind: recovered.packs[Int(entry.pack)].kind).contains {
+            $0.segment < segments.count - 1 && $0.standing != .gone
+        }
+    }
+
     /// Calls `body` with every entry, its segment's number and its row; a pack that several segments list counts once,
     /// in the first that has entries of it, which is where `place` finds its chunks.
     func forEachOwnedEntry(_ body: (_ segment: Int, _ row: Int, _ entry: IndexEntry) throws -> Void) rethrows {
@@ -88,5 +98,17 @@ final class ChunkCatalog: Sendable {
                 if ownership[packRow] == 1 { try body(number, row, entry) }
             }
         }
+    }
+}
+
+extension IndexEntry {
+    /// An id that the index cannot tell from the chunk's: it has the first half of it.
+    fileprivate var shortID: ChunkID? {
+        var bytes = [UInt8](repeating: 0, count: Digest.size)
+        for index in 0..<8 {
+            bytes[index] = UInt8(truncatingIfNeeded: high >> UInt64(56 - 8 * index))
+            bytes[index + 8] = UInt8(truncatingIfNeeded: low >> UInt64(56 - 8 * index))
+        }
+        return Digest(bytes: bytes).map { ChunkID($0) }
     }
 }

@@ -29,6 +29,13 @@ final class ChunkMarks: Sendable {
         words.withLock { $0[place.segment][place.row >> 6] & (1 << UInt64(place.row & 63)) != 0 }
     }
 
+    /// The marked rows of one of the catalog's segments.
+    func marked(in segment: Int) -> [Int] {
+        words.withLock { words in
+            (0..<catalog.segments[segment].count).filter { words[segment][$0 >> 6] & (1 << UInt64($0 & 63)) != 0 }
+        }
+    }
+
     /// How much of a pack is referred to, by the chunks' own lengths.
     struct Usage: Hashable, Sendable {
         var total: UInt64 = 0

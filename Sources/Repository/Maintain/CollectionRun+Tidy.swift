@@ -8,17 +8,37 @@ extension CollectionRun {
     /// Records of forgotten snapshots are joined when there are more.
     private static let forgottenRecords = 64
 
+    /// Lists packs that no segment lists and that snapshots need: before anything is removed, for a copy that is to go may
+    /// be the only one that is listed.
+    mutating func adopt(_ marked: Marked) async throws {
+        guard let recovered = marked.survey.recovered, !options.isDryRun else { return }
+        let condemned = marked.survey.condemned
+        var rows: [UInt32: UInt32] = [:]
+        var packs: [IndexedPack] = []
+        for (row, pack) in recovered.packs.enumerated()
+        where !condemned.contains(pack.id) && (marked.usage[pack.id]?.live ?? 0) > 0 {
+            rows[UInt32(row)] = UInt32(packs.count)
+            packs.append(pack)
+        }
+        var entries: [IndexEntry] = []
+        for number in 0..<recovered.count {
+            var entry = recovered.entry(number)
+            guard let row = rows[entry.pack] else { continue }
+            entry.pack = row
+            entries.append(entry)
+        }
+        guard !entries.isEmpty else { return }
+        try await repository.putSegment(
+            IndexSegmentLayout.encode(packs: packs, entries: entries), id: try Identifier.random())
+        report.segmentsWritten += 1
+    }
+
     /// Rewrites the index without what is gone, then removes condemned records that no segment needs any more.
     mutating func tidyIndex(_ marked: Marked, gone: Set<Identifier>) async throws {
         let survey = marked.survey
         progress(MaintenanceProgress(.tidying))
         try holder?.check()
-        let condemned = survey.condemned
-        let adopted = (survey.recovered?.packs ?? []).map(\.id).filter { id in
-            !condemned.contains(id) && (marked.usage[id]?.live ?? 0) > 0
-        }
-        var rewriter = SegmentRewriter(
-            repository: repository, survey: survey, gone: gone, adopted: Set(adopted))
+        var rewriter = SegmentRewriter(repository: repository, survey: survey, gone: gone)
         let stale = try await rewriter.rewrite()
         report.segmentsWritten += rewriter.written
         report.segmentsRemoved += rewriter.removed

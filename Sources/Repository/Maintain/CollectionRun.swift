@@ -54,6 +54,7 @@ struct CollectionRun {
         try holder?.check()
         let kept = try await rescue(marked)
         try holder?.check()
+        try await adopt(marked)
         let gone = try await remove(marked.survey, keeping: kept)
         guard !options.isDryRun else { return }
         try await tidyIndex(marked, gone: gone)

@@ -19,18 +19,15 @@ struct SegmentRewriter {
     let survey: RepositorySurvey
     /// Packs that this run has removed.
     let gone: Set<Identifier>
-    /// Uncovered packs that are referred to: a segment has to name them.
-    let adopted: Set<Identifier>
     private(set) var written: UInt64 = 0
     private(set) var removed: UInt64 = 0
     /// Old segments that the store keeps under retention.
     private(set) var retained: UInt64 = 0
 
-    init(repository: Repository, survey: RepositorySurvey, gone: Set<Identifier>, adopted: Set<Identifier>) {
+    init(repository: Repository, survey: RepositorySurvey, gone: Set<Identifier>) {
         self.repository = repository
         self.survey = survey
         self.gone = gone
-        self.adopted = adopted
     }
 
     private func isGone(_ id: Identifier) -> Bool { gone.contains(id) || survey.packs[id] == nil }
@@ -39,7 +36,7 @@ struct SegmentRewriter {
     mutating func rewrite() async throws -> Set<Identifier> {
         let inputs = chooseInputs()
         let notes = chooseNotes(besides: inputs)
-        if !inputs.isEmpty || !adopted.isEmpty || !notes.isEmpty {
+        if !inputs.isEmpty || !notes.isEmpty {
             var emitted = Set<Identifier>()
             try await writeEntries(inputs, &emitted)
             try await writeNote(notes, &emitted)
@@ -92,11 +89,8 @@ struct SegmentRewriter {
         let known = survey.indexed
         var packs: [IndexedPack] = []
         var entries: [IndexEntry] = []
-        for input in inputs + (survey.recovered.map { [$0] } ?? []) {
-            let isRecovered = input.id == survey.recovered?.id
-            let taken = input.packs.map { pack in
-                !isGone(pack.id) && !emitted.contains(pack.id) && (!isRecovered || adopted.contains(pack.id))
-            }
+        for input in inputs {
+            let taken = input.packs.map { !isGone($0.id) && !emitted.contains($0.id) }
             guard taken.contains(true) else { continue }
             if !entries.isEmpty, entries.count + input.count > IndexSegmentLayout.maximumEntries {
                 try await put(packs, entries)

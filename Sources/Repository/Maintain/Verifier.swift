@@ -165,8 +165,12 @@ struct VerifyRun {
     /// A pack that no segment lists is left over or at work, unless a snapshot refers to what is in it: then the index has
     /// lost a segment, for segments are stored before snapshots.
     private mutating func checkLostSegments(_ survey: RepositorySurvey, _ marker: TreeMarker) {
-        let usage = marker.marks.usage()
-        let lost = (survey.recovered?.packs ?? []).filter { (usage[$0.id]?.liveCount ?? 0) > 0 }
+        guard let recovered = survey.recovered else { return }
+        let rows = marker.marks.marked(in: survey.catalog.segments.count - 1)
+        // A copy that a collector was about to list may be there beside one that is listed still.
+        let needed = Set(
+            rows.map { recovered.entry($0) }.filter { !survey.catalog.isListed($0, like: recovered) }.map(\.pack))
+        let lost = recovered.packs.enumerated().filter { needed.contains(UInt32($0.offset)) }.map(\.element)
         guard !lost.isEmpty else { return }
         let names = Set(lost.map { ObjectNames.pack($0.id, $0.kind) })
         report.problems.removeAll { names.contains($0.object) && $0.isHarmless }
