@@ -34,11 +34,12 @@ let package = Package(
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .target(name: "CCurlShims", dependencies: ["CCurl"]),
         .target(name: "CFileSystemShims"),
+        .target(name: "CSealingKernels"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
         .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
-        .target(name: "Sealing", dependencies: ["Basics", "COpenSSL"], swiftSettings: strictC),
+        .target(name: "Sealing", dependencies: ["Basics", "COpenSSL", "CSealingKernels"], swiftSettings: strictC),
         .target(
             name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),
         // Level 3

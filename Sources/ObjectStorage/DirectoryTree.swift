@@ -24,6 +24,9 @@ final class DirectoryTree: Sendable {
     let hasLinks: Atomic<Bool>
     /// Cleared when the filesystem turns out to know no nameless files.
     let hasNameless: Atomic<Bool>
+    /// Cleared when the filesystem turns out to refuse writing, or reading, past the page cache.
+    let writesDirectly = Atomic<Bool>(true)
+    private let readsDirectly = Atomic<Bool>(true)
 
     var rootDescriptor: CInt { root.descriptor }
 
@@ -78,25 +81,37 @@ final class DirectoryTree: Sendable {
         do throws(Errno) { status = try FileStatus(of: file.descriptor) } catch { throw request.error(error) }
         guard status.isRegular else { throw request.notFound() }
         let wanted = try request.resolve(range, size: status.size, maximumBytes: maximumBytes)
-        buffer.ensureCapacity(wanted.count)
+        // What is read past the page cache is read to the end of a block.
+        let blocks = (wanted.count + DirectIO.alignment - 1) / DirectIO.alignment * DirectIO.alignment
+        buffer.ensureCapacity(blocks)
         var done = 0
+        var isDirect =
+            wanted.count >= DirectIO.minimumBytes && wanted.lowerBound.isMultiple(of: UInt64(DirectIO.alignment))
+            && readsDirectly.load(ordering: .relaxed) && DirectIO.set(true, for: file)
         while done < wanted.count {
             if cancellation.isCancelled { throw request.cancelled() }
-            let space = UnsafeMutableRawBufferPointer(
-                rebasing: buffer.storage[done..<min(wanted.count, done + Self.stepBytes)])
+            let end = min(isDirect ? blocks : wanted.count, done + Self.stepBytes)
+            let space = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[done..<end])
             let count: Int
             do throws(Errno) {
                 count = try systemCall {
                     pread(file.descriptor, space.baseAddress, space.count, off_t(wanted.lowerBound) + off_t(done))
                 }
-            } catch { throw request.error(error) }
+            } catch {
+                guard isDirect, error == .invalidArgument, DirectIO.set(false, for: file) else {
+                    throw request.error(error)
+                }
+                isDirect = false
+                readsDirectly.store(false, ordering: .relaxed)
+                continue
+            }
             guard count > 0 else {
                 throw request.error(
                     .corrupted, "the file became shorter while it was read; something else writes there")
             }
             done += count
         }
-        buffer.count = done
+        buffer.count = wanted.count
         return attributes(request.key, status, date: clock.now(self))
     }
 

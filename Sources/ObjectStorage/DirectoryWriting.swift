@@ -113,13 +113,9 @@ extension DirectoryTree {
     ) throws(ObjectStorageError) -> FileStatus {
         var cursor = PieceCursor(body)
         do throws(Errno) {
-            while !cursor.isAtEnd {
-                if cancellation.isCancelled { break }
-                let written = try cursor.withVectors(maximumBytes: Self.stepBytes) { (vectors, offset) throws(Errno) in
-                    try systemCall { pwritev(file.descriptor, vectors.baseAddress, CInt(vectors.count), off_t(offset)) }
-                }
-                guard written > 0 else { throw .ioError }
-                cursor.advance(by: written)
+            try writeDirectly(&cursor, DirectIO.prefix(of: body), file, cancellation)
+            while !cursor.isAtEnd, !cancellation.isCancelled {
+                try writeStep(&cursor, Self.stepBytes, file)
             }
             if !cancellation.isCancelled {
                 try setRandomNanoseconds(file)
@@ -129,6 +125,32 @@ extension DirectoryTree {
             }
         } catch { throw request.error(error, "writing it to the disk") }
         throw request.cancelled()
+    }
+
+    /// Writes the body's first `count` bytes past the page cache, as far as the filesystem does that.
+    private func writeDirectly(
+        _ cursor: inout PieceCursor, _ count: Int, _ file: borrowing OpenFile,
+        _ cancellation: BlockingPool.Cancellation
+    ) throws(Errno) {
+        guard count > 0, writesDirectly.load(ordering: .relaxed), DirectIO.set(true, for: file) else { return }
+        do throws(Errno) {
+            while cursor.offset < count, cursor.offset.isMultiple(of: DirectIO.alignment), !cancellation.isCancelled {
+                try writeStep(&cursor, min(Self.stepBytes, count - cursor.offset), file)
+            }
+        } catch {
+            guard error == .invalidArgument else { throw error }
+            writesDirectly.store(false, ordering: .relaxed)
+        }
+        // With the flag the rest could not be written: it is no whole block.
+        guard DirectIO.set(false, for: file) else { throw .invalidArgument }
+    }
+
+    private func writeStep(_ cursor: inout PieceCursor, _ maximumBytes: Int, _ file: borrowing OpenFile) throws(Errno) {
+        let written = try cursor.withVectors(maximumBytes: maximumBytes) { (vectors, offset) throws(Errno) in
+            try systemCall { pwritev(file.descriptor, vectors.baseAddress, CInt(vectors.count), off_t(offset)) }
+        }
+        guard written > 0 else { throw .ioError }
+        cursor.advance(by: written)
     }
 
     /// Moves the file's time by less than a millisecond, at random. Filesystems keep time in ticks of milliseconds and

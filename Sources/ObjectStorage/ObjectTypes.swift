@@ -127,3 +127,13 @@ package struct StoreCapabilities: Hashable, Sendable {
         self.retention = retention
     }
 }
+
+/// Where ranges of an object best begin: a directory store reads what begins at a multiple of a block straight from the
+/// disk, past the page cache. To others it makes no difference.
+package enum ObjectBlock {
+    /// Bytes.
+    package static let size: UInt64 = 4096
+
+    /// The last place at or before `offset` where a block begins.
+    package static func start(before offset: UInt64) -> UInt64 { offset / size * size }
+}

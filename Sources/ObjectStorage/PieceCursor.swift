@@ -14,7 +14,8 @@ struct PieceCursor {
     private let body: ObjectBody
     private var piece = 0
     private var offsetInPiece = 0
-    private var offset = 0
+    /// Bytes of the body before it.
+    private(set) var offset = 0
 
     /// The beginning of `body`.
     init(_ body: ObjectBody) { self.body = body }

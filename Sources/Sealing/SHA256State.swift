@@ -55,6 +55,28 @@ package struct SHA256State: Sendable {
         unsafe SHA256_Update(&context, bytes.baseAddress, bytes.count)
     }
 
+    /// Takes as many of `bytes` as complete a block that has begun; the others.
+    mutating func fillBlock(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        guard context.num > 0 else { return unsafe bytes }
+        let head = min(bytes.count, Self.blockSize - Int(context.num))
+        unsafe update(UnsafeRawBufferPointer(rebasing: bytes[0..<head]))
+        return unsafe UnsafeRawBufferPointer(rebasing: bytes[head...])
+    }
+
+    /// Lets `body` advance the eight words by whole blocks, which `count` then has to be told.
+    mutating func withWords(_ body: (UnsafeMutablePointer<UInt32>) -> Void) {
+        unsafe withUnsafeMutableBytes(of: &context.h) { raw in
+            if let words = unsafe raw.baseAddress?.assumingMemoryBound(to: UInt32.self) { unsafe body(words) }
+        }
+    }
+
+    /// Counts `bytes` more as taken.
+    mutating func count(_ bytes: Int) {
+        let bits = (UInt64(context.Nh) << 32 | UInt64(context.Nl)) &+ UInt64(bytes) << 3
+        context.Nl = UInt32(truncatingIfNeeded: bits)
+        context.Nh = UInt32(truncatingIfNeeded: bits >> 32)
+    }
+
     /// Takes `bytes`.
     package mutating func update(_ bytes: [UInt8]) {
         unsafe bytes.withUnsafeBytes { unsafe update($0) }

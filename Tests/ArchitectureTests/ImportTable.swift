@@ -9,7 +9,7 @@ enum ImportTable {
         "Basics": ["SystemPackage"],
         // Level 2
         "Compression": ["Basics", "CZstd"],
-        "Sealing": ["Basics", "COpenSSL"],
+        "Sealing": ["Basics", "COpenSSL", "CSealingKernels"],
         "TensorFiles": ["Basics"],
         "HTTPTransport": ["Basics", "CCurl", "CCurlShims", "Logging"],
         // Level 3
@@ -52,7 +52,7 @@ enum ImportTable {
     /// A C library has one target that touches it; nobody else imports it, whatever the rows say.
     static let ownerOfC: [String: String] = [
         "CZstd": "Compression", "COpenSSL": "Sealing", "CCurl": "HTTPTransport", "CCurlShims": "HTTPTransport",
-        "CFileSystemShims": "Snapshots",
+        "CFileSystemShims": "Snapshots", "CSealingKernels": "Sealing",
     ]
 
     /// Arrows that the tree has and the design has not: each waits to be decided, by a new row or by another import.

@@ -93,4 +93,66 @@ struct SHA256StateTests {
         let state = try #require(SHA256State(exported: long))
         #expect(state.exported == long)
     }
+
+    @Test("Two states at once go where each would go alone", arguments: 1...20 as ClosedRange<UInt64>)
+    func pairs(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        var left = (pair: SHA256State(), alone: SHA256State())
+        var right = left
+        for _ in 0..<20 {
+            let limit = [1, 63, 64, 65, 130, 1000, 70_000].randomElement(using: &generator) ?? 1
+            let first = generator.bytes(Int.random(in: 0...limit, using: &generator))
+            let second =
+                Bool.random(using: &generator)
+                ? first : generator.bytes(Int.random(in: 0...limit, using: &generator))
+            first.withUnsafeBytes { first in
+                second.withUnsafeBytes { second in
+                    SHA256State.update(&left.pair, first, &right.pair, second)
+                    left.alone.update(first)
+                    right.alone.update(second)
+                }
+            }
+            #expect(left.pair.exported == left.alone.exported)
+            #expect(right.pair.exported == right.alone.exported)
+        }
+        #expect(left.pair.finish() == left.alone.finish())
+        #expect(right.pair.finish() == right.alone.finish())
+    }
+
+    @Test("Many messages at once have the digests that each has alone", arguments: 0...9)
+    func many(count: Int) {
+        var generator = SeededGenerator(seed: UInt64(count))
+        let messages = (0..<count).map { _ in generator.bytes(Int.random(in: 0...5000, using: &generator)) }
+        let buffers = messages.map { message in
+            let buffer = Buffer(message)
+            return buffer
+        }
+        let pieces = buffers.map { buffer -> [UnsafeRawBufferPointer] in
+            var pieces: [UnsafeRawBufferPointer] = []
+            var start = 0
+            while start < buffer.count {
+                let end = min(buffer.count, start + Int.random(in: 0...700, using: &generator))
+                pieces.append(UnsafeRawBufferPointer(rebasing: buffer.bytes[start..<end]))
+                start = end
+            }
+            return pieces
+        }
+        withExtendedLifetime(buffers) {
+            #expect(SHA256State.digests(of: pieces) == messages.map { SHA256State.digest(of: $0) })
+        }
+    }
+
+    @Test("A pair counts beyond 2^32 bits")
+    func pairCounts() throws {
+        let good = try #require(SHA256State().exported)
+        let long = Array(good.prefix(32)) + [0, 0, 0, 0, 0x1f, 0xff, 0xff, 0xc0]
+        var left = try #require(SHA256State(exported: long))
+        var alone = left
+        var right = SHA256State()
+        let block = [UInt8](repeating: 7, count: 128)
+        block.withUnsafeBytes { SHA256State.update(&left, $0, &right, $0) }
+        alone.update(block)
+        #expect(left.exported == alone.exported)
+        #expect(left.exported?.suffix(8) == [0, 0, 0, 0, 0x20, 0, 0, 0x40])
+    }
 }

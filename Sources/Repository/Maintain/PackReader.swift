@@ -64,7 +64,7 @@ final class PackReader {
         var start = 0
         while start < blobs.count {
             // Neighbours are read together up to the plan's length.
-            let from = UInt64(blobs[start].offset)
+            let from = ObjectBlock.start(before: UInt64(blobs[start].offset))
             var end = start
             while end < blobs.count, blobs[end].endOffset >= from, end == start || blobs[end].endOffset - from <= limit
             {

@@ -140,7 +140,10 @@ package final class ChunkReader: Sendable {
                     continue
                 }
             }
-            reads.append(RangeRead(location: location, range: range, blobs: [(range.lowerBound, length, [id])]))
+            reads.append(
+                RangeRead(
+                    location: location, range: ObjectBlock.start(before: range.lowerBound)..<range.upperBound,
+                    blobs: [(range.lowerBound, length, [id])]))
         }
         return (reads, unknown)
     }

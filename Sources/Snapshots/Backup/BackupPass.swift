@@ -83,8 +83,11 @@ struct BackupPass {
             defer { scheduler.finished() }
             try context.check()
             switch job {
-            case .chunk(let file, let work):
-                try file.store(work, encoder)
+            case .chunks(let works):
+                try LargeFile.store(works, encoder)
+                try context.journal.writeIfDue()
+            case .hashed(let work, let digest):
+                try work.file.store(work, digest, encoder)
                 try context.journal.writeIfDue()
             case .hash(let file): try file.hash(encoder)
             case .strip(let file, let plan, let strip): scheduler.add(try file.read(plan, into: strip))

@@ -1,5 +1,6 @@
 internal import Basics
 internal import Repository
+internal import Sealing
 
 /// Hands work to the backup's threads: what frees memory first, what takes memory last.
 ///
@@ -8,8 +9,10 @@ internal import Repository
 final class BackupScheduler: Sendable {
     /// Something for a thread to do.
     enum Job: Sendable {
+        /// Hash and store chunks of large files.
+        case chunks([LargeFile.ChunkWork])
         /// Store a chunk of a large file.
-        case chunk(LargeFile, LargeFile.ChunkWork)
+        case hashed(LargeFile.ChunkWork, Digest)
         /// Go on with a large file's SHA-256.
         case hash(LargeFile)
         /// Read and scan the next strip of a large file into the buffer.
@@ -36,6 +39,8 @@ final class BackupScheduler: Sendable {
     private let state = Monitor(State())
     /// Batches of small files and large files that wait at the most.
     private static let queueLimit = 16
+    /// Two are hashed at a time; with some more the second stream seldom stands idle.
+    private static let chunksAtOnce = 4
 
     init(stripBytes: Int, bufferLimit: Int) {
         self.stripBytes = stripBytes
@@ -46,7 +51,7 @@ final class BackupScheduler: Sendable {
     func next() -> Job? {
         state.wait { state -> Job?? in
             if state.abandoned { return .some(nil) }
-            if let job = popUrgent(&state) {
+            if !wantsMoreChunks(state), let job = popUrgent(&state) {
                 state.running += 1
                 return job
             }
@@ -66,10 +71,28 @@ final class BackupScheduler: Sendable {
         }
     }
 
+    /// Whether reading another strip first lets more chunks be hashed at once.
+    private func wantsMoreChunks(_ state: State) -> Bool {
+        let waiting = state.urgent.count - state.urgentHead
+        guard waiting > 0, waiting < Self.chunksAtOnce, case .chunks = state.urgent[state.urgentHead] else {
+            return false
+        }
+        return !state.files.isEmpty && (!state.buffers.isEmpty || state.made < bufferLimit)
+    }
+
     private func popUrgent(_ state: inout State) -> Job? {
         guard state.urgentHead < state.urgent.count else { return nil }
-        let job = state.urgent[state.urgentHead]
+        var job = state.urgent[state.urgentHead]
         state.urgentHead += 1
+        if case .chunks(var works) = job {
+            while works.count < Self.chunksAtOnce, state.urgentHead < state.urgent.count,
+                case .chunks(let more) = state.urgent[state.urgentHead]
+            {
+                works += more
+                state.urgentHead += 1
+            }
+            job = .chunks(works)
+        }
         if state.urgentHead == state.urgent.count || state.urgentHead >= 256 {
             state.urgent.removeFirst(state.urgentHead)
             state.urgentHead = 0

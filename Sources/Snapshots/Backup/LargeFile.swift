@@ -9,7 +9,7 @@ internal import Synchronization
 ///
 /// Strips (pieces of a fixed size) are read and scanned for cut candidates in any order; their candidates are joined in
 /// the file's order, which yields the cuts; each chunk between two cuts is stored by whichever thread is free, from the
-/// strips' memory; the file's SHA-256 goes along behind, strip by strip.
+/// strips' memory. When the file's SHA-256 is wanted, it goes over the chunks in order and takes each chunk's along.
 final class LargeFile: Sendable {
     /// Bytes read in front of a strip so that it can be scanned by itself.
     static let leadIn = CutScanner.window
@@ -65,11 +65,22 @@ final class LargeFile: Sendable {
 
     /// A chunk to be stored.
     struct ChunkWork: Sendable {
+        let file: LargeFile
         /// Place in the file's list of items.
         var item: Int
         var range: Range<UInt64>
         /// The strips it lies in; each is held for it.
         var strips: [Strip]
+
+        /// The chunk's bytes; good while the strips are held.
+        var pieces: [UnsafeRawBufferPointer] { strips.map { $0.bytes(range) } }
+    }
+
+    /// What the file's SHA-256 goes over.
+    private enum HashWork: Sendable {
+        /// A strip of which an earlier run has stored the chunks.
+        case stored(Strip)
+        case chunk(ChunkWork)
     }
 
     private struct State {
@@ -83,8 +94,8 @@ final class LargeFile: Sendable {
         var items: [ContentItem?]
         var openItems = 0
         var allCut = false
-        /// Strips that wait to be hashed, in order, and whether somebody is at it.
-        var unhashed: [Strip] = []
+        /// What waits to be hashed, in order, and whether somebody is at it.
+        var unhashed: [HashWork] = []
         var isHashing = false
         var sha = SHA256State()
         var hashedUpTo: UInt64
@@ -141,7 +152,7 @@ final class LargeFile: Sendable {
         if let resumed, let sha = SHA256State(exported: resumed.hashState) { state.sha = sha }
         self.state = Mutex(state)
         // Bytes between the hash's state and the first new chunk are read once more, for the hash alone.
-        let begin = min(start, resumed?.hashedUpTo ?? start)
+        let begin = wantsDigest ? min(start, resumed?.hashedUpTo ?? start) : start
         cursor = Mutex((0, begin, 0))
         hasNoStrips = extents.last.map { begin >= $0.upperBound } ?? true
         resumedUpTo = resumed?.offset ?? 0
@@ -210,10 +221,8 @@ final class LargeFile: Sendable {
             buffer.count = wanted
         }
         context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
-        let strip = Strip(
-            plan: plan, buffer: buffer, lead: lead, candidates: candidates, holders: wantsDigest ? 2 : 1,
-            scheduler: scheduler)
-        return join(strip)
+        return join(
+            Strip(plan: plan, buffer: buffer, lead: lead, candidates: candidates, holders: 1, scheduler: scheduler))
     }
 
     /// Takes a strip up and cuts as far as its predecessors are there.
@@ -224,11 +233,10 @@ final class LargeFile: Sendable {
             while let next = state.early.removeValue(forKey: state.nextToCut) {
                 state.nextToCut += 1
                 cut(next, &state, &jobs)
-                if wantsDigest { state.unhashed.append(next) }
             }
-            if wantsDigest, !state.isHashing, !state.unhashed.isEmpty {
+            if !state.isHashing, !state.unhashed.isEmpty {
                 state.isHashing = true
-                jobs.insert(.hash(self), at: 0)
+                jobs.append(.hash(self))
             }
             return jobs
         }
@@ -236,7 +244,11 @@ final class LargeFile: Sendable {
 
     private func cut(_ strip: Strip, _ state: inout State, _ jobs: inout [BackupScheduler.Job]) {
         let plan = strip.plan
-        // A strip that lies before the resumed place is there for the hash alone.
+        // What lies before the resumed place is there for the hash alone.
+        if wantsDigest, plan.range.lowerBound < resumedUpTo {
+            strip.hold()
+            state.unhashed.append(.stored(strip))
+        }
         guard plan.range.upperBound > resumedUpTo else {
             strip.release()
             if plan.isLast { end(&state) }
@@ -253,7 +265,8 @@ final class LargeFile: Sendable {
             let range = state.cutUpTo..<position
             let strips = state.uncut.filter { $0.plan.range.overlaps(range) }
             for held in strips { held.hold() }
-            jobs.append(.chunk(self, ChunkWork(item: state.items.count, range: range, strips: strips)))
+            let work = ChunkWork(file: self, item: state.items.count, range: range, strips: strips)
+            if wantsDigest { state.unhashed.append(.chunk(work)) } else { jobs.append(.chunks([work])) }
             state.items.append(nil)
             state.openItems += 1
             state.cutUpTo = position
@@ -271,12 +284,15 @@ final class LargeFile: Sendable {
         state.allCut = true
     }
 
+    /// Hashes chunks, two at a time, and stores them.
+    static func store(_ works: [ChunkWork], _ encoder: ChunkEncoder) throws {
+        let digests = SHA256State.digests(of: works.map(\.pieces))
+        for (work, digest) in zip(works, digests) { try work.file.store(work, digest, encoder) }
+    }
+
     /// Stores a chunk and finishes the file when it was the last thing to do.
-    func store(_ work: ChunkWork, _ encoder: ChunkEncoder) throws {
-        let pieces = work.strips.map { $0.bytes(work.range) }
-        var sha = SHA256State()
-        for piece in pieces { sha.update(piece) }
-        let id = try encoder.add(pieces, contentDigest: sha.finish(), kind: .data)
+    func store(_ work: ChunkWork, _ digest: Digest, _ encoder: ChunkEncoder) throws {
+        let id = try encoder.add(work.pieces, contentDigest: digest, kind: .data)
         for strip in work.strips { strip.release() }
         context.progress.update { $0.bytes += UInt64(work.range.count) }
         let isDone = state.withLock { state in
@@ -287,34 +303,53 @@ final class LargeFile: Sendable {
         if isDone { try finish(encoder) }
     }
 
-    /// Hashes strips in order until none is left, then finishes the file when that was the last thing to do.
+    /// Goes on with the file's SHA-256 until nothing is left to hash, takes each chunk's along, and hands the chunks on;
+    /// finishes the file when that was the last thing to do.
     func hash(_ encoder: ChunkEncoder) throws {
         while true {
-            let next = state.withLock { state -> (Strip, SHA256State)? in
+            let next = state.withLock { state -> (HashWork, SHA256State, UInt64)? in
                 guard !state.unhashed.isEmpty else {
                     state.isHashing = false
                     return nil
                 }
-                return (state.unhashed.removeFirst(), state.sha)
+                return (state.unhashed.removeFirst(), state.sha, state.hashedUpTo)
             }
-            guard let (strip, sha) = next else { break }
-            var advanced = sha
-            Self.updateZeros(&advanced, strip.plan.holeBefore)
-            advanced.update(strip.bytes(strip.plan.range))
-            let offset = strip.plan.range.upperBound
-            let exported = advanced.exported
-            strip.release()
-            state.withLock { state in
-                state.sha = advanced
-                state.hashedUpTo = offset
-                if let exported {
-                    state.checkpoints.append((offset, exported))
-                    if state.checkpoints.count > 64 { state.checkpoints.removeFirst() }
+            guard let next else { break }
+            var (sha, offset) = (next.1, next.2)
+            switch next.0 {
+            case .stored(let strip):
+                let range = max(offset, strip.plan.range.lowerBound)..<min(strip.plan.range.upperBound, resumedUpTo)
+                sha.update(strip.bytes(range))
+                note(&sha, range.upperBound)
+                strip.release()
+            case .chunk(let work):
+                // Between chunks there are holes only.
+                Self.updateZeros(&sha, work.range.lowerBound - offset)
+                offset = work.range.lowerBound
+                var digest = SHA256State()
+                for piece in work.pieces {
+                    SHA256State.update(&sha, piece, &digest, piece)
+                    offset += UInt64(piece.count)
+                    note(&sha, offset)
                 }
+                scheduler.add([.hashed(work, digest.finish())])
             }
         }
         let isDone = state.withLock { claimFinish(&$0) }
         if isDone { try finish(encoder) }
+    }
+
+    /// Keeps the state of the file's SHA-256 after its first `offset` bytes.
+    private func note(_ sha: inout SHA256State, _ offset: UInt64) {
+        let exported = sha.exported
+        state.withLock { [sha] state in
+            state.sha = sha
+            state.hashedUpTo = offset
+            if let exported {
+                state.checkpoints.append((offset, exported))
+                if state.checkpoints.count > 64 { state.checkpoints.removeFirst() }
+            }
+        }
     }
 
     private func claimFinish(_ state: inout State) -> Bool {
