@@ -72,7 +72,7 @@ extension SHA256State {
 
     private static func digest(ofPieces pieces: [UnsafeRawBufferPointer]) -> Digest {
         var state = SHA256State()
-        for unsafe piece in unsafe pieces { unsafe state.update(piece) }
+        for index in unsafe pieces.indices { unsafe state.update(pieces[index]) }
         return state.conclude()
     }
 

@@ -9,9 +9,13 @@ package final class BlobOpener {
     private var ciphers: [Identifier: AES256GCM] = [:]
     private let decompressor = ZstdDecompressor()
     private let opened = Buffer(capacity: 0)
-    private let expanded = Buffer(capacity: 0)
+    private let expanded = [Buffer(capacity: 0), Buffer(capacity: 0)]
+    private var lastExpanded = 0
 
     init(keys: SessionKeys) { self.keys = keys }
+
+    /// Blobs that can be open at once when they were compressed: the memory of one is used again after as many calls.
+    package static let expandedAtOnce = 2
 
     /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
     ///
@@ -23,7 +27,8 @@ package final class BlobOpener {
     }
 
     /// As `open`, but decrypts where the blob lies: the sealed bytes are gone afterwards, and a stored blob's raw bytes
-    /// are in their place. Spares a copy of everything that is read.
+    /// are in their place. Spares a copy of everything that is read. A compressed blob's raw bytes are good until
+    /// `expandedAtOnce` more of those have been opened.
     package func openInPlace(
         _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader
     ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
@@ -73,6 +78,8 @@ package final class BlobOpener {
             }
             return plain
         case .zstd:
+            lastExpanded = (lastExpanded + 1) % Self.expandedAtOnce
+            let expanded = expanded[lastExpanded]
             expanded.count = 0
             expanded.ensureCapacity(Int(header.rawLength))
             let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])

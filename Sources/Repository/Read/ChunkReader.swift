@@ -171,6 +171,8 @@ package final class ChunkReader: Sendable {
             }
         }
         var failures: [Failure] = []
+        var chunks: [Opened] = []
+        var expanded = 0
         for blob in read.blobs {
             let start = Int(blob.offset - read.range.lowerBound)
             do {
@@ -178,47 +180,72 @@ package final class ChunkReader: Sendable {
                     throw FormatError(.damaged, "\(name) is cut short: a blob at byte \(blob.offset) is not there")
                 }
                 let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[start..<start + Int(blob.length)])
+                if expanded == BlobOpener.expandedAtOnce {
+                    failures += try handOn(chunks, kind, name, deliver)
+                    (chunks, expanded) = ([], 0)
+                }
                 let opened = try opener.openInPlace(bytes, pack: read.location.pack, session: read.location.session)
-                failures += try handOn(opened.header, opened.raw, blob.wanted, kind, name, deliver)
+                if opened.header.codec != .stored { expanded += 1 }
+                try gather(opened.header, opened.raw, blob.wanted, name, &chunks, &failures)
             } catch let error as FormatError {
                 let failure = RepositoryError(error, doing: name)
                 failures += blob.wanted.map { Failure(id: $0, error: failure) }
             }
         }
+        failures += try handOn(chunks, kind, name, deliver)
         for index in failures.indices { failures[index].pack = read.location.pack }
         return failures
     }
 
-    private func handOn(
-        _ header: BlobHeader, _ raw: UnsafeRawBufferPointer, _ wanted: [ChunkID], _ kind: ChunkKind, _ name: String,
-        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
-    ) throws -> [Failure] {
+    /// A chunk in the clear.
+    private struct Opened {
+        var id: ChunkID
+        var bytes: UnsafeRawBufferPointer
+    }
+
+    /// The wanted chunks of an opened blob.
+    private func gather(
+        _ header: BlobHeader, _ raw: UnsafeRawBufferPointer, _ wanted: [ChunkID], _ name: String,
+        _ chunks: inout [Opened], _ failures: inout [Failure]
+    ) throws(FormatError) {
         guard header.isGroup else {
-            return try wanted.compactMap { try check($0, raw, kind, name, deliver) }
+            chunks += wanted.map { Opened(id: $0, bytes: raw) }
+            return
         }
         var places: [ChunkID: Range<Int>] = [:]
         for (member, range) in try BlobGroup(decoding: raw).ranges { places[member.id] = range }
-        return try wanted.compactMap { id in
-            guard let range = places[id] else {
-                return Failure(
-                    id: id, error: RepositoryError(.damaged, "\(name) lacks chunk \(id), which the index places there"))
+        for id in wanted {
+            if let range = places[id] {
+                chunks.append(Opened(id: id, bytes: UnsafeRawBufferPointer(rebasing: raw[range])))
+            } else {
+                failures.append(
+                    Failure(
+                        id: id,
+                        error: RepositoryError(
+                            .damaged, "\(name) lacks chunk \(id), which the index places there")))
             }
-            return try check(id, UnsafeRawBufferPointer(rebasing: raw[range]), kind, name, deliver)
         }
     }
 
-    /// Hands a chunk on if it is what its id says; the failure if it is not.
-    private func check(
-        _ id: ChunkID, _ bytes: UnsafeRawBufferPointer, _ kind: ChunkKind, _ name: String,
+    /// Hands on the chunks that are what their ids say; answers the others.
+    private func handOn(
+        _ chunks: [Opened], _ kind: ChunkKind, _ name: String,
         _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
-    ) throws -> Failure? {
-        if rehash, repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) != id {
-            return Failure(
-                id: id,
-                error: RepositoryError(
-                    .damaged, "\(name) holds other bytes under chunk \(id): whoever wrote it lied or erred"))
+    ) throws -> [Failure] {
+        let digests = rehash ? SHA256State.digests(of: chunks.map { [$0.bytes] }) : []
+        var failures: [Failure] = []
+        for (number, chunk) in chunks.enumerated() {
+            if rehash, repository.chunkIdentifier.id(of: digests[number], kind: kind) != chunk.id {
+                failures.append(
+                    Failure(
+                        id: chunk.id,
+                        error: RepositoryError(
+                            .damaged,
+                            "\(name) holds other bytes under chunk \(chunk.id): whoever wrote it lied or erred")))
+            } else {
+                try deliver(chunk.id, chunk.bytes)
+            }
         }
-        try deliver(id, bytes)
-        return nil
+        return failures
     }
 }

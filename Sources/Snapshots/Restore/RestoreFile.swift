@@ -31,6 +31,8 @@ final class RestoreFile: Sendable {
     private let temporaryName: [UInt8]
     private let context: RestoreContext
     private let state: Mutex<State>
+    /// The kernel lets one thread write to a file at a time and has the others spin; here they sleep.
+    private let turn = Mutex<Void>(())
 
     init(path: [[UInt8]], entry: TreeEntry, items: [ContentItem], inPlace: Bool, context: RestoreContext) {
         self.path = path
@@ -120,7 +122,8 @@ final class RestoreFile: Sendable {
     func write(_ bytes: UnsafeRawBufferPointer, at offset: UInt64) throws {
         do {
             if state.withLock({ $0.failure }) == nil {
-                try writer().write(at: offset, from: bytes)
+                let writer = try writer()
+                try turn.withLock { _ in try writer.write(at: offset, from: bytes) }
                 state.withLock { $0.bytesWritten += UInt64(bytes.count) }
             }
         } catch let error as SnapshotError where error.code == .noSpace {
