@@ -75,6 +75,13 @@ int fs_create_at(int directory, const char *name) {
     return result;
 }
 
+int fs_open_direct(int descriptor) {
+    char path[proc_path_size];
+    int result = proc_path(path, descriptor, NULL);
+    if (result == 0) RETRY(result, open(path, O_WRONLY | O_DIRECT | O_CLOEXEC));
+    return result;
+}
+
 int fs_open_entry_at(int directory, const char *name) {
     int result;
     RETRY(result, openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));

@@ -39,6 +39,9 @@ int fs_open_reading_at(int directory, const char *name);
 int fs_open_updating_at(int directory, const char *name);
 /// Creates a file that must not exist, mode 0600, and opens it for reading and writing.
 int fs_create_at(int directory, const char *name);
+/// Opens once more, for writing past the page cache (O_DIRECT), what `descriptor` is open on; EINVAL where the file
+/// system knows no such thing. /proc must be mounted.
+int fs_open_direct(int descriptor);
 /// Opens whatever the entry is, itself, only to name it in other calls (O_PATH).
 int fs_open_entry_at(int directory, const char *name);
 int fs_close(int descriptor);

@@ -1,3 +1,4 @@
+package import Basics
 internal import CFileSystemShims
 internal import RepositoryFormat
 internal import Synchronization
@@ -9,6 +10,10 @@ internal import SystemPackage
 /// range of its own; `close` comes after all of them. All members block.
 package final class FileWriter: Sendable {
     private let handle: Atomic<CInt>
+    /// The same file open past the page cache; -1 while it is not.
+    private let directHandle = Atomic<CInt>(-1)
+    /// What memory, offsets and lengths are multiples of when they go past the page cache.
+    private static let blockBytes: UInt64 = 4096
     /// The path it was reached by, raw; for messages.
     package let path: [UInt8]
 
@@ -23,6 +28,12 @@ package final class FileWriter: Sendable {
     deinit {
         let descriptor = descriptor
         if descriptor >= 0 { _ = fs_close(descriptor) }
+        closeDirect()
+    }
+
+    private func closeDirect() {
+        let direct = directHandle.exchange(-1, ordering: .acquiringAndReleasing)
+        if direct >= 0 { _ = fs_close(direct) }
     }
 
     /// Creates the file `name`, which must not exist in any form, for its user alone (mode 0600).
@@ -91,8 +102,57 @@ package final class FileWriter: Sendable {
     package func write(at offset: UInt64, from bytes: UnsafeRawBufferPointer) throws(SnapshotError) {
         let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
         try check(overflow ? .max : end)
+        if bytes.isEmpty { return }
         let result = fs_write(descriptor, bytes.baseAddress, bytes.count, Int64(offset))
         if result < 0 { throw failure(result, "write") }
+    }
+
+    /// Lets `write(at:from:through:)` go past the page cache from now on. False where the file system cannot.
+    ///
+    /// Call it before several threads write. Much of what is restored would otherwise push out what the machine works
+    /// with, wait for the disk all the same, and cost the kernel more than opening it costs us.
+    @discardableResult
+    package func bypassPageCache() -> Bool {
+        let direct = fs_open_direct(descriptor)
+        guard direct >= 0 else { return false }
+        directHandle.store(direct, ordering: .releasing)
+        return true
+    }
+
+    /// As `write(at:from:)`; whole blocks go past the page cache, by way of a buffer of the pool, where
+    /// `bypassPageCache` has been called.
+    package func write(
+        at offset: UInt64, from bytes: UnsafeRawBufferPointer, through pool: BufferPool
+    ) throws(SnapshotError) {
+        let (end, overflow) = offset.addingReportingOverflow(UInt64(bytes.count))
+        try check(overflow ? .max : end)
+        let firstBlock = (offset + Self.blockBytes - 1) / Self.blockBytes * Self.blockBytes
+        let lastBlock = end / Self.blockBytes * Self.blockBytes
+        guard firstBlock < lastBlock, directHandle.load(ordering: .acquiring) >= 0 else {
+            return try write(at: offset, from: bytes)
+        }
+        let buffer = pool.take()
+        defer { pool.give(buffer) }
+        try write(at: offset, from: bytes.part(0..<firstBlock - offset))
+        var position = firstBlock
+        while position < lastBlock {
+            let count = min(lastBlock - position, UInt64(buffer.capacity) / Self.blockBytes * Self.blockBytes)
+            let part = bytes.part(position - offset..<position - offset + count)
+            buffer.storage.copyMemory(from: part)
+            let direct = directHandle.load(ordering: .acquiring)
+            let result =
+                direct < 0
+                ? -Errno.invalidArgument.rawValue
+                : fs_write(direct, buffer.storage.baseAddress, part.count, Int64(position))
+            if result == -Errno.invalidArgument.rawValue {
+                // The file system has taken the flag and refuses the write, or takes other blocks only.
+                try write(at: position, from: part)
+            } else if result < 0 {
+                throw failure(result, "write")
+            }
+            position += count
+        }
+        try write(at: lastBlock, from: bytes.part(lastBlock - offset..<UInt64(bytes.count)))
     }
 
     /// Reads from `offset` until `buffer` is full or the file ends, and answers how many bytes that were.
@@ -139,6 +199,7 @@ package final class FileWriter: Sendable {
     package func close() throws(SnapshotError) {
         let descriptor = handle.exchange(-1, ordering: .acquiringAndReleasing)
         guard descriptor >= 0 else { return }
+        closeDirect()
         let result = fs_close(descriptor)
         if result < 0 { throw failure(result, "finish writing") }
     }
@@ -164,5 +225,11 @@ package final class FileWriter: Sendable {
         _ result: CInt, _ operation: String, fileID: String = #fileID, line: UInt32 = #line
     ) -> SnapshotError {
         .system(Errno(rawValue: -result), operation, path, side: .target, fileID: fileID, line: line)
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    fileprivate func part(_ range: Range<UInt64>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: self[Int(range.lowerBound)..<Int(range.upperBound)])
     }
 }

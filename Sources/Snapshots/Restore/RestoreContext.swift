@@ -11,7 +11,10 @@ final class RestoreContext: Sendable {
     let progress: OperationProgress
     let target: RestoreTarget
     let metadata: MetadataWriter
+    /// Aligned memory for what is written past the page cache.
+    let blocks: BufferPool
     private let result: Mutex<RestoreResult>
+    private static let blockBytes = 1 << 20
     /// Notes of a kind that are kept; more are counted.
     private static let noteLimit = 10_000
 
@@ -21,6 +24,7 @@ final class RestoreContext: Sendable {
         self.progress = progress
         self.target = target
         metadata = MetadataWriter(owners: OwnerNames(), ownership: request.numericOwners ? .byID : .byName)
+        blocks = BufferPool(bufferCapacity: Self.blockBytes, limit: max(1, repository.plan.ranges))
         result = Mutex(RestoreResult(snapshot: request.snapshot))
     }
 

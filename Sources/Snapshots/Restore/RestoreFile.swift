@@ -31,8 +31,11 @@ final class RestoreFile: Sendable {
     private let temporaryName: [UInt8]
     private let context: RestoreContext
     private let state: Mutex<State>
-    /// The kernel lets one thread write to a file at a time and has the others spin; here they sleep.
+    /// Through the page cache the kernel lets one thread write to a file at a time and has the others spin; here they
+    /// sleep.
     private let turn = Mutex<Void>(())
+    /// From this size on a file is written past the page cache.
+    private static let directBytes: UInt64 = 32 << 20
 
     init(path: [[UInt8]], entry: TreeEntry, items: [ContentItem], inPlace: Bool, context: RestoreContext) {
         self.path = path
@@ -47,6 +50,7 @@ final class RestoreFile: Sendable {
     }
 
     private var name: [UInt8] { entry.name }
+    private var isDirect: Bool { entry.metadata.size >= Self.directBytes }
     private var workingName: [UInt8] { inPlace ? name : temporaryName }
     private func directory() throws(SnapshotError) -> DirectoryHandle {
         try context.target.directory(Array(path.dropLast()), create: true)
@@ -60,13 +64,38 @@ final class RestoreFile: Sendable {
             let writer: FileWriter
             if try directory.type(of: workingName) == .regular {
                 writer = try FileWriter.openExisting(in: directory, name: workingName)
+                try writer.setSize(entry.metadata.size)
             } else {
                 writer = try FileWriter.create(in: directory, name: workingName)
+                do {
+                    try writer.setSize(entry.metadata.size)
+                    try reserve(writer)
+                } catch {
+                    // Nothing is in it yet, and the space is what others lack.
+                    try directory.remove(name: workingName)
+                    throw error
+                }
             }
-            try writer.setSize(entry.metadata.size)
             state.writer = writer
             return writer
         }
+    }
+
+    /// Takes the space of a large file from the disk, all of it but the holes: a full disk shows before anything is
+    /// fetched, and what many threads write out of order lies in one piece.
+    private func reserve(_ writer: FileWriter) throws(SnapshotError) {
+        guard isDirect else { return }
+        writer.bypassPageCache()
+        var data: Range<UInt64> = 0..<0
+        for item in items {
+            guard case .hole(let length) = item else {
+                data = data.lowerBound..<data.upperBound + item.length
+                continue
+            }
+            guard try writer.preallocate(data) else { return }
+            data = data.upperBound + length..<data.upperBound + length
+        }
+        try writer.preallocate(data)
     }
 
     /// Chunks that must be fetched, with their offsets: of a file that is there, those that differ. Holes are punched.
@@ -123,7 +152,11 @@ final class RestoreFile: Sendable {
         do {
             if state.withLock({ $0.failure }) == nil {
                 let writer = try writer()
-                try turn.withLock { _ in try writer.write(at: offset, from: bytes) }
+                if isDirect {
+                    try writer.write(at: offset, from: bytes, through: context.blocks)
+                } else {
+                    try turn.withLock { _ in try writer.write(at: offset, from: bytes) }
+                }
                 state.withLock { $0.bytesWritten += UInt64(bytes.count) }
             }
         } catch let error as SnapshotError where error.code == .noSpace {

@@ -1,6 +1,7 @@
 import Basics
 import RepositoryFormat
 import Snapshots
+import Synchronization
 import Testing
 
 @Suite("Writing files")
@@ -43,6 +44,39 @@ struct FileWriterTests {
         #expect(try shell("od -An -c file | tr -d ' \\n'", in: directory.path) == expectedDump)
         #expect(try again.read(at: 100, into: UnsafeMutableRawBufferPointer(start: nil, count: 0)) == 0)
         try again.close()
+    }
+
+    @Test(
+        "Past the page cache any piece lands where it belongs, whatever its place and length", arguments: [true, false])
+    func direct(bypassing: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let writer = try FileWriter.create(in: directory.handle(), name: "file".bytes)
+        var content = (0..<3_000_001).map { _ in UInt8.random(in: 0...255) }
+        try writer.setSize(UInt64(content.count))
+        if bypassing { #expect(writer.bypassPageCache()) }
+        let pool = BufferPool(bufferCapacity: 64 << 10, limit: 2)
+        var cuts = (0..<200).map { _ in Int.random(in: 0...content.count) }
+        // Blocks, their neighbours, and nothing at all.
+        cuts += [0, 1, 4095, 4096, 4097, 8192, 8192, 131_072, 1 << 20, (1 << 20) + 1, content.count]
+        cuts.sort()
+        let pieces = Array(zip(cuts, cuts.dropFirst()))
+        let whole = Buffer(content)
+        let failures = Mutex(0)
+        WorkerThreads(count: 4, name: "writer") { worker in
+            for index in stride(from: worker, to: pieces.count, by: 4) {
+                let (start, end) = pieces[index]
+                let part = UnsafeRawBufferPointer(rebasing: whole.bytes[start..<end])
+                do { try writer.write(at: UInt64(start), from: part, through: pool) } catch {
+                    failures.withLock { $0 += 1 }
+                }
+            }
+        }.join()
+        #expect(failures.withLock { $0 } == 0)
+        #expect(try writer.size() == UInt64(content.count))
+        try writer.close()
+        let reader = try directory.handle().openFile(name: "file".bytes)
+        let count = try content.withUnsafeMutableBytes { try reader.read(at: 0, into: $0) }
+        #expect(count == whole.count && content == whole.array())
     }
 
     private var expectedDump: String {
