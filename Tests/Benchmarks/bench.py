@@ -65,7 +65,8 @@ def measure(command, environment, cwd, log):
             file.seek(start)
             raise Failed(f"{os.path.basename(command[0])} ended with {process.returncode}: "
                          + file.read()[-800:].decode("utf-8", "replace"))
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "rss": usage.ru_maxrss * 1024}
+    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "kernel": usage.ru_stime,
+            "rss": usage.ru_maxrss * 1024}
 
 
 def stored(directory):
@@ -206,8 +207,30 @@ class BorgZstd(Borg):
     name, options = "borg, zstd 1", ("--compression", "zstd,1")
 
 
+class Copy(Tool):
+    """cp: what reading and writing the files costs by itself, most of it in the kernel."""
+
+    name, version_words = "cp -a", ("--version",)
+
+    def __init__(self, scratch):
+        super().__init__(scratch)
+        self.program = shutil.which("cp")
+
+    def init(self):
+        return ["mkdir", self.repository]
+
+    def backup(self, tree):
+        return None if os.listdir(self.repository) else [self.program, "-a", "--reflink=never", tree, self.repository]
+
+    def restore(self, target):
+        return [self.program, "-a", "--reflink=never", self.repository + "/.", target]
+
+    def check(self):
+        return None
+
+
 TOOLS = {
-    "becalm": Becalm, "becalm-key-file": BecalmKeyFile, "becalm-no-digests": BecalmNoDigests, "restic": Restic, "borg": Borg,
+    "cp": Copy, "becalm": Becalm, "becalm-key-file": BecalmKeyFile, "becalm-no-digests": BecalmNoDigests, "restic": Restic, "borg": Borg,
     "borg-zstd": BorgZstd}
 
 
@@ -275,19 +298,25 @@ def one_run(tool, scratch, first, changed, log):
         copy_tree(first, tree)
         # Tools that wait for a file to be old enough before they trust its time must not be punished for fresh copies.
         measure(tool.init(), tool.environment, work, log)
-        before = stored(tool.repository)
-        steps["backup"] = measure(tool.backup("tree"), tool.environment, work, log)
-        after = stored(tool.repository)
-        steps["backup"]["stored"] = after - before
-        steps["unchanged"] = measure(tool.backup("tree"), tool.environment, work, log)
-        trees.remove_tree(tree)
-        copy_tree(changed, tree)
-        before = stored(tool.repository)
-        steps["changed"] = measure(tool.backup("tree"), tool.environment, work, log)
-        steps["changed"]["stored"] = stored(tool.repository) - before
+
+        def step(name, command, cwd, stores=False):
+            if command is None:
+                return
+            before = stored(tool.repository) if stores else 0
+            os.sync()
+            steps[name] = measure(command, tool.environment, cwd, log)
+            if stores:
+                steps[name]["stored"] = stored(tool.repository) - before
+
+        step("backup", tool.backup("tree"), work, stores=True)
+        step("unchanged", tool.backup("tree"), work)
+        if not isinstance(tool, Copy):
+            trees.remove_tree(tree)
+            copy_tree(changed, tree)
+        step("changed", tool.backup("tree"), work, stores=True)
         target = os.path.join(place, "target")
         os.mkdir(target)
-        steps["restore"] = measure(tool.restore(target), tool.environment, target, log)
+        step("restore", tool.restore(target), target)
         found = compare.differences(
             compare.describe(tree), compare.describe(restored_tree(target)), owners=os.geteuid() == 0, root_itself=False)
         if found and not isinstance(tool, Becalm):
@@ -295,7 +324,7 @@ def one_run(tool, scratch, first, changed, log):
         if found:
             raise Failed(f"{tool.name} restored something else: {found[0]} ({len(found)} differences)")
         trees.remove_tree(target)
-        steps["check"] = measure(tool.check(), tool.environment, work, log)
+        step("check", tool.check(), work)
     finally:
         trees.remove_tree(place)
     return steps
@@ -333,6 +362,17 @@ def machine():
     return f"{len(os.sched_getaffinity(0))} cores of {model} ({have}), Linux {platform.release().split('-')[0]}"
 
 
+def primitives():
+    """CPU seconds per GB of what no encrypted backup goes without, by the system's library in one thread."""
+    parts = []
+    for title, name in (("SHA-256", "sha256"), ("AES-256-GCM", "aes-256-gcm")):
+        done = subprocess.run(["openssl", "speed", "-seconds", "2", "-bytes", "1048576", "-evp", name],
+                              capture_output=True, text=True, check=True)
+        rate = float(done.stdout.split()[-1].rstrip("k")) * 1000
+        parts.append(f"{title} {GB / rate:.2f}")
+    return "CPU s/GB of the library by itself: " + ", ".join(parts)
+
+
 def table(results, sizes):
     lines = []
     for name, rows in results.items():
@@ -351,6 +391,11 @@ def table(results, sizes):
                 value = median(runs, step, "cpu")
                 return None if value is None else value / (size / GB)
 
+            def with_kernel(step):
+                """CPU s/GB, and in brackets what of it is the kernel's."""
+                value = median(runs, step, "kernel")
+                return "–" if value is None else f"{per_gb(step):.2f} ({value / (size / GB):.2f})"
+
             def share(step):
                 value = median(runs, step, "stored")
                 return None if value is None else value / size
@@ -360,10 +405,10 @@ def table(results, sizes):
                 return None if value is None else value / 1e6
 
             cells = [
-                figure(per_gb("backup"), ".2f"), figure(median(runs, "backup", "wall"), ".1f"), figure(share("backup"), ".3f"),
+                with_kernel("backup"), figure(median(runs, "backup", "wall"), ".1f"), figure(share("backup"), ".3f"),
                 figure(mb("backup"), ".0f"), figure(per_gb("unchanged"), ".3f"), figure(median(runs, "unchanged", "wall"), ".2f"),
-                figure(per_gb("changed"), ".2f"), figure(share("changed"), ".3f"), figure(per_gb("restore"), ".2f"),
-                figure(median(runs, "restore", "wall"), ".1f"), figure(mb("restore"), ".0f"), figure(per_gb("check"), ".2f"),
+                with_kernel("changed"), figure(share("changed"), ".3f"), with_kernel("restore"),
+                figure(median(runs, "restore", "wall"), ".1f"), figure(mb("restore"), ".0f"), with_kernel("check"),
                 figure(median(runs, "check", "wall"), ".1f")]
             lines.append(f"| {tool} | " + " | ".join(cells) + " |")
         lines.append("")
@@ -406,7 +451,7 @@ def large(tools, scratch, size, log):
         cells = []
         for step in ("backup", "restore"):
             m = steps[step]
-            cells += [f"{m['cpu'] / (size / GB):.2f}", f"{m['wall']:.1f}", f"{m['cpu'] / m['wall']:.2f}", f"{m['rss'] / 1e6:.0f}"]
+            cells += [f"{m['cpu'] / (size / GB):.2f} ({m['kernel'] / (size / GB):.2f})", f"{m['wall']:.1f}", f"{m['cpu'] / m['wall']:.2f}", f"{m['rss'] / 1e6:.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return rows, [*lines, ""]
 
@@ -434,6 +479,7 @@ def main():
     results, failed = {}, not tools
     try:
         versions = "; ".join(dict.fromkeys(tool.version() for tool in tools))
+        speeds = primitives()
         if options.large:
             results["large"], lines = large(tools, scratch, options.large, log)
             failed = failed or any(isinstance(rows, str) for rows in results["large"].values())
@@ -467,7 +513,7 @@ def main():
     finally:
         trees.remove_tree(scratch)
     head = [
-        f"{datetime.date.today().isoformat()}; {machine()}; {versions}; "
+        f"{datetime.date.today().isoformat()}; {machine()}; {versions}; {speeds}; "
         f"{'one run' if options.large or options.runs == 1 else f'median of {options.runs} runs'}; files in the page cache.", ""]
     text = "\n".join(head + lines)
     print("\n" + text)

@@ -4,7 +4,7 @@ import HTTPTestServer
 import HTTPTransport
 import Testing
 
-@Suite("HTTP over libcurl", .timeLimit(.minutes(1)))
+@Suite("HTTP over libcurl", .timeLimit(.minutes(5)))
 struct CurlTransportTests {
     private static func pattern(_ count: Int) -> [UInt8] {
         (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31 >> 2) }

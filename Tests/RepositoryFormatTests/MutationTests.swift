@@ -171,7 +171,7 @@ import Testing
             })
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: targets) func noChangeCrashesAReader(target: Target) throws {
+    @Test(.timeLimit(.minutes(15)), arguments: targets) func noChangeCrashesAReader(target: Target) throws {
         var samples = try Samples(seed: UInt64.random(in: 0...UInt64.max))
         let seed = samples.generator.seed
         let valid = try target.make(&samples)

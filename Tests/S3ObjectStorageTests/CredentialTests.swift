@@ -8,7 +8,7 @@ import S3ObjectStorage
 import SystemPackage
 import Testing
 
-@Suite("Credentials", .timeLimit(.minutes(2)))
+@Suite("Credentials", .timeLimit(.minutes(15)))
 struct CredentialTests {
     private static let end = "2030-01-01T00:00:00Z"
     private static let json =

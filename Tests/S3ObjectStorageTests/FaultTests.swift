@@ -7,7 +7,7 @@ import S3ObjectStorage
 import Testing
 
 /// The store against a server that misbehaves as the test says.
-@Suite("S3 servers in trouble", .timeLimit(.minutes(2)))
+@Suite("S3 servers in trouble", .timeLimit(.minutes(15)))
 struct FaultTests {
     private static let keys = AWSCredentials(accessKeyID: "AKIDEXAMPLE", secretAccessKey: "s3cr3t")
 

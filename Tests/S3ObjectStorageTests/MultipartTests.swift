@@ -6,7 +6,7 @@ import ObjectStorageTesting
 import S3ObjectStorage
 import Testing
 
-@Suite("Uploads in parts", .timeLimit(.minutes(3)))
+@Suite("Uploads in parts", .timeLimit(.minutes(15)))
 struct MultipartTests {
     private static let hasMoto = ServerProcess.find("moto_server") != nil
 

@@ -6,7 +6,7 @@ import S3ObjectStorage
 import Testing
 
 /// Servers that check signatures: rclone, and the one that the environment names.
-@Suite("Signatures, checked by servers", .timeLimit(.minutes(5)))
+@Suite("Signatures, checked by servers", .timeLimit(.minutes(15)))
 struct SignatureTests {
     private static let kinds: [S3Servers.Kind] =
         (ServerProcess.find("rclone") == nil ? [] : [.rclone]) + (S3Server.external == nil ? [] : [.external])
