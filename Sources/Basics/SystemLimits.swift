@@ -31,6 +31,17 @@ package enum SystemLimits {
         return machine
     }
 
+    /// Files that this process may have open at once: raised to what it is allowed at most, which most programs that do
+    /// not use select(2) may do (setrlimit(2), RLIMIT_NOFILE).
+    package static let openFiles: Int = {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 256 }
+        var raised = limit
+        raised.rlim_cur = raised.rlim_max
+        if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &raised) == 0 { limit = raised }
+        return Int(min(limit.rlim_cur, 1 << 30))
+    }()
+
     /// Bits in the mask of processors that the kernel allows us (proc(5), `Cpus_allowed`).
     private static func affinityCount() -> Int? {
         guard let text = read("/proc/self/status"),

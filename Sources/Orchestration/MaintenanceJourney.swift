@@ -42,6 +42,13 @@ package struct MaintenanceJourney: Sendable {
         }
     }
 
+    /// Gives up the packs that `report` found damaged, so that the next backup stores anew what they hold. Their names.
+    package func giveUpDamaged(_ report: VerifyReport) async throws(JourneyError) -> [String] {
+        try await JourneyError.mapping {
+            try await RepositoryRepair(repository: repository, progress: handler).giveUpDamaged(report)
+        }
+    }
+
     /// Makes the index anew from the packs where it is damaged or lost.
     package func rebuildIndex() async throws(JourneyError) -> RepairReport {
         try await JourneyError.mapping {

@@ -55,8 +55,9 @@ package struct IndexSegmentLayout: Sendable {
     /// Bytes of the whole segment.
     package var totalBytes: Int { filterOffset + filterBlockCount * SplitBlockFilter.blockSize }
 
-    /// Reads the header of mapped plain bytes and checks that they are as long as it says. Throws `.damaged`.
-    package init(plain: UnsafeRawBufferPointer) throws(FormatError) {
+    /// Reads the header of mapped plain bytes and checks that they are as long as it says. Throws `.damaged`, also for
+    /// more entries than a stored segment may have unless `isStored` is false.
+    package init(plain: UnsafeRawBufferPointer, isStored: Bool = true) throws(FormatError) {
         self = try FormatError.reading("an index segment") {
             var reader = ByteReader(Array(plain.prefix(Self.headerSize)))
             guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
@@ -67,7 +68,8 @@ package struct IndexSegmentLayout: Sendable {
             let entries = try reader.read(UInt64.self)
             let blocks = Int(try reader.read(UInt32.self))
             let sessions = Int(try reader.read(UInt32.self))
-            guard entries <= UInt64(Self.maximumEntries * 4), packs <= 16 << 20, blocks <= 1 << 24, sessions <= packs
+            guard entries <= (isStored ? UInt64(Self.maximumEntries * 4) : 1 << 40), packs <= 16 << 20,
+                blocks <= 1 << 24, sessions <= packs
             else {
                 throw reader.malformed("possible counts expected")
             }

@@ -32,13 +32,15 @@ package struct PackHeader: Hashable, Sendable {
         return writer.bytes
     }
 
-    /// Reads the first `size` bytes of a pack. Throws `.damaged` or `.newerVersion`.
+    /// Reads the first `size` bytes of a pack. Throws `.damaged`, also for a newer form: nothing vouches for these bytes,
+    /// and a repository with newer forms says so in its config.
     package init(decoding bytes: [UInt8]) throws(FormatError) {
         self = try FormatError.reading("a pack's header") {
             var reader = ByteReader(bytes)
             guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
             guard try reader.read(UInt16.self) <= Self.version else {
-                throw FormatError(.newerVersion, "the pack has a newer form: install a newer becalm")
+                throw FormatError(
+                    .damaged, "its header claims a newer form: it is damaged, or a newer becalm has written it")
             }
             guard let kind = ChunkKind(rawValue: try reader.readByte()) else { throw reader.malformed("kind expected") }
             _ = try reader.readByte()

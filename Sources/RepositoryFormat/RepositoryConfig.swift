@@ -56,7 +56,10 @@ package struct RepositoryConfig: Hashable, Sendable {
             guard bytes.starts(with: Self.magic), bytes.count >= 10 else {
                 throw FormatError(.damaged, "the object 'config' is not a Becalm repository's config")
             }
-            var reader = ByteReader(bytes)
+            // Magic, version and the checksum behind all stay where they are in every later form, so that a flipped
+            // version is damage and not a newer becalm's work.
+            let body = try Checksummed.verified(bytes, "the repository's config")
+            var reader = ByteReader(body)
             _ = try reader.readRaw(Self.magic.count)
             let version = try reader.read(UInt16.self)
             guard version <= Self.currentVersion else {
@@ -65,9 +68,6 @@ package struct RepositoryConfig: Hashable, Sendable {
                     "the repository has format \(version), this becalm reads up to \(Self.currentVersion): install a newer becalm"
                 )
             }
-            let body = try Checksummed.verified(bytes, "the repository's config")
-            reader = ByteReader(body)
-            _ = try reader.readRaw(Self.magic.count + 2)
             var config = RepositoryConfig(
                 repositoryID: try Identifier.read(&reader),
                 created: Timestamp(nanoseconds: Int64(bitPattern: try reader.read(UInt64.self))))

@@ -39,13 +39,15 @@ package struct SnapshotObject: Sendable {
         return writer.bytes + sealed
     }
 
-    /// Reads what every role can read. Throws `.damaged` or `.newerVersion`.
+    /// Reads what every role can read. Throws `.damaged`, also for a newer form: nothing vouches for these bytes yet, and
+    /// a repository with newer forms says so in its config.
     package init(id: Identifier, decoding bytes: [UInt8], keyring: Keyring) throws(FormatError) {
         self = try FormatError.reading("snapshot \(id)") {
             var reader = ByteReader(bytes)
             guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
             guard try reader.read(UInt16.self) <= Self.version else {
-                throw FormatError(.newerVersion, "snapshot \(id) has a newer form: install a newer becalm")
+                throw FormatError(
+                    .damaged, "snapshot \(id) claims a newer form: it is damaged, or a newer becalm has written it")
             }
             _ = try reader.read(UInt16.self)
             let session = try SessionHeader.read(&reader)

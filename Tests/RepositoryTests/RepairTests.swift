@@ -1,9 +1,11 @@
 import Basics
 import ObjectStorage
 import ObjectStorageTesting
-import Repository
 import RepositoryFormat
+import Sealing
 import Testing
+
+@testable import Repository
 
 @Suite struct RepairTests {
     static let files: Files = [
@@ -75,5 +77,70 @@ import Testing
         #expect(report.segmentsRemoved == 1 && report.segmentsWritten == 1 && report.packsIndexed == 2)
         #expect(try await VerifierTests.verify(test, .full).problems.isEmpty)
         #expect(try await test.repository.files(of: id) == Self.files)
+    }
+
+    /// What is given up is stored anew by whoever has it, and the damaged pack goes in the end.
+    @Test(arguments: [ChunkKind.data, .tree]) func aDamagedPackThatIsGivenUpHeals(kind: ChunkKind) async throws {
+        let test = try await TestRepository.create(graceSeconds: 1000)
+        let id = try await test.repository.snapshot(Self.files)
+        let pack = try #require(try await test.packs().first { ObjectNames.parsePack($0)?.kind == kind })
+        try await test.change(pack) { $0[PackHeader.size + BlobHeader.size + 50] ^= 1 }
+        let damaged = try await VerifierTests.verify(test, .full)
+        #expect(!damaged.isSound)
+        // As it is, a backup relies on what is damaged.
+        try await test.repository.snapshot(Self.files)
+        #expect(try await !VerifierTests.verify(test, .full).isSound)
+        let repair = RepositoryRepair(repository: test.repository)
+        #expect(try await repair.giveUpDamaged(damaged) == [pack])
+        let again = try await test.reopened()
+        let healed = try await again.snapshot(Self.files)
+        let report = try await VerifierTests.verify(test, .full)
+        #expect(report.isSound, "\(report.problems.filter { !$0.isHarmless })")
+        for snapshot in [id, healed] { #expect(try await again.files(of: snapshot) == Self.files) }
+        test.clock.advance(bySeconds: 2000)
+        for _ in 0..<2 {
+            _ = try await Collector(repository: try await test.reopened()).prune()
+            test.clock.advance(bySeconds: 2000)
+        }
+        #expect(try await !test.packs().contains(pack))
+        #expect(try await VerifierTests.verify(test, .full).problems.isEmpty)
+        #expect(try await repair.giveUpDamaged(damaged) == [], "what is gone needs no giving up")
+    }
+
+    /// All packs of a repository whose index is lost are one segment in memory, which may be larger than a stored one.
+    @Test func aLostIndexOfAnySizeIsStoredInPieces() async throws {
+        let test = try await TestRepository.create()
+        let pack = { (number: UInt64) throws in
+            IndexedPack(
+                id: try Identifier.random(), kind: .data, bytes: number, retainedUntil: Timestamp(nanoseconds: 0),
+                session: try SessionHeader.create(keyring: test.repository.keyring).header)
+        }
+        let packs = try (0..<3).map { try pack(UInt64($0)) }
+        var entries: [IndexEntry] = []
+        let each = IndexSegmentLayout.maximumEntries - 10
+        for row in 0..<3 {
+            for number in 0..<each {
+                let id = ChunkID(
+                    SHA256State.digest(of: [
+                        UInt8(row), UInt8(number >> 16), UInt8(number >> 8 & 255), UInt8(number & 255),
+                    ]))
+                entries.append(
+                    IndexEntry(
+                        id: id, pack: UInt32(row), offset: UInt32(number), sealedLength: 1, rawLength: 1, isGroup: false
+                    ))
+            }
+        }
+        let segment = try IndexSegment(
+            recovered: packs + packs,
+            entries: entries
+                + entries.map { entry in
+                    var entry = entry
+                    entry.pack += 3
+                    return entry
+                }, id: try Identifier.random())
+        #expect(segment.count == 6 * each && segment.count > 4 * IndexSegmentLayout.maximumEntries)
+        #expect(try await test.repository.putSegments(packs, entries) == 3)
+        let index = try await test.reopened().loadIndex()
+        #expect(index.segments.map(\.count) == [each, each, each])
     }
 }

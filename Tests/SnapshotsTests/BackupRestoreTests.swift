@@ -4,9 +4,11 @@ import ObjectStorage
 import ObjectStorageTesting
 import Repository
 import RepositoryFormat
-import Snapshots
+import Synchronization
 import SystemPackage
 import Testing
+
+@testable import Snapshots
 
 /// Whole journeys over a store in memory, and over one that breaks.
 @Suite("Backup and restore")
@@ -100,8 +102,131 @@ struct BackupRestoreTests {
         #expect(repaired.damaged.isEmpty && repaired.failed.isEmpty)
         let weights = try SourceTree.read(damaged)
         #expect(weights == (try SourceTree.read(tree.path.appending("weights"))))
-        let again = try await restore(repository, made.snapshot, to: target, resume: true)
+        let again = try await restore(repository, made.snapshot, to: target, overwrite: .ifChanged, resume: true)
         #expect(again.bytesWritten == 0)
+    }
+
+    @Test("Going on with a restore touches nothing that it has not written itself")
+    func resumingSparesOthersFiles() async throws {
+        let repository = try await open(MemoryObjectStore(), create: true)
+        let tree = try sampleTree()
+        let made = try await backUp(repository, tree)
+        let target = try ObjectStorageTesting.TemporaryDirectory()
+        _ = try await restore(repository, made.snapshot, to: target)
+        // What an earlier run has completed is left, what it lacks is added, and what is somebody else's is refused.
+        let run = target.path.appending("run")
+        let handle = try DirectoryHandle.open(path: Array(run.string.utf8))
+        try handle.remove(name: Array("weights".utf8))
+        try handle.remove(name: Array("config.json".utf8))
+        let mine = try FileDescriptor.open(
+            run.appending("config.json"), .writeOnly, options: [.create], permissions: [.ownerReadWrite])
+        try mine.closeAfter { _ = try mine.writeAll(Array("mine".utf8)) }
+        let result = try await restore(repository, made.snapshot, to: target, resume: true)
+        #expect(result.bytesWritten == 3 << 20)
+        #expect(result.failed.map(\.path) == ["run/config.json"])
+        #expect(result.failed.first?.message.contains("no earlier run") == true)
+        #expect(try SourceTree.read(run.appending("config.json")) == Array("mine".utf8))
+        #expect(try SourceTree.read(run.appending("weights")) == SourceTree.read(tree.path.appending("weights")))
+    }
+
+    @Test(
+        "A file that grows all the while is stored as it was at some moment, small or large",
+        arguments: [400_000, 3 << 20])
+    func growing(start: Int) async throws {
+        let repository = try await open(MemoryObjectStore(), create: true)
+        let tree = try SourceTree()
+        let content = noise(16 << 20, seed: 9)
+        try tree.write("log", Array(content[..<start]))
+        // Others keep the walk busy between looking at the file and reading it.
+        for number in 0..<300 { try tree.write("other-\(number)", [UInt8(number & 255)]) }
+        let isDone = Mutex(false)
+        let path = tree.path.appending("log")
+        let writer = WorkerThreads(count: 1, name: "writer") { _ in
+            guard let file = try? FileDescriptor.open(path, .writeOnly, options: [.append]) else { return }
+            var end = start
+            while !isDone.withLock({ $0 }), end < content.count {
+                let next = min(end + 40_000, content.count)
+                guard (try? file.writeAll(content[end..<next])) != nil else { break }
+                end = next
+            }
+            try? file.close()
+        }
+        var ids: [Identifier] = []
+        for _ in 0..<12 { ids.append(try await backUp(repository, tree).snapshot) }
+        isDone.withLock { $0 = true }
+        writer.join()
+        for id in ids {
+            let target = try ObjectStorageTesting.TemporaryDirectory()
+            let result = try await restore(repository, id, to: target)
+            #expect(result.damaged.isEmpty && result.failed.isEmpty)
+            let restored = try SourceTree.read(target.path.appending("run/log"))
+            #expect(restored.count >= start && restored == Array(content[..<restored.count]))
+        }
+    }
+
+    @Test("A file that has outgrown its class since it was looked at is stored whole")
+    func outgrown() async throws {
+        let repository = try await open(MemoryObjectStore(), create: true)
+        let tree = try SourceTree()
+        let content = noise(900_000, seed: 5)
+        try tree.write("log", content)
+        let directory = try DirectoryHandle.open(path: tree.bytes)
+        let session = try await WriteSession.begin(repository, index: try await repository.loadIndex(recovering: true))
+        let source = SnapshotChain.source(host: "h", paths: ["p"])
+        let context = try BackupContext(
+            session: session, request: BackupRequest(paths: [tree.bytes], host: "h", user: "u", program: "test"),
+            progress: OperationProgress(), journal: try await BackupJournal.open(session, source: source))
+        var metadata = try directory.metadata(
+            of: Array("log".utf8), owners: context.owners, includingExtendedAttributes: true)
+        metadata.size = 500_000
+        let root = DirectoryNode(
+            entry: TreeEntry(name: [1], metadata: FileMetadata(type: .directory, permissions: 0)), parent: nil
+        ) { _, _ in }
+        let small = SmallFile(
+            directory: directory, name: Array("log".utf8),
+            entry: TreeEntry(name: Array("log".utf8), metadata: metadata), slot: root.announce())
+        let encoder = try ChunkEncoder(session: session)
+        #expect(try !small.store(context, encoder, Buffer(capacity: 1 << 20)))
+        await session.abandon()
+    }
+
+    @Test("A directory page that cannot be read is stored anew by the next backup")
+    func damagedParentHeals() async throws {
+        let store = MemoryObjectStore()
+        let repository = try await open(store, create: true)
+        let tree = try sampleTree()
+        _ = try await backUp(repository, tree)
+        let packs = try await store.listAll(prefix: "tree/").map(\.key)
+        for pack in packs {
+            var bytes = try await store.get(pack, maximumBytes: 1 << 20)
+            bytes[128 + 56 + 40] ^= 1
+            try await store.put(pack, bytes: bytes)
+        }
+        let healed = try await backUp(try await open(store), tree)
+        let target = try ObjectStorageTesting.TemporaryDirectory()
+        let result = try await restore(try await open(store), healed.snapshot, to: target)
+        #expect(result.files == 104 && result.damaged.isEmpty && result.failed.isEmpty)
+    }
+
+    @Test("The latest snapshot is not taken to be an older one because it cannot be read")
+    func latestIsDamaged() async throws {
+        let store = MemoryObjectStore()
+        let repository = try await open(store, create: true)
+        let tree = try sampleTree()
+        let first = try await backUp(repository, tree).snapshot
+        let second = try await backUp(repository, tree).snapshot
+        #expect(try await repository.findSnapshot("latest").id == second)
+        let name = ObjectNames.snapshot(second)
+        let bytes = try await store.get(name, maximumBytes: 1 << 20)
+        try await store.put(name, bytes: bytes.dropLast(9))
+        let error = await #expect(throws: RepositoryError.self) { _ = try await repository.findSnapshot("latest") }
+        #expect(error?.code == .damaged && error?.message.contains(first.description.prefix(12)) == true)
+        #expect(try await repository.findSnapshot(first.description).id == first)
+        // One that was stored before the newest is of no concern.
+        try await store.put(name, bytes: bytes)
+        let old = ObjectNames.snapshot(first)
+        try await store.delete(old, ifTag: nil)
+        #expect(try await repository.findSnapshot("latest").id == second)
     }
 
     @Test("A crash at any change of the store leaves earlier snapshots whole, and the next backup succeeds")

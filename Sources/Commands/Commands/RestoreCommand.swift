@@ -1,6 +1,7 @@
 package import ArgumentParser
 package import Orchestration
 internal import Repository
+internal import RepositoryFormat
 package import Snapshots
 
 /// `becalm restore`
@@ -70,6 +71,11 @@ package struct RestoreCommand: RunnableCommand {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()
         }
         report(result, context)
+        if let problems = listed.manifest?.problems, !problems.isEmpty {
+            context.console.say(
+                "becalm: the snapshot is partial: it lacks \(Format.count(UInt64(problems.count), "thing")) that could not be read when it was made; 'becalm show' names them"
+            )
+        }
         return RestoreJourney.status(result)
     }
 

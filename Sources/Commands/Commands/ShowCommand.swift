@@ -69,6 +69,10 @@ package struct ShowCommand: RunnableCommand {
         guard path == nil else { return }
         context.output.emit("snapshot", SnapshotText.members(listed))
         guard let manifest = listed.manifest else { return }
+        for problem in manifest.problems {
+            context.output.emit(
+                "problem", [.init("path", .string(problem.path)), .init("message", .string(problem.message))])
+        }
         var lines = [
             "snapshot        \(listed.id)", "time            \(Format.time(manifest.timestamp)) UTC",
             "host            \(manifest.host)", "user            \(manifest.user)",

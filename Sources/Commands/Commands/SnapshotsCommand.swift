@@ -53,7 +53,10 @@ package struct SnapshotsCommand: RunnableCommand {
             [
                 .init("snapshots", .unsigned(UInt64(chosen.count))),
                 .init("damaged", .unsigned(UInt64(listing.damage.count))),
-            ], text: Format.count(UInt64(chosen.count), "snapshot"))
+            ],
+            text: Format.count(UInt64(chosen.count), "snapshot")
+                + (chosen.contains { $0.manifest?.problems.isEmpty == false }
+                    ? "; '!' marks those that lack what could not be read: 'becalm show' tells what" : ""))
         return listing.damage.isEmpty ? .done : .integrity
     }
 

@@ -15,7 +15,8 @@ package struct VerifyCommand: RunnableCommand {
             ago first, so that a check every night covers them all in time.
 
             Damage is named with the snapshots and files that it hits; the exit code is 13. '--rebuild-index' makes \
-            the index anew from the packs where it is damaged, before the check.
+            the index anew from the packs where it is damaged, before the check. '--repair' gives up packs that are found \
+            damaged: the next backup then stores anew what its sources still have of them.
 
             EXAMPLE:
               $ becalm verify --depth full --budget 10m
@@ -37,6 +38,9 @@ package struct VerifyCommand: RunnableCommand {
     @Flag(name: .long, help: "Mend the index from the packs first.")
     package var rebuildIndex = false
 
+    @Flag(name: .long, help: "Give up what is found damaged, so that the next backup heals it.")
+    package var repair = false
+
     package init() {}
 
     package mutating func validate() throws {
@@ -44,7 +48,7 @@ package struct VerifyCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(rebuildIndex ? .writing : .reading)
+        let repository = try await RepositorySession(global, context).open(rebuildIndex || repair ? .writing : .reading)
         let progress = OperationProgress()
         let journey = MaintenanceJourney(repository: repository, progress: progress)
         if rebuildIndex {
@@ -57,6 +61,17 @@ package struct VerifyCommand: RunnableCommand {
             try await journey.verify(snapshot, depth: depth, budgetSeconds: budget?.seconds)
         }
         for problem in report.problems { tell(problem, context) }
+        if repair {
+            let names = try await journey.giveUpDamaged(report)
+            for name in names {
+                context.output.emit(
+                    "given_up", [.init("object", .string(name))],
+                    text: "given up: \(name): back up the same sources again to store anew what they still have of it")
+            }
+        } else if report.problems.contains(where: { $0.kind == .pack && !$0.isHarmless }) {
+            context.console.say(
+                "becalm: damaged packs heal when '--repair' gives them up and the same sources are backed up again")
+        }
         summarize(report, context)
         return MaintenanceJourney.status(report)
     }

@@ -17,12 +17,12 @@ enum SnapshotText {
         ]
     }
 
-    /// The cells of a row: id, time, host, tags, files, size, paths.
+    /// The cells of a row: id (with a '!' when it is partial), time, host, tags, files, size, paths.
     static func row(_ snapshot: ListedSnapshot) -> [String] {
         let id = String(snapshot.id.description.prefix(12))
         guard let manifest = snapshot.manifest else { return [id, "", "", "", "", "", "(sealed)"] }
         return [
-            id, Format.time(manifest.timestamp), Console.oneLine(manifest.host),
+            manifest.problems.isEmpty ? id : id + "!", Format.time(manifest.timestamp), Console.oneLine(manifest.host),
             Console.oneLine(manifest.tags.joined(separator: ",")), "\(manifest.totals.files)",
             Format.bytes(manifest.totals.bytes), Console.oneLine(manifest.paths.joined(separator: " ")),
         ]

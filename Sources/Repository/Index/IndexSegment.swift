@@ -10,10 +10,10 @@ package final class IndexSegment: Sendable {
     private let mapped: MappedBytes
 
     /// Throws `.damaged` when the plain bytes are not a segment.
-    init(id: Identifier, mapped: MappedBytes) throws(FormatError) {
+    init(id: Identifier, mapped: MappedBytes, isStored: Bool = true) throws(FormatError) {
         self.id = id
         self.mapped = mapped
-        let layout = try IndexSegmentLayout(plain: mapped.bytes)
+        let layout = try IndexSegmentLayout(plain: mapped.bytes, isStored: isStored)
         self.layout = layout
         var packs: [IndexedPack] = []
         packs.reserveCapacity(layout.packCount)
@@ -21,14 +21,16 @@ package final class IndexSegment: Sendable {
         self.packs = packs
     }
 
-    /// A segment in memory, of packs whose footers were read because no stored segment covers them.
+    /// A segment in memory, of packs whose footers were read because no stored segment covers them. It may be larger than
+    /// a stored one: `Repository.putSegments` stores it in pieces.
     package convenience init(recovered packs: [IndexedPack], entries: [IndexEntry], id: Identifier) throws(FormatError)
     {
-        try self.init(id: id, mapped: MappedBytes(IndexSegmentLayout.encode(packs: packs, entries: entries)))
+        try self.init(
+            id: id, mapped: MappedBytes(IndexSegmentLayout.encode(packs: packs, entries: entries)), isStored: false)
     }
 
-    /// A copy of the plain bytes, as they are sealed into a stored segment.
-    var plainBytes: Buffer { Buffer(copying: mapped.bytes) }
+    /// All entries, in the order of their ids.
+    var entries: [IndexEntry] { (0..<count).map { entry($0) } }
 
     /// Entries in it.
     package var count: Int { layout.entryCount }

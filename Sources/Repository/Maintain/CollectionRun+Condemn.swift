@@ -53,7 +53,7 @@ extension CollectionRun {
             let named = packs[start..<min(start + Self.packsPerRecord, packs.count)].compactMap { id in
                 survey.packs[id].map { CondemnedRecord.Pack(id: id, kind: $0.kind, tag: $0.tag) }
             }
-            try await store(CondemnedRecord(packs: named))
+            try await repository.store(CondemnedRecord(packs: named))
         }
         report.packsCondemned += UInt64(packs.count)
         report.bytesCondemned += packs.reduce(0) { $0 + (survey.packs[$1]?.size ?? 0) }

@@ -73,16 +73,7 @@ extension CollectionRun {
                 ObjectNames.pack(pack.id, pack.kind),
                 "it is not the object that was condemned; was the store copied? It waits once more")
         }
-        try await store(CondemnedRecord(packs: packs))
-    }
-
-    /// Stores a record; it counts from then on.
-    func store(_ record: CondemnedRecord) async throws {
-        let id = try Identifier.random()
-        let condition: PutCondition = repository.store.capabilities.createIfAbsent ? .ifAbsent : .none
-        try await repository.store.put(
-            ObjectNames.condemnedRecord(id), bytes: try record.encoded(id: id, keyring: repository.keyring),
-            options: PutOptions(condition: condition))
+        try await repository.store(CondemnedRecord(packs: packs))
     }
 
     private enum Removal: Sendable { case removed, gone, locked, replaced }
@@ -135,5 +126,16 @@ extension CollectionRun {
             }
         }
         return gone
+    }
+}
+
+extension Repository {
+    /// Stores a record; it counts from then on.
+    func store(_ record: CondemnedRecord) async throws {
+        let id = try Identifier.random()
+        let condition: PutCondition = store.capabilities.createIfAbsent ? .ifAbsent : .none
+        try await store.put(
+            ObjectNames.condemnedRecord(id), bytes: try record.encoded(id: id, keyring: keyring),
+            options: PutOptions(condition: condition))
     }
 }

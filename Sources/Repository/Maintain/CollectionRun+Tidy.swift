@@ -27,10 +27,7 @@ extension CollectionRun {
             entry.pack = row
             entries.append(entry)
         }
-        guard !entries.isEmpty else { return }
-        try await repository.putSegment(
-            IndexSegmentLayout.encode(packs: packs, entries: entries), id: try Identifier.random())
-        report.segmentsWritten += 1
+        report.segmentsWritten += try await repository.putSegments(packs, entries)
     }
 
     /// Rewrites the index without what is gone, then removes condemned records that no segment needs any more.

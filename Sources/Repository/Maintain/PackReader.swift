@@ -66,7 +66,8 @@ final class PackReader {
             // Neighbours are read together up to the plan's length.
             let from = ObjectBlock.start(before: UInt64(blobs[start].offset))
             var end = start
-            while end < blobs.count, blobs[end].endOffset >= from, end == start || blobs[end].endOffset - from <= limit
+            while end < blobs.count, UInt64(blobs[end].offset) >= from, blobs[end].endOffset >= from,
+                end == start || blobs[end].endOffset - from <= limit
             {
                 end += 1
             }

@@ -91,6 +91,40 @@ package final class RepositoryRepair: Sendable {
         }
     }
 
+    /// Gives up packs that `report` found damaged: writers then take what they hold for absent, so that the next backup
+    /// stores anew what its sources still have. Readers go on using what is whole in them, and a collector removes them
+    /// when nothing depends on them any more.
+    ///
+    /// Answers the packs' object names. Throws `.notPermitted` for a writer, `.busy` when the keys were changed meanwhile,
+    /// `.storage`, `.cancelled`.
+    package func giveUpDamaged(_ report: VerifyReport) async throws(RepositoryError) -> [String] {
+        do {
+            guard repository.keyring.role == .full else {
+                throw RepositoryError(.notPermitted, "a writer key cannot repair: use a full key")
+            }
+            try await repository.refuseNewerKeys()
+            var packs: [CondemnedRecord.Pack] = []
+            var names: [String] = []
+            let damaged = Set(report.problems.filter { $0.kind == .pack && !$0.isHarmless }.map(\.object))
+            for name in damaged.sorted() {
+                guard let (id, kind) = ObjectNames.parsePack(name) else { continue }
+                do {
+                    let present = try await repository.store.head(name)
+                    packs.append(.init(id: id, kind: kind, tag: present.tag))
+                    names.append(name)
+                } catch {
+                    // What is not there is absent to everybody as it is.
+                    guard error.code == .notFound else { throw error }
+                }
+            }
+            guard !packs.isEmpty else { return [] }
+            try await repository.store(CondemnedRecord(packs: packs))
+            return names
+        } catch {
+            throw RepositoryError(error, doing: "cannot give up damaged packs of \(repository.store.location)")
+        }
+    }
+
     private struct Salvaged: Sendable {
         var packs: [IndexedPack] = []
         var entries: [IndexEntry] = []
@@ -136,41 +170,18 @@ package final class RepositoryRepair: Sendable {
         _ survey: RepositorySurvey, _ salvaged: Salvaged, _ cached: [IndexSegment], _ report: inout RepairReport
     ) async throws {
         var packs = salvaged.packs
-        var byPack: [[IndexEntry]] = [[IndexEntry]](repeating: [], count: packs.count)
-        for entry in salvaged.entries { byPack[Int(entry.pack)].append(entry) }
+        var entries = salvaged.entries
         for segment in cached + (survey.recovered.map { [$0] } ?? []) {
-            let base = packs.count
+            let base = UInt32(packs.count)
             packs += segment.packs
-            byPack += [[IndexEntry]](repeating: [], count: segment.packs.count)
-            for row in 0..<segment.count {
-                let entry = segment.entry(row)
-                guard Int(entry.pack) < segment.packs.count else { continue }
-                byPack[base + Int(entry.pack)].append(entry)
-            }
-        }
-        var rows: [IndexedPack] = []
-        var entries: [IndexEntry] = []
-        for (pack, own) in zip(packs, byPack) where !own.isEmpty {
-            if !entries.isEmpty, entries.count + own.count > IndexSegmentLayout.maximumEntries {
-                try await put(rows, entries, &report)
-                rows = []
-                entries = []
-            }
-            entries += own.map { entry in
+            entries += segment.entries.lazy.filter { Int($0.pack) < segment.packs.count }.map { entry in
                 var entry = entry
-                entry.pack = UInt32(rows.count)
+                entry.pack += base
                 return entry
             }
-            rows.append(pack)
         }
-        if !entries.isEmpty { try await put(rows, entries, &report) }
-    }
-
-    private func put(_ packs: [IndexedPack], _ entries: [IndexEntry], _ report: inout RepairReport) async throws {
-        try await repository.putSegment(
-            IndexSegmentLayout.encode(packs: packs, entries: entries), id: try Identifier.random())
-        report.segmentsWritten += 1
-        report.packsIndexed += UInt64(packs.count)
+        report.segmentsWritten += try await repository.putSegments(packs, entries)
+        report.packsIndexed += UInt64(Set(entries.map(\.pack)).count)
         report.chunksIndexed += UInt64(entries.count)
     }
 }

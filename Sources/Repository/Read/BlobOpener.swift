@@ -78,8 +78,9 @@ package final class BlobOpener {
             }
             return plain
         case .zstd:
-            lastExpanded = (lastExpanded + 1) % Self.expandedAtOnce
-            let expanded = expanded[lastExpanded]
+            // What fails takes nobody's turn: the memory that it was written to is the next one's.
+            let turn = (lastExpanded + 1) % Self.expandedAtOnce
+            let expanded = expanded[turn]
             expanded.count = 0
             expanded.ensureCapacity(Int(header.rawLength))
             let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
@@ -88,6 +89,7 @@ package final class BlobOpener {
                 throw FormatError(
                     .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
             }
+            lastExpanded = turn
             expanded.count = length
             return expanded.bytes
         }

@@ -87,6 +87,32 @@ extension Repository {
         }
     }
 
+    /// Throws `.damaged` when a snapshot that cannot be read was stored after `last`: nobody knows what it is, and to take
+    /// an older one for the latest would be to lose it silently.
+    private func refuseNewerDamage(
+        _ listing: SnapshotListing, than last: ListedSnapshot, _ name: String
+    ) async throws(RepositoryError) {
+        guard !listing.damage.isEmpty else { return }
+        do {
+            let stored = try await store.head(ObjectNames.snapshot(last.id)).modified
+            for damage in listing.damage
+            where ObjectNames.identifier(of: damage.object, under: ObjectNames.snapshots) != nil {
+                do {
+                    guard try await store.head(damage.object).modified >= stored else { continue }
+                } catch {
+                    guard error.code == .notFound else { throw error }
+                    continue
+                }
+                throw RepositoryError(
+                    .damaged,
+                    "'\(name)' may be a snapshot that cannot be read (\(damage.message)): name one by its id, the newest that can be read is \(last.id.description.prefix(12))"
+                )
+            }
+        } catch {
+            throw RepositoryError(error, doing: "cannot find '\(name)'")
+        }
+    }
+
     /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one), or the
     /// beginning of an id. Throws `.notFound`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
     package func findSnapshot(_ name: String) async throws(RepositoryError) -> ListedSnapshot {
@@ -107,6 +133,7 @@ extension Repository {
                     .notFound,
                     "no snapshot fits '\(name)' in \(store.location)\(damaged): 'becalm snapshots' lists them")
             }
+            try await refuseNewerDamage(listing, than: last, name)
             return last
         }
         let matching = listing.snapshots.filter { !name.isEmpty && $0.id.description.hasPrefix(name.lowercased()) }

@@ -71,6 +71,37 @@ final class SegmentPublisher: Sendable {
 }
 
 extension Repository {
+    /// Stores entries, whose `pack` names rows of `packs`, in segments of the usual size. A pack's entries stay together.
+    /// Answers how many segments that made.
+    func putSegments(_ packs: [IndexedPack], _ entries: [IndexEntry]) async throws(RepositoryError) -> UInt64 {
+        var byPack = [[IndexEntry]](repeating: [], count: packs.count)
+        for entry in entries where Int(entry.pack) < packs.count { byPack[Int(entry.pack)].append(entry) }
+        var written: UInt64 = 0
+        var rows: [IndexedPack] = []
+        var waiting: [IndexEntry] = []
+        for (pack, own) in zip(packs, byPack) where !own.isEmpty {
+            if !waiting.isEmpty, waiting.count + own.count > IndexSegmentLayout.maximumEntries {
+                try await putSegment(IndexSegmentLayout.encode(packs: rows, entries: waiting), id: identifier())
+                written += 1
+                rows = []
+                waiting = []
+            }
+            waiting += own.map { entry in
+                var entry = entry
+                entry.pack = UInt32(rows.count)
+                return entry
+            }
+            rows.append(pack)
+        }
+        guard !waiting.isEmpty else { return written }
+        try await putSegment(IndexSegmentLayout.encode(packs: rows, entries: waiting), id: identifier())
+        return written + 1
+    }
+
+    private func identifier() throws(RepositoryError) -> Identifier {
+        do { return try Identifier.random() } catch { throw RepositoryError(error) }
+    }
+
     /// Seals and stores the plain bytes of a segment.
     func putSegment(_ plain: Buffer, id: Identifier) async throws(RepositoryError) {
         do {

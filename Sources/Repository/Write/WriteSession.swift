@@ -46,7 +46,7 @@ package final class WriteSession: Sendable {
             try await heartbeat.begin()
             // What an interrupted run left is listed before anything relies on it.
             for segment in index.takeUnpublished() {
-                try await repository.putSegment(segment.plainBytes, id: segment.id)
+                _ = try await repository.putSegments(segment.packs, segment.entries)
             }
             let session = WriteSession(repository, index, header, key, heartbeat)
             session.startUploaders()

@@ -90,6 +90,11 @@ package struct BackupOperation: Sendable {
             throw SnapshotError(
                 .sourceMissing, problems.first.map { "\($0.path): \($0.message)" } ?? "none of the sources is there")
         }
+        let totals = outcome.totals
+        if let first = problems.first, totals.files == 0, totals.directories == 0, totals.bytes == 0 {
+            throw SnapshotError(
+                .sourceUnreadable, "nothing could be read, no snapshot is made: \(first.path): \(first.message)")
+        }
         let manifest = SnapshotManifest(
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,

@@ -1,4 +1,5 @@
 internal import Basics
+internal import Chunking
 internal import Logging
 internal import Repository
 internal import RepositoryFormat
@@ -24,7 +25,9 @@ struct BackupPass {
     func run() throws -> Outcome {
         let session = context.session
         let plan = session.repository.plan
-        let scheduler = BackupScheduler(stripBytes: plan.stripBytes, bufferLimit: plan.strips)
+        let scheduler = BackupScheduler(
+            stripBytes: plan.stripBytes, bufferLimit: max(plan.strips, context.parameters.maximum / plan.stripBytes + 4)
+        )
         let outcome = Mutex<(TreeEntry, SnapshotManifest.Totals)?>(nil)
         let failure = Mutex<(any Error)?>(nil)
         let fail: @Sendable (any Error) -> Void = { error in
@@ -76,6 +79,22 @@ struct BackupPass {
         }
     }
 
+    /// A file that was small when it was looked at.
+    private func store(outgrown file: SmallFile, _ scheduler: BackupScheduler, _ encoder: ChunkEncoder) throws {
+        do throws(SnapshotError) {
+            let large = try LargeFile(
+                directory: file.directory, name: file.name, entry: file.entry, slot: file.slot, context: context,
+                scheduler: scheduler)
+            context.journal.began(large)
+            guard large.hasNoStrips else { return scheduler.add(outgrown: large) }
+            do { try large.finish(encoder) } catch { throw SnapshotError(.failed, "\(error)", cause: error) }
+        } catch {
+            if let cause = error.cause, error.code == .failed { throw cause }
+            context.note(file.directory.path(of: file.name), error.message)
+            try context.fill(file.slot, nil, of: file.entry.metadata, encoder)
+        }
+    }
+
     private func work(_ scheduler: BackupScheduler) throws {
         let encoder = try ChunkEncoder(session: context.session)
         let buffer = Buffer(capacity: Int(SmallFile.limit))
@@ -94,7 +113,7 @@ struct BackupPass {
             case .small(let files):
                 for file in files {
                     try context.check()
-                    try file.store(context, encoder, buffer)
+                    if try !file.store(context, encoder, buffer) { try store(outgrown: file, scheduler, encoder) }
                 }
             }
         }

@@ -142,6 +142,9 @@ final class BackupScheduler: Sendable {
         }
     }
 
+    /// Adds a large file that a worker came upon: it may not wait, for the others may wait for it.
+    func add(outgrown file: LargeFile) { state.signal { $0.files.append(file) } }
+
     /// No more files come.
     func endWalk() { state.signal { $0.walkEnded = true } }
 

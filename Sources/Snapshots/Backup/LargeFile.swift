@@ -109,6 +109,8 @@ final class LargeFile: Sendable {
     /// Its name in the directory; the entry's may differ at the snapshot's root.
     let name: [UInt8]
     let entry: TreeEntry
+    /// What the walk saw of the file: by it other names of the inode wait for this one.
+    private let walked: FileMetadata
     let slot: DirectoryNode.Slot
     let pathDigest: Digest
     private let reader: FileReader
@@ -119,7 +121,7 @@ final class LargeFile: Sendable {
     private let state: Mutex<State>
     private let cursor: Mutex<(extent: Int, offset: UInt64, number: Int)>
 
-    /// The file `entry` of `directory`, opened. `resumed` is what the journal of an interrupted run says of it.
+    /// The file `entry` of `directory`, opened.
     init(
         directory: DirectoryHandle, name: [UInt8], entry: TreeEntry, slot: DirectoryNode.Slot,
         context: BackupContext, scheduler: BackupScheduler
@@ -131,6 +133,7 @@ final class LargeFile: Sendable {
         self.scheduler = scheduler
         wantsDigest = context.request.fileDigests
         reader = try directory.openFile(name: name)
+        walked = entry.metadata
         // What the open file says counts: it may have grown since the directory was looked at.
         let fresh = try reader.metadata()
         var entry = entry
@@ -140,7 +143,10 @@ final class LargeFile: Sendable {
         entry.metadata.inode = fresh.inode
         entry.metadata.device = fresh.device
         self.entry = entry
-        extents = try reader.extents()
+        // It may grow on from here: what is behind the size is not of this snapshot.
+        extents = try reader.extents().filter { $0.lowerBound < fresh.size }.map {
+            $0.lowerBound..<min($0.upperBound, fresh.size)
+        }
         reader.adviseSequential()
         pathDigest = context.journal.pathDigest(directory.path(of: name))
         let resumed =
@@ -196,7 +202,8 @@ final class LargeFile: Sendable {
         let wanted = lead + plan.range.count
         var candidates: [CutCandidate] = []
         do throws(SnapshotError) {
-            let hasFailed = state.withLock { $0.failure != nil }
+            // Of a file that cannot be read nothing is kept; of one that was cut off, all that is there.
+            let hasFailed = state.withLock { $0.failure.map { $0.code != .changedWhileRead } ?? false }
             buffer.count =
                 hasFailed
                 ? 0
@@ -372,7 +379,7 @@ final class LargeFile: Sendable {
         let path = directory.path(of: name)
         if let failure, failure.code != .changedWhileRead {
             context.note(path, failure.message)
-            return try context.fill(slot, nil, of: entry.metadata, encoder)
+            return try context.fill(slot, nil, of: walked, encoder)
         }
         if let failure {
             context.note(path, failure.message)
@@ -385,7 +392,7 @@ final class LargeFile: Sendable {
             stored.fileDigest = sha.finish()
         }
         stored.content = try content(&items, encoder)
-        try context.fill(slot, stored, of: entry.metadata, encoder)
+        try context.fill(slot, stored, of: walked, encoder)
     }
 
     private func content(_ items: inout [ContentItem], _ encoder: ChunkEncoder) throws -> FileContent {

@@ -19,18 +19,28 @@ struct SmallFile: Sendable {
     let entry: TreeEntry
     let slot: DirectoryNode.Slot
 
-    /// Reads, stores and fills the slot. `buffer` is the thread's own, of at least `limit` bytes.
-    func store(_ context: BackupContext, _ encoder: ChunkEncoder, _ buffer: Buffer) throws {
+    /// How a file was found.
+    private enum Reading {
+        case whole
+        case torn
+        case outgrown
+    }
+
+    /// Reads, stores and fills the slot. `buffer` is the thread's own, of at least `limit` bytes. False when the file has
+    /// outgrown `limit` since it was looked at: nothing has been done then, and it is a `LargeFile` now.
+    func store(_ context: BackupContext, _ encoder: ChunkEncoder, _ buffer: Buffer) throws -> Bool {
         var entry = entry
         do {
-            let changed = try read(&entry, buffer, context)
-            if changed {
-                context.note(directory.path(of: name), "changed while it was read: what was read may be torn")
+            switch try read(&entry, buffer) {
+            case .whole: break
+            case .torn: context.note(directory.path(of: name), "changed while it was read: what was read may be torn")
+            case .outgrown: return false
             }
         } catch {
             context.note(directory.path(of: name), error.message)
             context.progress.update { $0.bytes += self.entry.metadata.size }
-            return try context.fill(slot, nil, of: self.entry.metadata, encoder)
+            try context.fill(slot, nil, of: self.entry.metadata, encoder)
+            return true
         }
         var items: [ContentItem] = []
         let bytes = buffer.bytes
@@ -44,19 +54,19 @@ struct SmallFile: Sendable {
         entry.fileDigest = context.request.fileDigests ? digest : nil
         context.progress.update { $0.bytes += self.entry.metadata.size }
         try context.fill(slot, entry, of: self.entry.metadata, encoder)
+        return true
     }
 
-    /// Reads the file as it is now into `buffer` and brings `entry` up to date. Whether it went on changing.
-    private func read(
-        _ entry: inout TreeEntry, _ buffer: Buffer, _ context: BackupContext
-    ) throws(SnapshotError) -> Bool {
+    /// Reads the file as it is now into `buffer` and brings `entry` up to date.
+    private func read(_ entry: inout TreeEntry, _ buffer: Buffer) throws(SnapshotError) -> Reading {
         let file = try directory.openFile(name: name)
         for _ in 0..<Self.attempts {
-            let size = Int(min(entry.metadata.size, Self.limit))
+            guard entry.metadata.size <= Self.limit else { return .outgrown }
+            let size = Int(entry.metadata.size)
             buffer.ensureCapacity(Int(Self.limit))
             buffer.count = try file.read(
                 at: 0, into: UnsafeMutableRawBufferPointer(rebasing: buffer.storage[0..<size]))
-            if !file.changed(since: entry.metadata) { return false }
+            if buffer.count == size, !file.changed(since: entry.metadata) { return .whole }
             let fresh = try file.metadata()
             var metadata = entry.metadata
             metadata.size = fresh.size
@@ -66,7 +76,8 @@ struct SmallFile: Sendable {
             metadata.device = fresh.device
             entry.metadata = metadata
         }
+        // Another size than the file's, so that the next backup reads it anew.
         entry.metadata.size = UInt64(buffer.count)
-        return true
+        return .torn
     }
 }

@@ -29,7 +29,7 @@ final class SourceWalker {
         var found = 0
         var sources = context.request.paths.map { (name: Self.rootName($0), path: $0) }
         sources.sort { $0.name.lexicographicallyPrecedes($1.name) }
-        var cursor = ParentCursor(loader: loader, pages: parentPages)
+        var cursor = ParentCursor(loader: loader, session: context.session, pages: parentPages)
         for (name, path) in sources {
             let slot = root.announce()
             let parentEntry = cursor.entry(named: name)
@@ -105,7 +105,8 @@ final class SourceWalker {
         let names = try directory.names()
         let node = DirectoryNode(entry: entry, parent: slot)
         let isDirectory = parentEntry?.metadata.type == .directory
-        var cursor = ParentCursor(loader: loader, pages: isDirectory ? parentEntry?.pages ?? [] : [])
+        var cursor = ParentCursor(
+            loader: loader, session: context.session, pages: isDirectory ? parentEntry?.pages ?? [] : [])
         for name in names {
             let childPath = path + [name]
             if excludes.contains(where: { $0.matches(childPath) }) { continue }
@@ -195,11 +196,13 @@ final class SourceWalker {
 /// Goes along a parent directory's entries in step with the walk; holds one page in memory.
 private struct ParentCursor {
     let loader: TreeLoader
+    let session: WriteSession
     var pages: ArraySlice<ChunkID>
     var entries: ArraySlice<TreeEntry> = []
 
-    init(loader: TreeLoader, pages: [ChunkID]) {
+    init(loader: TreeLoader, session: WriteSession, pages: [ChunkID]) {
         self.loader = loader
+        self.session = session
         self.pages = pages[...]
     }
 
@@ -209,11 +212,18 @@ private struct ParentCursor {
             while let first = entries.first, first.name.lexicographicallyPrecedes(name) { entries.removeFirst() }
             if let first = entries.first { return first.name == name ? first : nil }
             guard let page = pages.popFirst() else { return nil }
-            guard let loaded = try? loader.page(page) else {
+            do {
+                entries = try loader.page(page)[...]
+            } catch {
+                // What cannot be read is no parent, and nothing new may rely on the pack that holds it.
+                if error.code == .damaged,
+                    let pack = session.index.findForReading(page, kind: .tree)?.pack
+                {
+                    session.index.markMissing([pack])
+                }
                 pages = []
                 return nil
             }
-            entries = loaded[...]
         }
     }
 }

@@ -19,7 +19,7 @@ package struct MetadataWriter: Sendable {
         case unchanged
     }
 
-    private let owners: OwnerNames
+    let owners: OwnerNames
     private let ownership: Ownership
     private let attributes: Bool
 

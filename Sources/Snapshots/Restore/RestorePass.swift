@@ -11,6 +11,8 @@ final class RestorePass {
     /// Chunks and files in a batch: some 20 MB of plan, and ranges long enough.
     private static let batchChunks = 128 << 10
     private static let batchFiles = 4096
+    /// Files in a batch that fit the limit of open files: each may be open twice from its first chunk to its last.
+    private static let openBatchFiles = max(16, min(batchFiles, (SystemLimits.openFiles - 256) / 2))
 
     private let context: RestoreContext
     private let loader: TreeLoader
@@ -19,7 +21,7 @@ final class RestorePass {
     private var batch: [RestoreFile] = []
     private var batchChunkCount = 0
     private var directories: [(path: [[UInt8]], metadata: FileMetadata)] = []
-    private var links: [(path: [[UInt8]], first: [[UInt8]])] = []
+    private var links: [(path: [[UInt8]], first: [[UInt8]], entry: TreeEntry)] = []
     private var firstNames: [Link: [[UInt8]]] = [:]
 
     private struct Link: Hashable {
@@ -43,7 +45,7 @@ final class RestorePass {
         }
         try restoreBatch()
         for damage in walker.damage { context.damaged(damage.path, damage.error) }
-        for link in links { makeLink(link.path, link.first) }
+        for link in links { makeLink(link.path, link.first, link.entry) }
         for directory in directories.reversed() {
             do {
                 let handle = try context.target.directory(directory.path, create: true)
@@ -102,7 +104,7 @@ final class RestorePass {
         if metadata.linkCount > 1 {
             let key = Link(device: metadata.device, inode: metadata.inode)
             if let first = firstNames[key] {
-                links.append((path, first))
+                links.append((path, first, entry))
                 return
             }
             firstNames[key] = path
@@ -112,16 +114,18 @@ final class RestorePass {
         if there != nil, context.request.overwrite == .never, !context.request.resume { return context.skipped() }
         if metadata.type == .regular {
             let inPlace = there == .regular && (context.request.resume || context.request.overwrite == .ifChanged)
-            if let there, !inPlace { try clear(directory, entry.name, there) }
+            if inPlace { try checkOurs(directory, entry, .regular) }
+            if let there, !inPlace { try clear(directory, entry, there) }
             let items = try loader.items(of: entry.content ?? .inline([]))
+            try check(items, of: entry)
             add(
                 RestoreFile(
                     path: path, entry: entry, items: items, inPlace: inPlace && isUpdatable(directory, entry),
                     context: context))
-            if batchChunkCount >= Self.batchChunks || batch.count >= Self.batchFiles { try restoreBatch() }
+            if batchChunkCount >= Self.batchChunks || batch.count >= Self.openBatchFiles { try restoreBatch() }
             return
         }
-        if let there { try clear(directory, entry.name, there) }
+        if let there { try clear(directory, entry, there) }
         let remark: RestoreRemark? =
             if metadata.type == .symbolicLink {
                 try directory.makeSymbolicLink(name: entry.name, target: metadata.linkTarget)
@@ -135,6 +139,20 @@ final class RestorePass {
         context.restored(path, context.metadata.apply(metadata, to: entry.name, in: directory))
     }
 
+    /// Refuses a list of pieces that is not as long as the file: whoever wrote it lied or erred.
+    private func check(_ items: [ContentItem], of entry: TreeEntry) throws(RepositoryError) {
+        var length: UInt64 = 0
+        for item in items {
+            let (sum, overflow) = length.addingReportingOverflow(item.length)
+            guard !overflow else { throw RepositoryError(.damaged, "its pieces are longer than any file") }
+            length = sum
+        }
+        guard length == entry.metadata.size else {
+            throw RepositoryError(
+                .damaged, "its pieces have \(length) bytes together, and the file \(entry.metadata.size)")
+        }
+    }
+
     /// A file with other names may lie outside of the target as well: it is replaced, not written to.
     private func isUpdatable(_ directory: DirectoryHandle, _ entry: TreeEntry) -> Bool {
         if (try? FileWriter.openExisting(in: directory, name: entry.name)) != nil { return true }
@@ -142,27 +160,49 @@ final class RestorePass {
         return false
     }
 
-    private func clear(_ directory: DirectoryHandle, _ name: [UInt8], _ there: RepositoryFormat.FileType)
+    private func clear(_ directory: DirectoryHandle, _ entry: TreeEntry, _ there: RepositoryFormat.FileType)
         throws(SnapshotError)
     {
-        guard context.request.overwrite == .always || context.request.overwrite == .ifChanged || context.request.resume
-        else {
-            throw SnapshotError(.alreadyExists, "is there already: choose --overwrite always, if-changed or never")
-        }
+        try checkOurs(directory, entry, there)
         if there == .directory {
-            try directory.removeDirectory(name: name)
+            try directory.removeDirectory(name: entry.name)
         } else {
-            try directory.remove(name: name)
+            try directory.remove(name: entry.name)
         }
     }
 
-    private func makeLink(_ path: [[UInt8]], _ first: [[UInt8]]) {
+    /// Refuses to touch what is there, unless it was asked for, or an interrupted run of this restore has left it: a file
+    /// gets its name, size and time when it is complete, never before.
+    private func checkOurs(_ directory: DirectoryHandle, _ entry: TreeEntry, _ there: RepositoryFormat.FileType)
+        throws(SnapshotError)
+    {
+        if context.request.overwrite == .always || context.request.overwrite == .ifChanged { return }
+        let ways = "choose --overwrite always, if-changed or never"
+        guard context.request.resume else {
+            throw SnapshotError(
+                .alreadyExists, "is there already: \(ways), or --resume to go on with an interrupted restore")
+        }
+        let found = try directory.metadata(
+            of: entry.name, owners: context.metadata.owners, includingExtendedAttributes: false)
+        let wanted = entry.metadata
+        // Not every file system keeps nanoseconds.
+        let isSame =
+            there == wanted.type && found.linkTarget == wanted.linkTarget
+            && (there != .regular || found.size == wanted.size)
+            && (there != .regular || abs(found.modified - wanted.modified) < 2)
+        guard isSame else {
+            throw SnapshotError(
+                .alreadyExists, "is there, and no earlier run of this restore has left it: \(ways)")
+        }
+    }
+
+    private func makeLink(_ path: [[UInt8]], _ first: [[UInt8]], _ entry: TreeEntry) {
         do {
             let directory = try context.target.directory(Array(path.dropLast()), create: true)
             guard let name = path.last, let firstName = first.last else { return }
             if let there = try directory.type(of: name) {
                 if context.request.overwrite == .never, !context.request.resume { return context.skipped() }
-                try clear(directory, name, there)
+                try clear(directory, entry, there)
             }
             let source = try context.target.directory(Array(first.dropLast()), create: false)
             if let remark = try directory.makeHardLink(name: name, to: firstName, in: source) {
