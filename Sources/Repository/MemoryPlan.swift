@@ -17,7 +17,7 @@ package struct MemoryPlan: Hashable, Sendable {
     package static let minimumBytes = 96 << 20
 
     /// Backup: half of the budget for data packs (64 MiB each where at least two fit), an eighth for strips, the rest for
-    /// trees, compressors and the index. Restore: ranges take at most a third, with twice as much for what is decoded.
+    /// trees, compressors and the index. Restore: ranges take at most a fifth, with twice as much for what is decoded.
     package init(memoryBytes: Int, processors: Int, connections: Int) {
         let budget = max(memoryBytes, Self.minimumBytes)
         let packShare = budget / 2
@@ -29,6 +29,6 @@ package struct MemoryPlan: Hashable, Sendable {
         // A chunk of 8 MiB spans at most five strips; two more keep readers busy.
         strips = max(8, min(budget / 8 / stripBytes, processors * 6))
         rangeBytes = 8 << 20
-        ranges = max(2, min(budget / 3 / rangeBytes, max(connections, processors)))
+        ranges = max(2, min(budget / 5 / rangeBytes, max(connections, processors)))
     }
 }

@@ -415,6 +415,15 @@ def table(results, sizes):
     return lines
 
 
+def memory_scratch(scratch):
+    """A place for many small files: in memory where there is room, for on a disk the file system would be measured."""
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        free = 0
+    return tempfile.mkdtemp(prefix="becalm-bench-", dir="/dev/shm") if free > 3e9 else scratch
+
+
 def large(tools, scratch, size, log):
     """One large file: CPU over wall, which is how many cores were busy."""
     source = os.path.join(scratch, "large")
@@ -429,10 +438,11 @@ def large(tools, scratch, size, log):
         tool.use(place)
         try:
             measure(tool.init(), tool.environment, scratch, log)
-            rows[tool.name] = {
-                "backup": measure(tool.backup("large"), tool.environment, scratch, log),
-                "restore": measure(tool.restore(os.path.join(place, "target")), tool.environment,
-                                   os.path.join(place, "target"), log)}
+            os.sync()
+            rows[tool.name] = {"backup": measure(tool.backup("large"), tool.environment, scratch, log)}
+            os.sync()
+            rows[tool.name]["restore"] = measure(
+                tool.restore(os.path.join(place, "target")), tool.environment, os.path.join(place, "target"), log)
             for step, m in rows[tool.name].items():
                 print(f"{tool.name}: {step}: {m['cpu'] / (size / GB):.2f} CPU s/GB, {m['wall']:.1f} s, "
                       f"{m['cpu'] / m['wall']:.2f} cores busy, {m['rss'] / 1e6:.0f} MB", flush=True)
@@ -441,7 +451,8 @@ def large(tools, scratch, size, log):
             print(f"{tool.name}: {failure}", flush=True)
         finally:
             trees.remove_tree(place)
-    lines += [f"**One file of {size / 1e9:.1f} GB, random bytes**", "",
+    medium = "in memory" if scratch.startswith("/dev/shm") else "on disk"
+    lines += [f"**One file of {size / 1e9:.1f} GB, random bytes, source, repository and target {medium}**", "",
               "| tool | backup CPU s/GB | s | cores busy | peak MB | restore CPU s/GB | s | cores busy | peak MB |",
               "|---|" + "---|" * 8]
     for name, steps in rows.items():
@@ -466,7 +477,9 @@ def main():
     parser.add_argument("--scratch", metavar="DIR", help="where to work: a disk like the one you would back up to")
     parser.add_argument("--out", metavar="FILE", default=None, help="JSON of all measurements (default: bench.json here)")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    parser.add_argument("--add", action="store_true", help="keep what the JSON has of other data sets, and show it too")
     options = parser.parse_args()
+    out = options.out or os.path.join(HERE, "large.json" if options.large else "bench.json")
 
     scratch = tempfile.mkdtemp(prefix="becalm-bench-", dir=options.scratch)
     log = os.path.join(scratch, "log")
@@ -476,7 +489,7 @@ def main():
             tools.append(TOOLS[name](scratch))
         except (Missing, SystemExit) as reason:
             print(f"left out: {name}: {reason}", flush=True)
-    results, failed = {}, not tools
+    results, sizes, failed = {}, {}, not tools
     try:
         versions = "; ".join(dict.fromkeys(tool.version() for tool in tools))
         speeds = primitives()
@@ -484,13 +497,13 @@ def main():
             results["large"], lines = large(tools, scratch, options.large, log)
             failed = failed or any(isinstance(rows, str) for rows in results["large"].values())
         else:
-            sizes = {}
             for name in options.sets.split(","):
                 data = datasets.DATA_SETS[name]
-                first, changed = os.path.join(scratch, "first"), os.path.join(scratch, "changed")
+                place = memory_scratch(scratch) if name == "small" else scratch
+                first, changed = os.path.join(place, "first"), os.path.join(place, "changed")
                 for path in (first, changed):
                     trees.remove_tree(path)
-                os.mkdir(first)
+                os.makedirs(first)
                 print(f"making: {data.title}", flush=True)
                 data.make(first, int(SIZES[name] * options.scale))
                 copy_tree(first, changed)
@@ -501,7 +514,7 @@ def main():
                     try:
                         for number in range(options.runs):
                             os.sync()
-                            runs.append(one_run(tool, scratch, first, changed, log))
+                            runs.append(one_run(tool, place, first, changed, log))
                             words = ", ".join(f"{step} {m['cpu'] / (sizes[name] / GB):.2f}" for step, m in runs[-1].items())
                             print(f"{name}: {tool.name}: run {number + 1}: CPU s/GB: {words}", flush=True)
                         results[name][tool.name] = runs
@@ -509,6 +522,15 @@ def main():
                         failed = True
                         print(f"{name}: {tool.name} FAILED: {failure}", flush=True)
                         results[name][tool.name] = runs or "failed"
+                if place != scratch:
+                    trees.remove_tree(place)
+            if options.add:
+                with open(out) as file:
+                    known = json.load(file)
+                for name, rows in known["results"].items():
+                    results.setdefault(name, rows)
+                    sizes.setdefault(name, known["sizes"][name])
+                results = {name: results[name] for name in datasets.DATA_SETS if name in results}
             lines = table(results, sizes)
     finally:
         trees.remove_tree(scratch)
@@ -517,8 +539,8 @@ def main():
         f"{'one run' if options.large or options.runs == 1 else f'median of {options.runs} runs'}; files in the page cache.", ""]
     text = "\n".join(head + lines)
     print("\n" + text)
-    with open(options.out or os.path.join(HERE, "bench.json"), "w") as file:
-        json.dump({"machine": machine(), "versions": versions, "results": results}, file, indent=1)
+    with open(out, "w") as file:
+        json.dump({"machine": machine(), "versions": versions, "sizes": sizes, "results": results}, file, indent=1)
     if options.readme:
         fill_readme(text, "large" if options.large else "table")
     return 1 if failed else 0
