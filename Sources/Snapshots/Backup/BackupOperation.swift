@@ -88,7 +88,8 @@ package struct BackupOperation: Sendable {
         let problems = context.notedProblems
         guard outcome.sourcesFound > 0 else {
             throw SnapshotError(
-                .sourceMissing, problems.first.map { "\($0.path): \($0.message)" } ?? "none of the sources is there")
+                .sourceMissing,
+                problems.first.map { PathText.about($0.path, $0.message) } ?? "none of the sources is there")
         }
         let manifest = SnapshotManifest(
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
