@@ -9,6 +9,16 @@ package struct BecalmCommand: ParsableCommand {
             Encrypted, deduplicated backups of directories, in a directory or on S3-compatible storage. Several \
             machines may use one repository at once.
 
+            EXIT STATUS: 0 done, 1 failed, 3 partial, 10 no repository, 11 busy, 12 wrong key, 13 stored data damaged, \
+            14 credentials refused, 15 storage unreachable, 16 no space, 64 usage, 130 and 143 signals.
+
+            ENVIRONMENT: BECALM_REPOSITORY; BECALM_PASSWORD, BECALM_PASSWORD_FILE or BECALM_PASSWORD_COMMAND; the \
+            same with BECALM_NEW_PASSWORD for a password that is being set; BECALM_CACHE_DIR; and what the AWS \
+            command line takes.
+
+            'becalm man' prints the manual page, which has all of this at length; 'becalm --generate-completion-script \
+            bash' (or zsh, fish) prints completions for the shell. Options stand behind the command.
+
             EXAMPLE:
               $ export BECALM_REPOSITORY=/srv/backups BECALM_PASSWORD_FILE=~/.becalm-password
               $ becalm init

@@ -26,6 +26,13 @@ package struct CommandContext: Sendable {
         self.clock = clock
     }
 
+    /// Warns: a line on standard error, unless the user wants none; under `--json` an object of type `warning`.
+    func warn(_ message: String, kind: String, _ options: GlobalOptions, _ members: [JSONValue.Member] = []) {
+        output.emit("warning", [.init("kind", .string(kind)), .init("message", .string(message))] + members)
+        guard output.mode == .text, !options.quiet else { return }
+        console.say(Console.oneLine("becalm: warning: \(message)"))
+    }
+
     /// A variable that is set and not empty.
     package func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
 

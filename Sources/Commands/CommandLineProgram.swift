@@ -15,6 +15,7 @@ package enum CommandLineProgram {
     /// It blocks that thread rather than suspend: a suspended main thread is parked with every signal unblocked, and
     /// would take those that `SignalWatch` waits for.
     package static func main() -> CInt {
+        SystemFiles.occupyClosedStreams()
         let watch = SignalWatch()
         let raw = CommandLine.unsafeArgv
         let arguments = (1..<max(1, Int(CommandLine.argc))).compactMap { raw[$0] }.map {
@@ -45,7 +46,10 @@ package enum CommandLineProgram {
     package static func run(_ arguments: [String], in context: CommandContext) async -> ExitStatus {
         let status = await execute(arguments, context)
         await flush(context.output)
-        return status
+        guard let failure = context.output.failure else { return status }
+        context.console.report(failure, status: failure.status, json: context.output.mode == .json)
+        // What went wrong before tells more.
+        return status == .done || status == .partial ? failure.status : status
     }
 
     private static func execute(_ arguments: [String], _ context: CommandContext) async -> ExitStatus {
@@ -59,7 +63,7 @@ package enum CommandLineProgram {
             }
             runnable = found
         } catch {
-            return tell(error, context)
+            return tell(error, arguments, context)
         }
         context.output.mode = runnable.global.json ? .json : .text
         do {
@@ -67,7 +71,7 @@ package enum CommandLineProgram {
         } catch {
             context.console.endProgress()
             let failure = JourneyError(error)
-            // Who piped into 'head' has read enough.
+            // Who piped into 'head' has read enough; what else keeps us from writing is told at the end.
             if context.output.isClosed, failure.status == .interrupted, context.interruption.signal == nil {
                 return .done
             }
@@ -109,14 +113,16 @@ package enum CommandLineProgram {
     }
 
     /// What the parser has to say: help, a version, a completion script, or what is wrong with the arguments.
-    private static func tell(_ error: any Error, _ context: CommandContext) -> ExitStatus {
-        let message = BecalmCommand.fullMessage(for: error)
+    private static func tell(_ error: any Error, _ arguments: [String], _ context: CommandContext) -> ExitStatus {
+        let message = UsageMessage.withoutFarGuess(BecalmCommand.fullMessage(for: error))
         if BecalmCommand.exitCode(for: error) == .success {
             context.output.raw(Array("\(message)\n".utf8))
             return .done
         }
-        if context.output.mode == .json {
-            let line = BecalmCommand.message(for: error)
+        if let remedy = UsageMessage.optionsFirst(arguments) {
+            context.console.report(.usage(remedy), status: .usage, json: context.output.mode == .json)
+        } else if context.output.mode == .json {
+            let line = UsageMessage.withoutFarGuess(BecalmCommand.message(for: error))
             context.console.report(.usage(line), status: .usage, json: true)
         } else {
             for line in message.split(separator: "\n", omittingEmptySubsequences: false) {

@@ -15,6 +15,8 @@ struct Credentials: Sendable {
         var variable: String
         /// What the prompt says.
         var question: String
+        /// The option that names a file with it.
+        var option: String
         /// Whether a password is being set: then it is asked for twice.
         var isNew: Bool
     }
@@ -24,7 +26,8 @@ struct Credentials: Sendable {
         try find(
             Source(
                 passwordFile: options.passwordFile, keyFile: options.keyFile, identity: options.identity,
-                variable: "BECALM_PASSWORD", question: "Password of the repository", isNew: isNew))
+                variable: "BECALM_PASSWORD", question: "Password of the repository", option: "--password-file",
+                isNew: isNew))
     }
 
     /// The first that is there of: options, variable, file, command, prompt.
@@ -47,7 +50,8 @@ struct Credentials: Sendable {
         } else if let given = try passphrase(source.variable) {
             password = given
         } else {
-            let prompt = PasswordPrompt(interruption: context.interruption)
+            let prompt = PasswordPrompt(
+                interruption: context.interruption, option: source.option, variable: source.variable)
             password =
                 source.isNew ? try prompt.askTwice(source.question) : try prompt.ask("\(source.question): ")
         }

@@ -69,7 +69,8 @@ package struct GlobalOptions: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "How new data is compressed: off, auto, or a level of zstd from 1 to 19.", valueName: "off|auto|level"))
+            "How new data is compressed: off, auto, or a level of zstd from 1 to 19.", valueName: "off|auto|level"),
+        completion: .list(["off", "auto", "1", "3", "9", "19"]), transform: CompressionOption.parse)
     package var compression: CompressionOption?
 
     @Option(name: .long, help: ArgumentHelp("Bytes a second sent to the store at most: 10M.", valueName: "rate"))

@@ -178,9 +178,26 @@ final class DirectoryTree: Sendable {
                 if error != .noSuchFileOrDirectory { throw request.error(error) }
             }
         }
+        let isProbe = request.key.hasPrefix(CapabilityProbe.prefix)
         do throws(Errno) {
             _ = try flushFolder(Self.folder(of: request.key))
-        } catch { throw request.error(error, "flushing its folder", isAmbiguous: true) }
+        } catch {
+            // Another probe that tidies up too may have removed the folder.
+            guard isProbe, error == .noSuchFileOrDirectory else {
+                throw request.error(error, "flushing its folder", isAmbiguous: true)
+            }
+        }
+        if isProbe { removeEmptyFolders(of: request.key) }
+    }
+
+    /// Removes the folders that the last object of a probe leaves behind: no listing shows them, but people see them.
+    /// Other folders stay, for they would be made again and again.
+    private func removeEmptyFolders(of key: String) {
+        var folder = Self.folder(of: key)
+        while folder != ".", unlinkat(rootDescriptor, folder, AT_REMOVEDIR) == 0 {
+            flushedFolders.withLock { _ = $0.remove(folder) }
+            folder = Self.folder(of: folder)
+        }
     }
 
     func sweepTemporaries(_ request: RequestContext) throws(ObjectStorageError) -> Int {

@@ -206,6 +206,8 @@ extension DirectoryTree {
             do throws(Errno) {
                 try systemCall { mkdirat(rootDescriptor, folder, 0o700) }
             } catch {
+                // Somebody tidied the one above away at this moment: whoever publishes tries again.
+                if error == .noSuchFileOrDirectory { return }
                 if error != .fileExists { throw request.error(error, "making its folder") }
             }
         }

@@ -90,8 +90,9 @@ extension RequestContext {
         case .noSuchFileOrDirectory: (.notFound, "")
         case .permissionDenied, .notPermitted: (.accessDenied, "check the owner and the mode of the directory")
         case .readOnlyFileSystem: (.accessDenied, "the filesystem is mounted read-only")
-        case .noSpace: (.noSpace, "free some space or prune")
-        case .diskQuotaExceeded: (.noSpace, "raise the quota or prune")
+        case .noSpace: (.noSpace, "free some space on the file system that the store is on")
+        case .diskQuotaExceeded:
+            (.noSpace, "raise the quota, or free some space on the file system that the store is on")
         case .fileTooLarge: (.tooLarge, "the filesystem or a limit of the process takes no file of that size")
         case .ioError: (.failed, "the disk may be failing; look at the kernel's log")
         case .staleNFSFileHandle: (.unavailable, "the network filesystem has lost it; it may need to be mounted again")

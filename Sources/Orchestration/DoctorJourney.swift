@@ -51,8 +51,9 @@ package struct DoctorJourney: Sendable {
 
     package init(clock: any WallClock) { self.clock = clock }
 
-    /// Whether the store answers, holds a repository, and keeps its promises. Writes small objects and removes them.
-    package func examine(store: any ObjectStore) async -> StoreExamination {
+    /// Whether the store answers, holds a repository, and keeps its promises. Writes small objects and removes them,
+    /// unless there is no repository and somebody else's things are there: `stranger` is one of them.
+    package func examine(store: any ObjectStore, stranger: String?) async -> StoreExamination {
         var result = StoreExamination()
         do {
             let start = ContinuousClock.now
@@ -62,6 +63,14 @@ package struct DoctorJourney: Sendable {
             result.findings.append(Finding("store", .fine, "\(store.location) answers, in \(milliseconds) ms"))
         } catch {
             result.findings.append(Finding("store", failed: error))
+            return result
+        }
+        if !result.holdsRepository, let stranger {
+            result.findings.append(
+                Finding(
+                    "capabilities", .warning,
+                    "not tested, for \(store.location) holds no repository but other things (\(stranger)): name an empty directory"
+                ))
             return result
         }
         do {
@@ -122,7 +131,7 @@ package struct DoctorJourney: Sendable {
         }
         do {
             let listing = try await repository.listSnapshots()
-            findings.append(Finding("snapshots", .fine, "\(listing.snapshots.count) snapshots"))
+            findings.append(Finding("snapshots", .fine, counted(listing.snapshots.count, "snapshot")))
             for damage in listing.damage {
                 findings.append(Finding("snapshots", .failed, damage.message, status: .integrity))
             }

@@ -73,8 +73,9 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case .newerVersion: (.failed, "newer_version")
         case .storage: (error.cause as? ObjectStorageError).map { verdict($0.code) } ?? (.failed, "storage_failed")
         case .collectedMeanwhile: (.busy, "collected_meanwhile")
-        case .notFound: (.failed, "not_found")
-        case .ambiguous: (.failed, "ambiguous")
+        case .notFound: (.integrity, "chunk_missing")
+        case .noSuchName: (.usage, "not_found")
+        case .ambiguous: (.usage, "ambiguous")
         case .invalidArgument: (.usage, "invalid_argument")
         case .cancelled: (.interrupted, "cancelled")
         default:

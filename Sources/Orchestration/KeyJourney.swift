@@ -37,9 +37,19 @@ package struct KeyJourney: Sendable {
         }
     }
 
-    /// Removes the slot whose id begins with `prefix` and answers it.
-    package func remove(_ prefix: String) async throws(JourneyError) -> KeySlot {
-        try await JourneyError.mapping {
+    /// Characters of an id that are needed where something is removed by it.
+    package static let minimumPrefix = 4
+
+    /// Removes the slot whose id begins with `prefix` and answers it. Throws a usage error for the slot in use unless
+    /// `evenOwn`.
+    package func remove(_ prefix: String, evenOwn: Bool) async throws(JourneyError) -> KeySlot {
+        if !evenOwn, ownSlot.hasPrefix(prefix), repository.slots.count(where: { $0.id.hasPrefix(prefix) }) == 1 {
+            throw JourneyError(
+                .usage, kind: "own_key",
+                "key \(ownSlot) is the one in use, and what opened it would open the repository no more: use another key for this, or --force"
+            )
+        }
+        return try await JourneyError.mapping {
             let changed = try await repository.removeSlot(prefix)
             let left = Set(changed.slots.map(\.id))
             guard let slot = repository.slots.first(where: { !left.contains($0.id) }) else {

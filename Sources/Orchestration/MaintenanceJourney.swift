@@ -73,10 +73,12 @@ package struct MaintenanceJourney: Sendable {
 
     /// A decision and what came of it.
     package struct Forgetting: Sendable {
-        /// What was considered, with the reasons to keep; empty when snapshots were named.
+        /// What was considered, source by source, with the reasons to keep; or what was named and can be read.
         package var decisions: [RetentionRule.Decision] = []
-        /// What was to go.
+        /// What was to go, each once.
         package var chosen: [Identifier] = []
+        /// Snapshots that stay, of those that were considered, or of all when some were named.
+        package var kept = 0
         /// What became of it; empty after a dry run.
         package var report = ForgetReport()
         /// Snapshots that could not be read and were not considered.
@@ -89,18 +91,22 @@ package struct MaintenanceJourney: Sendable {
             var result = Forgetting()
             switch choice {
             case .named(let names):
-                for name in names { result.chosen.append(try await identify(name)) }
+                let listing = try await repository.listSnapshots()
+                for name in names {
+                    let (id, snapshot) = try await identify(name, listing)
+                    guard !result.chosen.contains(id) else { continue }
+                    result.chosen.append(id)
+                    if let candidate = snapshot.flatMap(Self.candidate) {
+                        result.decisions.append(.init(candidate: candidate, reasons: []))
+                    }
+                }
+                result.kept = listing.snapshots.count { !result.chosen.contains($0.id) }
             case .rule(let rule, let host, let tags, let path, let mayEmptySources):
                 let listing = try await repository.listSnapshots()
                 result.damage = listing.damage
-                let candidates = listing.snapshots.compactMap { snapshot -> RetentionRule.Candidate? in
-                    guard let manifest = snapshot.manifest, host == nil || manifest.host == host,
-                        tags.allSatisfy(manifest.tags.contains),
-                        path == nil || manifest.paths.contains(where: { Self.fits($0, path ?? "") })
-                    else { return nil }
-                    return RetentionRule.Candidate(
-                        id: snapshot.id, time: manifest.timestamp, host: manifest.host, paths: manifest.paths,
-                        tags: manifest.tags)
+                let candidates = listing.snapshots.compactMap(Self.candidate).filter { candidate in
+                    (host == nil || candidate.host == host) && tags.allSatisfy(candidate.tags.contains)
+                        && (path == nil || candidate.paths.contains { Self.fits($0, path ?? "") })
                 }
                 if repository.keyring.role != .full {
                     throw RepositoryError(
@@ -109,6 +115,7 @@ package struct MaintenanceJourney: Sendable {
                 }
                 result.decisions = try rule.decide(candidates, mayEmptySources: mayEmptySources)
                 result.chosen = result.decisions.filter { !$0.isKept }.map(\.candidate.id)
+                result.kept = result.decisions.count - result.chosen.count
             }
             if !isDryRun, !result.chosen.isEmpty { result.report = try await repository.forget(result.chosen) }
             return result
@@ -120,9 +127,21 @@ package struct MaintenanceJourney: Sendable {
         source == path || source.split(separator: "/").last.map(String.init) == path
     }
 
+    /// A snapshot as rules see it; nil with a writer's key.
+    private static func candidate(_ snapshot: ListedSnapshot) -> RetentionRule.Candidate? {
+        snapshot.manifest.map {
+            .init(id: snapshot.id, time: $0.timestamp, host: $0.host, paths: $0.paths, tags: $0.tags)
+        }
+    }
+
     /// The snapshot of a name; one that is damaged can be named by its whole id.
-    private func identify(_ name: String) async throws -> Identifier {
-        if let id = Identifier(hex: name) { return id }
-        return try await repository.findSnapshot(name).id
+    private func identify(
+        _ name: String, _ listing: SnapshotListing
+    ) async throws -> (id: Identifier, snapshot: ListedSnapshot?) {
+        if let id = Identifier(hex: name), listing.damage.contains(where: { $0.object == ObjectNames.snapshot(id) }) {
+            return (id, nil)
+        }
+        let snapshot = try await repository.findSnapshot(name, in: listing)
+        return (snapshot.id, snapshot)
     }
 }

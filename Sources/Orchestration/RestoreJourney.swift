@@ -21,9 +21,9 @@ package struct RestoreJourney: Sendable {
     }
 
     /// The exit status of a restore that ended by itself: damage in the repository weighs more than files that could not
-    /// be written; attributes that this system does not take are no failure.
+    /// be written or patterns of which none fits anything; attributes that this system does not take are no failure.
     package static func status(_ result: RestoreResult) -> ExitStatus {
         if !result.damaged.isEmpty { return .integrity }
-        return result.failed.isEmpty ? .done : .partial
+        return result.failed.isEmpty && !result.fitsNothing ? .done : .partial
     }
 }

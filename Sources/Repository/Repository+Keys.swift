@@ -7,35 +7,55 @@ extension Repository {
     /// The slots, in the order they were made.
     package var slots: [KeySlot] { keyTable.slots }
 
-    /// Adds a slot that `credential` opens with `role`. Throws `.notPermitted`, `.busy`.
+    /// Adds a slot that `credential` opens with `role`. Throws `.notPermitted`, `.busy`, and `.alreadyExists` when the
+    /// credential opens a slot already: only the first of two would ever be used.
     package func addSlot(
         _ credential: KeyCredential, role: KeyRole, label: String, cost: ScryptCost = .standard
     ) async throws(RepositoryError) -> Repository {
         try await change("add a key") { now in
+            if let known = try self.slot(openedBy: credential) { throw Self.alreadyOpens(known) }
             let slot = try KeySlot.create(credential, role: role, label: label, created: now, cost: cost)
             return (self.keyTable.slots + [slot], self.keyring)
         }
     }
 
-    /// Adds a slot for the holder of the private key to `recipient`.
+    /// The slot that `credential` opens; nil for none.
+    private func slot(openedBy credential: KeyCredential) throws(FormatError) -> KeySlot? {
+        do throws(FormatError) { return try keyTable.open(credential).slot } catch {
+            if error.code == .wrongKey { return nil }
+            throw error
+        }
+    }
+
+    private static func alreadyOpens(_ slot: KeySlot) -> RepositoryError {
+        RepositoryError(
+            .alreadyExists,
+            "key slot \(slot.id) opens with this already: give another password, key file or public key, or remove that slot first"
+        )
+    }
+
+    /// Adds a slot for the holder of the private key to `recipient`. Throws as `addSlot` does.
     package func addRecipient(
         _ recipient: [UInt8], role: KeyRole, label: String
     ) async throws(RepositoryError) -> Repository {
         try await change("add a key") { now in
+            if let known = self.keyTable.slots.first(where: { $0.isOpened(byOwnerOf: recipient) }) {
+                throw Self.alreadyOpens(known)
+            }
             let slot = try KeySlot.create(
                 recipient: X25519PublicKey(bytes: recipient), role: role, label: label, created: now)
             return (self.keyTable.slots + [slot], self.keyring)
         }
     }
 
-    /// Removes the slot whose id begins with `prefix`. Throws `.notFound`, `.invalidArgument` for the last full one.
+    /// Removes the slot whose id begins with `prefix`. Throws `.noSuchName`, `.ambiguous`, `.invalidArgument` for the last full one.
     package func removeSlot(_ prefix: String) async throws(RepositoryError) -> Repository {
         try await change("remove a key") { _ in
             let matching = self.keyTable.slots.filter { !prefix.isEmpty && $0.id.hasPrefix(prefix) }
             guard let slot = matching.first, matching.count == 1 else {
                 throw RepositoryError(
-                    matching.isEmpty ? .notFound : .ambiguous,
-                    "'\(prefix)' names \(matching.count) key slots: 'becalm key list' shows them")
+                    matching.isEmpty ? .noSuchName : .ambiguous,
+                    "'\(prefix)' names \(counted(matching.count, "key slot")): 'becalm key list' shows them")
             }
             let rest = self.keyTable.slots.filter { $0.id != slot.id }
             guard rest.contains(where: { $0.role == .full }) else {
@@ -52,7 +72,8 @@ extension Repository {
     ) async throws(RepositoryError) -> Repository {
         try await change("change a key") { now in
             guard let own = self.keyTable.slots.first(where: { $0.id == self.slotID }) else {
-                throw RepositoryError(.notFound, "key slot \(self.slotID) is gone")
+                throw RepositoryError(
+                    .busy, "key slot \(self.slotID) is gone: somebody else changed the keys, try again")
             }
             let slot = try KeySlot.create(credential, role: own.role, label: own.label, created: now, cost: cost)
             return (self.keyTable.slots.map { $0.id == own.id ? slot : $0 }, self.keyring)

@@ -59,7 +59,8 @@ package final class Repository: Sendable {
                 store: store, config: config, keyring: keyring, slotID: slot.id, keyTable: table, options: options)
         } catch let error as ObjectStorageError where error.code == .preconditionFailed {
             throw RepositoryError(
-                .alreadyExists, "a repository is being made at \(store.location) by somebody else: use that one",
+                .alreadyExists,
+                "a repository is being made at \(store.location) by somebody else: use that one; or, if 'init' was interrupted there, remove 'keys' and 'keys-copy' first",
                 cause: error)
         } catch {
             throw RepositoryError(error, doing: "cannot create a repository at \(store.location)")

@@ -9,7 +9,7 @@ package struct RepositoryError: Error, Sendable, CustomStringConvertible {
     package struct Code: Hashable, Sendable {
         private enum Kind {
             case noRepository, alreadyExists, busy, wrongKey, notPermitted, damaged, newerVersion
-            case storage, collectedMeanwhile, notFound, ambiguous, invalidArgument, cancelled, failed
+            case storage, collectedMeanwhile, notFound, noSuchName, ambiguous, invalidArgument, cancelled, failed
         }
         private let kind: Kind
         /// There is no repository at this place.
@@ -30,8 +30,10 @@ package struct RepositoryError: Error, Sendable, CustomStringConvertible {
         package static let storage = Code(kind: .storage)
         /// Data that a new snapshot relied on was collected while it was made: begin again.
         package static let collectedMeanwhile = Code(kind: .collectedMeanwhile)
-        /// No such snapshot.
+        /// A chunk that should be there is in no pack.
         package static let notFound = Code(kind: .notFound)
+        /// There is no snapshot, path or key of a name that the user gave.
+        package static let noSuchName = Code(kind: .noSuchName)
         /// A name fits several snapshots.
         package static let ambiguous = Code(kind: .ambiguous)
         /// A parameter makes no sense.
@@ -57,16 +59,19 @@ package struct RepositoryError: Error, Sendable, CustomStringConvertible {
         location = SourceLocation(fileID: fileID, line: line)
     }
 
-    /// The repository's view of an error from a layer below; the message stays, and is led by `doing`.
+    /// The repository's view of an error from a layer below; the message stays, and is led by `doing` unless it begins
+    /// with the same words.
     package init(_ error: any Error, doing: String = "", fileID: String = #fileID, line: UInt32 = #line) {
-        let lead = doing.isEmpty ? "" : "\(doing): "
+        let led = { (message: String) in
+            doing.isEmpty || message.hasPrefix(doing) ? message : "\(doing): \(message)"
+        }
         switch error {
         case let error as RepositoryError:
             self = error
             return
         case let error as ObjectStorageError:
             self.init(
-                error.code == .cancelled ? .cancelled : .storage, lead + error.message, cause: error, fileID: fileID,
+                error.code == .cancelled ? .cancelled : .storage, led(error.message), cause: error, fileID: fileID,
                 line: line)
         case let error as FormatError:
             let code: Code =
@@ -76,13 +81,13 @@ package struct RepositoryError: Error, Sendable, CustomStringConvertible {
                 case .notPermitted: .notPermitted
                 default: .damaged
                 }
-            self.init(code, lead + error.message, cause: error, fileID: fileID, line: line)
+            self.init(code, led(error.message), cause: error, fileID: fileID, line: line)
         case let error as SealingError:
             self.init(
-                error.code == .authenticationFailed ? .damaged : .failed, lead + error.message, cause: error,
+                error.code == .authenticationFailed ? .damaged : .failed, led(error.message), cause: error,
                 fileID: fileID, line: line)
-        case is CancellationError: self.init(.cancelled, lead + "cancelled", cause: error, fileID: fileID, line: line)
-        default: self.init(.failed, lead + "\(error)", cause: error, fileID: fileID, line: line)
+        case is CancellationError: self.init(.cancelled, led("cancelled"), cause: error, fileID: fileID, line: line)
+        default: self.init(.failed, led("\(error)"), cause: error, fileID: fileID, line: line)
         }
     }
 

@@ -115,6 +115,11 @@ package struct KeySlot: Sendable {
             sealedKeyring: [])
     }
 
+    /// Whether the slot was made for the holder of the private key to `recipient`.
+    package func isOpened(byOwnerOf recipient: [UInt8]) -> Bool {
+        kind == .recipient && publicKey.bytes == recipient
+    }
+
     /// The slot's private key when `credential` opens it, nil when it does not.
     func unlock(_ credential: KeyCredential) throws -> X25519PrivateKey? {
         switch (kind, credential) {

@@ -72,7 +72,7 @@ package struct KeyTable: Sendable {
         }
         throw FormatError(
             .wrongKey,
-            "none of the repository's \(slots.count) key slots opens with this key: check the password, key file or identity"
+            "the repository has \(counted(slots.count, "key slot")), and none opens with this key: check the password, key file or identity"
         )
     }
 

@@ -56,11 +56,26 @@ struct BinaryTests {
         #expect(run.output == "{")
     }
 
-    @Test("Full standard output is not taken for a reader that has gone")
+    @Test("What cannot be written to standard output is a failure, unless the reader has gone")
     func fullOutput() throws {
         let world = try World()
-        let run = try script(world, "$BECALM --help >/dev/full; echo status $?")
-        #expect(run.output.contains("status 0") || run.output.contains("status 1"))
+        for number in 0..<2000 { try world.write("source/\(number)", "\(number)") }
+        let run = try script(
+            world,
+            """
+            set -e
+            $BECALM init --key-file $KEY >/dev/null; $BECALM backup source --key-file $KEY >/dev/null
+            set +e
+            $BECALM --help >/dev/full; echo "status $?"
+            for what in "manifest latest --format sha256sum" "show latest -R --json" snapshots "backup source --json"; do
+              $BECALM $what --key-file $KEY >/dev/full; echo "status $?"
+            done
+            $BECALM snapshots --key-file $KEY >&-; echo "status $?"
+            """)
+        #expect(
+            run.output.matches(of: /status (\d+)/).map(\.1) == ["16", "16", "16", "16", "16", "1"], "\(run.output)")
+        #expect(run.output.matches(of: /cannot write to standard output: No space left/).count == 5, "\(run.output)")
+        #expect(run.output.matches(of: /cancelled/).isEmpty)
     }
 
     @Test("An argument that is not UTF-8 names the file that it names")
@@ -202,9 +217,16 @@ struct BinaryTests {
     @Test("Without a terminal and without a password nobody waits for one")
     func noTerminal() throws {
         let world = try World()
-        let run = try script(world, "$BECALM init </dev/null; echo status $?; setsid -w $BECALM init; echo status $?")
-        #expect(run.output.contains("status 64"), "\(run.output)")
-        #expect(run.output.contains("BECALM_PASSWORD_COMMAND"))
+        let run = try script(
+            world,
+            """
+            setsid -w $BECALM init </dev/null; echo status $?; $BECALM init --key-file $KEY
+            setsid -w $BECALM key add --key-file $KEY </dev/null; echo status $?
+            """)
+        #expect(run.output.matches(of: /status (\d+)/).map(\.1) == ["64", "64"], "\(run.output)")
+        #expect(
+            run.output.contains("--password-file, BECALM_PASSWORD, BECALM_PASSWORD_FILE or BECALM_PASSWORD_COMMAND"))
+        #expect(run.output.contains("use --new-password-file, BECALM_NEW_PASSWORD, "))
     }
 
     @Test("Progress is drawn on a terminal only, and not when it should be quiet")

@@ -22,12 +22,23 @@ struct HelpTests {
         #expect(run.out[example.upperBound...].contains("$ becalm \(command)"))
     }
 
+    @Test("Defaults and values are told as they are typed", arguments: commands)
+    func defaults(command: String) async throws {
+        let run = try await World().plain(command.split(separator: " ").map(String.init) + ["--help"])
+        #expect(!run.out.contains("TimeSpan"))
+        #expect(!run.out.contains("(default: 1)"))
+        #expect(run.out.firstMatch(of: /(?m)^ +\w+ +- *$/) == nil)
+    }
+
     @Test("The help lists every command")
     func root() async throws {
         let run = try await World().plain([])
         #expect(run.status == .done)
         for command in Self.commands where !command.contains(" ") { #expect(run.out.contains("\n  \(command) ")) }
         #expect(!run.out.contains("\n  man "))
+        for text in ["EXIT STATUS", "ENVIRONMENT", "becalm man", "--generate-completion-script"] {
+            #expect(run.out.contains(text))
+        }
     }
 
     @Test("No example and no help asks for a password on the command line", arguments: commands)
@@ -70,6 +81,8 @@ struct HelpTests {
             #expect(run.out.contains("\\fB\(code)\\fR"))
         }
         #expect(run.out.contains("\\fB\\-\\-repository\\fR"))
+        #expect(run.out.contains("Default: 1d."))
+        #expect(!run.out.contains("TimeSpan"))
         let groff = "/usr/bin/groff"
         if FileManager.default.isExecutableFile(atPath: groff) {
             let check = try execute(groff, ["-man", "-ww", "-z"], in: world.path, input: Array(run.out.utf8))

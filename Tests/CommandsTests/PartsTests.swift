@@ -23,6 +23,26 @@ struct PartsTests {
         "Times", arguments: [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800)])
     func times(text: String, seconds: Double) { #expect(TimeSpan(argument: text)?.seconds == seconds) }
 
+    @Test(
+        "Times as help tells them",
+        arguments: [(0, "0s"), (0.5, "0.5s"), (86_400, "1d"), (5400, "1h30m"), (61, "1m1s")])
+    func timesTold(seconds: Double, text: String) {
+        #expect(TimeSpan(seconds: seconds).defaultValueDescription == text)
+    }
+
+    @Test(
+        "A guess at an unknown option is told only when it is near",
+        arguments: [
+            ("--foo", "--json", false), ("--jsn", "--json", true), ("--quite", "--quiet", true),
+            ("--x", "--json", false),
+            ("--tags", "--tag", true), ("--recursively", "--recursive", true),
+        ])
+    func guesses(typed: String, guess: String, isTold: Bool) {
+        let message = "Error: Unknown option '\(typed)'. Did you mean '\(guess)'?\nUsage: becalm"
+        let shown = UsageMessage.withoutFarGuess(message)
+        #expect(shown == (isTold ? message : "Error: Unknown option '\(typed)'\nUsage: becalm"))
+    }
+
     @Test("What is no time", arguments: ["", "m", "-1", "1y", "1h30x", "999999w"])
     func noTimes(text: String) { #expect(TimeSpan(argument: text) == nil) }
 

@@ -87,7 +87,7 @@ final class World: Sendable {
             workingDirectory: Array(path.utf8),
             output: Output(mode: arguments.contains("--json") ? .json : .text) {
                 out.append($0)
-                return true
+                return nil
             },
             console: Console(isTerminal: false) { err.append($0) }, interruption: Interruption())
         let status = await CommandLineProgram.run(arguments, in: context)

@@ -62,7 +62,7 @@ import Testing
         rest = try await rest.removeSlot(rest.slots.first { $0.kind == .recipient }?.id ?? "")
         #expect(rest.slots.count == 1)
         #expect(await code { _ = try await rest.removeSlot(rest.slots[0].id) } == .invalidArgument)
-        #expect(await code { _ = try await rest.removeSlot("") } == .notFound)
+        #expect(await code { _ = try await rest.removeSlot("") } == .noSuchName)
         #expect(try await test.names("keys/").count == 1)
     }
 

@@ -101,8 +101,12 @@ import Testing
             try Self.candidate("2026-01-01T00:00:00Z", tags: ["release"]),
             try Self.candidate("2026-01-01T00:00:00Z", host: "lonely"),
         ]
-        let emptying = #expect(throws: RepositoryError.self) { _ = try rule.decide(candidates) }
+        let decisions = try rule.decide(candidates)
+        #expect(decisions.map(\.isKept) == [true, true])
+        #expect(decisions.map(\.isSpared) == decisions.map { $0.candidate.host == "lonely" })
+        let emptying = #expect(throws: RepositoryError.self) { _ = try rule.decide([candidates[1]]) }
         #expect(emptying?.message.contains("lonely:/a") == true)
+        #expect(emptying?.message.contains("--allow-empty") == true)
         #expect(try rule.decide(candidates, mayEmptySources: true).map(\.isKept) == [true, false])
     }
 

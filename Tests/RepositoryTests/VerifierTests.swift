@@ -94,7 +94,8 @@ import Testing
         let report = try await Self.verify(test, .full, snapshot: second)
         #expect(report.problems.isEmpty)
         #expect(report.packsRead == 2 && report.snapshots == 1)
-        #expect(await code { _ = try await Self.verify(test, .quick, snapshot: try Identifier.random()) } == .notFound)
+        #expect(
+            await code { _ = try await Self.verify(test, .quick, snapshot: try Identifier.random()) } == .noSuchName)
     }
 
     @Test(arguments: [0, 20, 60, 130]) func aDamagedPackHeaderOrFooterIsFound(offset: Int) async throws {

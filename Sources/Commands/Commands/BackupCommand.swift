@@ -17,7 +17,8 @@ package struct BackupCommand: RunnableCommand {
             are named; the snapshot is made all the same, and the exit code is 3.
 
             A pattern without '/' leaves out names anywhere; one with '/' is matched from the snapshot's root. '*' and \
-            '?' stay within a name, '**' crosses directories.
+            '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
+            character as it is.
 
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
@@ -59,7 +60,7 @@ package struct BackupCommand: RunnableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("How firmly '--lock-for' holds: governance or compliance.", valueName: "mode"))
+        help: ArgumentHelp("How firmly '--lock-for' holds.", valueName: "mode"))
     package var lockMode: Retention.Mode = .governance
 
     package init() {}
@@ -109,7 +110,9 @@ package struct BackupCommand: RunnableCommand {
         for problem in manifest.problems {
             context.output.emit(
                 "problem", [.init("path", .string(problem.path)), .init("message", .string(problem.message))])
-            if context.output.mode == .text { context.console.say("becalm: \(problem.path): \(problem.message)") }
+            if context.output.mode == .text {
+                context.console.say(Console.oneLine("becalm: \(PathText.about(problem.path, problem.message))"))
+            }
         }
         let counters = result.counters
         let files = Format.count(manifest.totals.files, "file")
@@ -119,7 +122,8 @@ package struct BackupCommand: RunnableCommand {
                 .init("content_digest", .optional(manifest.contentDigest)),
                 .init("files", .unsigned(manifest.totals.files)),
                 .init("directories", .unsigned(manifest.totals.directories)),
-                .init("bytes_read", .unsigned(counters.bytesRead)), .init("bytes_new", .unsigned(counters.bytesNew)),
+                .init("bytes", .unsigned(manifest.totals.bytes)), .init("bytes_read", .unsigned(counters.bytesRead)),
+                .init("bytes_new", .unsigned(counters.bytesNew)),
                 .init("bytes_stored", .unsigned(counters.bytesStored)),
                 .init("duration_seconds", .number(result.durationSeconds)),
                 .init("problems", .unsigned(UInt64(manifest.problems.count))), .init("checkpoints", .array([])),

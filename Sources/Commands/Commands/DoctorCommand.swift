@@ -14,7 +14,8 @@ package struct DoctorCommand: RunnableCommand {
         abstract: "Examine the store, the repository, the credentials and this machine.",
         discussion: """
             It says what is missing and which safety is lost by it. The store is tested with small objects below \
-            'probe/', which are removed again. The exit code is that of the first thing that fails.
+            'probe/', which are removed again; a directory that holds other things and no repository is left as it is. \
+            The exit code is that of the first thing that fails.
 
             EXAMPLE:
               $ becalm doctor --repository s3://backups/team-a
@@ -87,8 +88,11 @@ package struct DoctorCommand: RunnableCommand {
         _ session: RepositorySession, _ options: RepositoryOptions, _ context: CommandContext
     ) async -> [DoctorJourney.Finding] {
         let opened: StoreFactory.Opened
+        let stranger: String?
         do {
-            opened = try await session.factory.open(try session.location, create: false)
+            let location = try session.location
+            opened = try await session.factory.open(location, create: false)
+            stranger = try await session.stranger(at: location)
         } catch {
             return [.init("store", failed: error)]
         }
@@ -97,7 +101,7 @@ package struct DoctorCommand: RunnableCommand {
         }
         let journey = DoctorJourney(clock: context.clock)
         let bare = session.factory.decorated(opened.store, capabilities: nil, policy: .brief)
-        let examination = await journey.examine(store: bare)
+        let examination = await journey.examine(store: bare, stranger: stranger)
         findings += examination.findings
         guard examination.isReachable else { return findings }
         if let capabilities = examination.capabilities {
@@ -113,7 +117,11 @@ package struct DoctorCommand: RunnableCommand {
         guard examination.holdsRepository else {
             findings.append(
                 .init(
-                    "repository", .failed, "there is none yet: make one with 'becalm init'", status: .noRepository))
+                    "repository", .failed,
+                    stranger == nil
+                        ? "there is none yet: make one with 'becalm init'"
+                        : "there is none here: check the place, or make one in a directory of its own with 'becalm init'",
+                    status: .noRepository))
             return findings
         }
         do {

@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import Basics
 package import Orchestration
 internal import Repository
 internal import RepositoryFormat
@@ -11,8 +12,9 @@ package struct ForgetCommand: RunnableCommand {
         abstract: "Remove snapshots, by name or by rule.",
         discussion: """
             Rules work on each source (machine and paths) by itself, and side by side: a snapshot is kept when any of \
-            them keeps it. '--keep-daily 7' keeps the newest of each of the last seven days that have one, in UTC. No \
-            rule takes the last snapshot of a source without '--allow-empty'. The data goes with 'becalm prune'.
+            them keeps it. '--keep-daily 7' keeps the newest of each of the last seven days that have one, in UTC. A \
+            source of which they keep nothing is left alone and named, and the exit code is 3, unless '--allow-empty' \
+            is given. The data goes with 'becalm prune'.
 
             EXAMPLE:
               $ becalm forget --keep-last 3 --keep-daily 7 --keep-weekly 5 --keep-tag release --dry-run
@@ -21,7 +23,7 @@ package struct ForgetCommand: RunnableCommand {
 
     @OptionGroup package var global: GlobalOptions
 
-    @Argument(help: "Snapshots to remove; instead of rules.")
+    @Argument(help: "Snapshots to remove, by four characters of their ids at least; instead of rules.")
     package var snapshots: [String] = []
 
     @Option(name: .long, help: ArgumentHelp("Keep so many of the newest.", valueName: "number"))
@@ -92,6 +94,10 @@ package struct ForgetCommand: RunnableCommand {
         } else if !rule.isEmpty || hasFilter {
             throw ValidationError("Name snapshots or give rules, not both.")
         }
+        if let short = snapshots.first(where: { $0.count < KeyJourney.minimumPrefix }) {
+            throw ValidationError(
+                "'\(short)' is too short: at least \(KeyJourney.minimumPrefix) characters of an id are needed.")
+        }
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
@@ -105,24 +111,53 @@ package struct ForgetCommand: RunnableCommand {
         if !result.report.missing.isEmpty {
             let names = result.report.missing.map(\.description).joined(separator: ", ")
             throw JourneyError(
-                .failed, kind: "not_found", "there is no snapshot \(names): 'becalm snapshots' lists what there is")
+                .usage, kind: "not_found", "there is no snapshot \(names): 'becalm snapshots' lists what there is")
         }
-        return result.report.locked.isEmpty ? .done : .partial
+        return result.report.locked.isEmpty && !result.decisions.contains(where: \.isSpared) ? .done : .partial
     }
 
-    private func tell(_ result: MaintenanceJourney.Forgetting, _ context: CommandContext) {
-        for decision in result.decisions {
-            let id = decision.candidate.id
+    /// Each snapshot and why it stays, source by source.
+    private func tell(_ decisions: [RetentionRule.Decision], _ context: CommandContext) {
+        var heading = ""
+        for decision in decisions {
+            let candidate = decision.candidate
+            let source = Console.oneLine("\(candidate.host):\(candidate.paths.sorted().joined(separator: " "))")
+            if source != heading {
+                heading = source
+                context.output.lines([source])
+                if decision.isSpared {
+                    context.warn(
+                        "\(source) is left alone, for the rule keeps nothing of it: keep more, or use --allow-empty",
+                        kind: "source_spared", global,
+                        [.init("host", .string(candidate.host)), .init("paths", .strings(candidate.paths))])
+                }
+            }
+            let id = candidate.id.description
+            let line = "  \(decision.isKept ? "keep  " : "forget") \(id.prefix(12))  \(Format.time(candidate.time))"
+            let reasons = decision.reasons.isEmpty ? "" : "  \(decision.reasons.joined(separator: ", "))"
             context.output.emit(
                 "decision",
                 [
-                    .init("id", .string("\(id)")), .init("keep", .bool(decision.isKept)),
-                    .init("reasons", .strings(decision.reasons)), .init("host", .string(decision.candidate.host)),
-                    .init("paths", .strings(decision.candidate.paths)),
-                ],
-                text: Console.oneLine(
-                    "\(decision.isKept ? "keep  " : "forget") \(id.description.prefix(12))  \(Format.time(decision.candidate.time))  \(decision.reasons.joined(separator: ", "))"
-                ))
+                    .init("id", .string(id)), .init("keep", .bool(decision.isKept)),
+                    .init("reasons", .strings(decision.reasons)), .init("host", .string(candidate.host)),
+                    .init("paths", .strings(candidate.paths)),
+                    .init("time", .string(CalendarTime(candidate.time).text)),
+                ], text: Console.oneLine(line + reasons))
+        }
+    }
+
+    private func tell(_ result: MaintenanceJourney.Forgetting, _ context: CommandContext) {
+        let filters =
+            (host.map { ["--host \($0)"] } ?? []) + tag.map { "--tag \($0)" } + (path.map { ["--path \($0)"] } ?? [])
+        if result.decisions.isEmpty, !filters.isEmpty {
+            context.warn(
+                "no snapshot fits \(filters.joined(separator: " ")): 'becalm snapshots' lists what there is",
+                kind: "unmatched", global)
+        }
+        tell(result.decisions, context)
+        let described = Set(result.decisions.map(\.candidate.id))
+        for id in result.chosen where !described.contains(id) {
+            context.output.lines(["  forget \(id.description.prefix(12))  (cannot be read)"])
         }
         for damage in result.damage {
             context.output.emit(
@@ -139,7 +174,7 @@ package struct ForgetCommand: RunnableCommand {
             [
                 .init("dry_run", .bool(dryRun)), .init("forgotten", .strings(removed.map(\.description))),
                 .init("locked", .strings(result.report.locked.map(\.description))),
-                .init("kept", .unsigned(UInt64(result.decisions.count(where: \.isKept)))),
+                .init("kept", .unsigned(UInt64(result.kept))),
             ], text: "\(Format.count(UInt64(removed.count), "snapshot")) \(dryRun ? "would be forgotten" : "forgotten")"
         )
     }

@@ -11,8 +11,9 @@ package struct InitCommand: RunnableCommand {
         commandName: "init",
         abstract: "Make a repository.",
         discussion: """
-            A directory is made if the one that it is in exists; a bucket must exist. The password, key file or \
-            identity that is given opens the repository from then on: without it nothing can ever be restored.
+            A directory is made if the one that it is in exists, and must be empty otherwise; a bucket must exist. The \
+            password, key file or identity that is given opens the repository from then on: without it nothing can \
+            ever be restored.
 
             EXAMPLE:
               $ becalm init --repository /srv/backups --password-file ~/.becalm-password

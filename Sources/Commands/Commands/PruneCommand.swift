@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import Basics
 package import Orchestration
 internal import Repository
 internal import Snapshots
@@ -9,9 +10,11 @@ package struct PruneCommand: RunnableCommand {
         commandName: "prune",
         abstract: "Collect data that no snapshot needs any more.",
         discussion: """
-            Others may back up and restore meanwhile. Data is given up first and removed by a later run, once the \
-            grace period that the repository was made with has passed. Packs that are mostly unused are written anew. \
-            It may be interrupted at any time and run again.
+            Data lies in packs. A pack that no snapshot needs is given up first ('condemned') and removed by a later \
+            run, once the grace period that the repository was made with has passed; a pack younger than that is left \
+            alone. Of packs that are mostly unused the rest is written anew, when enough is unused altogether.
+
+            Others may back up and restore meanwhile. It may be interrupted at any time and run again.
 
             EXAMPLE:
               $ becalm prune --dry-run
@@ -79,7 +82,14 @@ package struct PruneCommand: RunnableCommand {
             .init("bytes_unused", .unsigned(report.unusedBytes)),
             .init("packs_condemned", .unsigned(report.packsCondemned)),
             .init("bytes_condemned", .unsigned(report.bytesCondemned)),
+            .init("condemned_until", .optional(report.condemnedUntil.map { CalendarTime($0).text })),
             .init("packs_waiting", .unsigned(report.packsWaiting)),
+            .init("waiting_until", .optional(report.waitingUntil.map { CalendarTime($0).text })),
+            .init("packs_young", .unsigned(report.packsYoung)),
+            .init("young_until", .optional(report.youngUntil.map { CalendarTime($0).text })),
+            .init("packs_at_work", .unsigned(report.packsAtWork)),
+            .init("packs_tolerated", .unsigned(report.packsTolerated)),
+            .init("packs_postponed", .unsigned(report.packsPostponed)),
             .init("packs_deleted", .unsigned(report.packsDeleted)), .init("bytes_freed", .unsigned(report.freedBytes)),
             .init("packs_retained", .unsigned(report.packsRetained)),
             .init("packs_repacked", .unsigned(report.packsRepacked)),
@@ -104,19 +114,51 @@ package struct PruneCommand: RunnableCommand {
             \(Format.count(report.packsDeleted, "pack")) \(would)removed, \(Format.bytes(report.freedBytes)) \
             \(would)freed
             """,
-            """
-            \(Format.count(report.packsCondemned, "pack")) of \(Format.bytes(report.bytesCondemned)) \(would)given up, \
-            \(report.packsWaiting) more waiting
-            """,
         ]
         if report.packsRepacked > 0 {
             lines.append(
                 "\(Format.count(report.packsRepacked, "pack")) \(would)written anew, \(Format.bytes(report.bytesRepacked))"
             )
         }
-        if report.packsRetained > 0 {
-            lines.append("\(Format.count(report.packsRetained, "pack")) kept by the store under retention")
+        if report.packsCondemned > 0 {
+            let removal = report.condemnedUntil.map {
+                ": a later run removes \(them(report.packsCondemned)) \(from($0))"
+            }
+            lines.append(
+                "\(Format.count(report.packsCondemned, "pack")) of \(Format.bytes(report.bytesCondemned)) \(would)given up\(removal ?? "")"
+            )
         }
-        return lines.joined(separator: "\n")
+        return (lines + reasons(report)).joined(separator: "\n")
     }
+
+    /// Why something stays.
+    private static func reasons(_ report: PruneReport) -> [String] {
+        var lines: [String] = []
+        func add(_ packs: UInt64, _ singular: String, _ plural: String) {
+            if packs > 0 { lines.append("\(Format.count(packs, "pack")) \(packs == 1 ? singular : plural)") }
+        }
+        let due = report.waitingUntil.map { ", to be removed \(from($0))" } ?? ""
+        add(report.packsWaiting, "given up before waits\(due)", "given up before wait\(due)")
+        let young =
+            "younger than the grace period and left alone\(report.youngUntil.map { " until \(time($0))" } ?? "")"
+        add(report.packsYoung, "with unused data is \(young)", "with unused data are \(young)")
+        let work = "to a backup that was at work a moment ago, and left alone"
+        add(report.packsAtWork, "with unused data belongs \(work)", "with unused data belong \(work)")
+        let tolerated = "for little enough is unused altogether (--max-unused)"
+        add(report.packsTolerated, "with unused data stays, \(tolerated)", "with unused data stay, \(tolerated)")
+        let postponed = "for this run has written enough anew (--max-repack): run again"
+        add(report.packsPostponed, "with unused data stays, \(postponed)", "with unused data stay, \(postponed)")
+        add(report.packsRetained, "is kept by the store under retention", "are kept by the store under retention")
+        let isIdle = report.packsDeleted == 0 && report.packsCondemned == 0 && lines.isEmpty
+        if isIdle, report.unusedBytes == 0 {
+            lines.append("nothing to do: snapshots need all that is stored")
+        } else if isIdle {
+            lines.append("nothing to do: what is unused lies in packs of which enough is needed (--repack-below)")
+        }
+        return lines
+    }
+
+    private static func them(_ number: UInt64) -> String { number == 1 ? "it" : "them" }
+    private static func time(_ time: Timestamp) -> String { "\(Format.time(time)) UTC" }
+    private static func from(_ time: Timestamp) -> String { "from \(Self.time(time)) on" }
 }

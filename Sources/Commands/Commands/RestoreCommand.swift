@@ -14,8 +14,13 @@ package struct RestoreCommand: RunnableCommand {
             component. What was backed up as './run42' comes back as TARGET/run42. Every byte is checked. Nothing that \
             exists is touched without '--overwrite' or '--resume'.
 
+            In a pattern '*' and '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a \
+            backslash takes the next character as it is. One without '/' fits names anywhere; one with '/' is matched \
+            from the snapshot's root.
+
             Damaged files are named and everything else is restored; the exit code is 13. It is 3 when files could not \
-            be written. Owners and attributes that this system does not take are named and are no failure.
+            be written, or when no pattern fits anything. Owners and attributes that this system does not take are \
+            named and are no failure.
 
             EXAMPLE:
               $ becalm restore latest:run42 --target /tmp/back --verify
@@ -80,12 +85,18 @@ package struct RestoreCommand: RunnableCommand {
     }
 
     private func report(_ result: RestoreResult, _ context: CommandContext) {
+        for pattern in result.unmatched {
+            context.warn(
+                "nothing in snapshot \(result.snapshot.description.prefix(12)) fits --include '\(pattern)': 'becalm show -R' lists what there is",
+                kind: "unmatched", global, [.init("pattern", .string(pattern))])
+        }
         for (kind, notes) in [("damaged", result.damaged), ("failed", result.failed), ("remark", result.remarks)] {
             for note in notes {
                 context.output.emit(
                     kind, [.init("path", .string(note.path)), .init("message", .string(note.message))])
                 guard context.output.mode == .text, !(kind == "remark" && global.quiet) else { continue }
-                context.console.say("becalm: \(kind == "remark" ? "" : "\(kind): ")\(note.path): \(note.message)")
+                let text = PathText.about(note.path, note.message)
+                context.console.say(Console.oneLine("becalm: \(kind == "remark" ? "" : "\(kind): ")\(text)"))
             }
         }
         context.output.summary(
@@ -93,7 +104,9 @@ package struct RestoreCommand: RunnableCommand {
                 .init("snapshot", .string("\(result.snapshot)")),
                 .init("content_digest", .optional(result.contentDigest)),
                 .init("files", .unsigned(result.files)), .init("bytes_written", .unsigned(result.bytesWritten)),
-                .init("skipped", .unsigned(result.skipped)), .init("damaged", .unsigned(UInt64(result.damaged.count))),
+                .init("skipped", .unsigned(result.skipped)),
+                .init("verified", result.verified.map { .unsigned($0) } ?? .null),
+                .init("damaged", .unsigned(UInt64(result.damaged.count))),
                 .init("failed", .unsigned(UInt64(result.failed.count))),
                 .init("remarks", .unsigned(UInt64(result.remarks.count))),
                 .init("duration_seconds", .number(result.durationSeconds)),
@@ -102,6 +115,7 @@ package struct RestoreCommand: RunnableCommand {
                 restored \(Format.count(result.files, "file")) of snapshot \(result.snapshot), \
                 \(Format.bytes(result.bytesWritten)) written, in \(Format.duration(result.durationSeconds))
                 """ + (result.skipped > 0 ? "\n\(Format.count(result.skipped, "file")) left as found" : "")
+                    + (result.verified.map { "\n\(Format.count($0, "file")) read back and compared" } ?? "")
                     + (result.contentDigest.map { "\ncontent digest \($0)" } ?? ""))
     }
 }

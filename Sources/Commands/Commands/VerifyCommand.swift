@@ -1,11 +1,27 @@
 package import ArgumentParser
 package import Orchestration
-package import Repository
+internal import Repository
 internal import RepositoryFormat
 internal import Snapshots
 
 /// `becalm verify`
 package struct VerifyCommand: RunnableCommand {
+    /// How thoroughly, as the command line spells it.
+    package enum Depth: String, Sendable, CaseIterable, ExpressibleByArgument {
+        case quick
+        case index
+        case full
+
+        /// What it stands for.
+        var depth: VerifyDepth {
+            switch self {
+            case .quick: .quick
+            case .index: .index
+            case .full: .full
+            }
+        }
+    }
+
     package static let configuration = CommandConfiguration(
         commandName: "verify",
         abstract: "Check the repository.",
@@ -27,8 +43,8 @@ package struct VerifyCommand: RunnableCommand {
     @Argument(help: "Only what this snapshot needs: the beginning of its id, 'latest' or 'latest:SOURCE'.")
     package var snapshot: String?
 
-    @Option(name: .long, help: ArgumentHelp("How thoroughly: quick, index or full.", valueName: "depth"))
-    package var depth: VerifyDepth = .index
+    @Option(name: .long, help: ArgumentHelp("How thoroughly.", valueName: "depth"))
+    package var depth: Depth = .index
 
     @Option(
         name: .long,
@@ -58,7 +74,7 @@ package struct VerifyCommand: RunnableCommand {
             tell(report, context)
         }
         let report = try await context.withProgress(progress, verb: "verifying", noun: "object", global) {
-            try await journey.verify(snapshot, depth: depth, budgetSeconds: budget?.seconds)
+            try await journey.verify(snapshot, depth: depth.depth, budgetSeconds: budget?.seconds)
         }
         for problem in report.problems { tell(problem, context) }
         if repair {
@@ -121,7 +137,8 @@ package struct VerifyCommand: RunnableCommand {
             "\(Format.count(report.snapshots, "snapshot")), \(Format.count(report.packs, "pack")) of \(Format.bytes(report.packBytes)): "
             + (report.isSound ? "no damage found" : "\(Format.count(harmful, "problem")) found")
         if depth == .full {
-            text += "; \(report.packsRead) of \(report.packsToRead) packs read, \(Format.bytes(report.bytesRead))"
+            text +=
+                "; read \(report.packsRead) of \(Format.count(report.packsToRead, "pack")), \(Format.bytes(report.bytesRead))"
         }
         context.output.summary(
             [
@@ -134,14 +151,4 @@ package struct VerifyCommand: RunnableCommand {
                 .init("packs_read", .unsigned(report.packsRead)), .init("bytes_read", .unsigned(report.bytesRead)),
             ], text: text)
     }
-}
-
-extension VerifyDepth: ExpressibleByArgument {
-    package init?(argument: String) {
-        guard let depth = Self.allCases.first(where: { "\($0)" == argument }) else { return nil }
-        self = depth
-    }
-
-    package var defaultValueDescription: String { "\(self)" }
-    package static var allValueStrings: [String] { allCases.map { "\($0)" } }
 }

@@ -20,12 +20,10 @@ final class ManifestFile: Sendable {
         if let present = descriptor.withLock({ $0 }) {
             open = present
         } else {
-            open = try SystemFiles.create(temporary)
+            open = try SystemFiles.create(temporary, as: target)
             descriptor.withLock { $0 = open }
         }
-        guard SystemFiles.writeAll(bytes, to: open) else {
-            throw SystemFiles.writeFailure(target)
-        }
+        if let reason = SystemFiles.writeAll(bytes, to: open) { throw SystemFiles.writeFailure(target, reason) }
     }
 
     /// Runs the last step on a thread that may block.

@@ -132,7 +132,8 @@ enum ManualPage {
             ("0", "done"), ("1", "failed"), ("3", "partial: some sources or files could not be dealt with"),
             ("10", "no repository"), ("11", "busy: somebody else is at work on it"), ("12", "wrong key"),
             ("13", "integrity: stored data is damaged"), ("14", "the storage refused the credentials"),
-            ("15", "the storage cannot be reached"), ("16", "no space"), ("64", "usage"),
+            ("15", "the storage cannot be reached"), ("16", "no space"),
+            ("64", "usage: the command line makes no sense, or names a snapshot, path or key that is not there"),
             ("130, 143", "interrupted, terminated"),
         ].flatMap { [".TP", "\\fB\($0.0)\\fR", escape($0.1)] }
 

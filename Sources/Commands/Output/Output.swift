@@ -1,11 +1,13 @@
+package import Orchestration
 package import Snapshots
 internal import Synchronization
+package import SystemPackage
 
 /// What a command says on standard output: text for people, or one JSON object a line. Every answer of every command is
 /// rendered here.
 ///
 /// Async code collects, and the program flushes at the end; threads of ours that stream flush as they go. Nothing is
-/// written any more once the reader has gone (EPIPE), and nobody is bothered by it.
+/// written any more once the reader has gone (EPIPE), and nobody is bothered by it; `failure` keeps any other error.
 package final class Output: Sendable {
     /// For whom.
     package enum Mode: Sendable {
@@ -17,14 +19,15 @@ package final class Output: Sendable {
         var mode: Mode
         var pending: [UInt8] = []
         var isClosed = false
+        var failure: Errno?
     }
 
-    /// Writes bytes; false when nobody reads any more.
-    private let write: @Sendable ([UInt8]) -> Bool
+    /// Writes bytes; answers what kept it from taking them all, nil for nothing.
+    private let write: @Sendable ([UInt8]) -> Errno?
     private let state: Mutex<State>
     private static let pieceBytes = 64 << 10
 
-    package init(mode: Mode, write: @escaping @Sendable ([UInt8]) -> Bool) {
+    package init(mode: Mode, write: @escaping @Sendable ([UInt8]) -> Errno?) {
         state = Mutex(State(mode: mode))
         self.write = write
     }
@@ -35,8 +38,18 @@ package final class Output: Sendable {
         set { state.withLock { $0.mode = newValue } }
     }
 
-    /// Whether the reader has gone: streaming may end.
+    /// Whether nothing is written any more, for the reader has gone or the last write failed: streaming may end.
     package var isClosed: Bool { state.withLock { $0.isClosed } }
+
+    /// Why something that was said has not been written; nil when all was, or when the reader has gone.
+    package var failure: JourneyError? {
+        guard let reason = state.withLock({ $0.failure }) else { return nil }
+        let isFull = reason == .noSpace || reason == .diskQuotaExceeded
+        return JourneyError(
+            isFull ? .noSpace : .failed, kind: isFull ? "no_space" : "unwritable_output",
+            "cannot write to standard output: \(reason)\(isFull ? "; free some space, or send it elsewhere" : "")",
+            cause: reason)
+    }
 
     /// Says one thing: under `--json` an object with `type` first; else the text's lines, none for nil.
     package func emit(_ type: String, _ members: [JSONValue.Member], text: String? = nil) {
@@ -78,10 +91,11 @@ package final class Output: Sendable {
             defer { state.pending = [] }
             return state.pending
         }
-        guard !bytes.isEmpty, !write(bytes) else { return }
+        guard !bytes.isEmpty, let reason = write(bytes) else { return }
         state.withLock { state in
             state.isClosed = true
             state.pending = []
+            if reason != .brokenPipe { state.failure = state.failure ?? reason }
         }
     }
 }

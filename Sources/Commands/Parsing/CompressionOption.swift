@@ -16,5 +16,11 @@ package struct CompressionOption: Hashable, Sendable, ExpressibleByArgument {
         }
     }
 
-    package static var allValueStrings: [String] { ["off", "auto", "1", "3", "9", "19"] }
+    /// As the option is parsed: what is wrong is told in words, for the levels are too many to list.
+    static func parse(_ argument: String) throws -> CompressionOption {
+        guard let option = CompressionOption(argument: argument) else {
+            throw ValidationError("it takes off, auto, or a level of zstd from 1 to 19.")
+        }
+        return option
+    }
 }

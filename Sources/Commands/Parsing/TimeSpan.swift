@@ -29,4 +29,17 @@ package struct TimeSpan: Hashable, Sendable, ExpressibleByArgument {
         guard total <= 3.2e9 else { return nil }
         seconds = total
     }
+
+    /// As it can be written: `1d`, `1h30m`, `0.5s`.
+    package var defaultValueDescription: String {
+        var text = ""
+        var rest = seconds
+        for (unit, length) in [("w", 604_800.0), ("d", 86_400), ("h", 3600), ("m", 60)] where rest >= length {
+            let count = (rest / length).rounded(.down)
+            text += "\(Int(count))\(unit)"
+            rest -= count * length
+        }
+        guard rest > 0 || text.isEmpty else { return text }
+        return text + (rest == rest.rounded() ? "\(Int(rest))s" : "\(rest)s")
+    }
 }

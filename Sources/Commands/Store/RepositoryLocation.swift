@@ -17,9 +17,9 @@ package enum RepositoryLocation: Hashable, Sendable {
         }
         if text.hasPrefix("s3://") {
             self = .s3(text)
-        } else if let colon = text.firstRange(of: "://"), !text[..<colon.lowerBound].contains("/") {
+        } else if let scheme = Self.scheme(text) {
             throw .usage(
-                "\(text[..<colon.upperBound]) is no kind of repository that becalm knows: name a directory, or s3://BUCKET/PREFIX"
+                "'\(scheme):' begins no place that becalm knows: name a directory, as ./\(text) if it is one, or s3://BUCKET/PREFIX"
             )
         } else {
             self = .directory(context.path(text))
@@ -27,6 +27,14 @@ package enum RepositoryLocation: Hashable, Sendable {
                 throw .usage("--endpoint, --region and --path-style are for repositories at s3://BUCKET/PREFIX")
             }
         }
+    }
+
+    /// What stands before the colon of a URL, or of a host's path as ssh writes it; nil for a path.
+    private static func scheme(_ text: String) -> Substring? {
+        guard let colon = text.firstIndex(of: ":") else { return nil }
+        let scheme = text[..<colon]
+        let isPlain = scheme.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "+-.@_".contains($0)) }
+        return isPlain && scheme.first?.isLetter == true ? scheme : nil
     }
 
     /// The same place always has the same text.

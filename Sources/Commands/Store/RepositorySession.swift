@@ -64,7 +64,8 @@ package struct RepositorySession: Sendable {
 
     /// Opens the repository: first contact, then the key, then, for writing, what the store can be trusted with.
     ///
-    /// A place without a repository is told before anybody is asked for a password.
+    /// A place without a repository, or without the retention that is asked for, is told before anybody is asked for a
+    /// password.
     package func open(
         _ purpose: Purpose, retention: RepositoryOptions.RetentionPolicy? = nil
     ) async throws -> Repository {
@@ -77,6 +78,7 @@ package struct RepositorySession: Sendable {
                 .noRepository, kind: "no_repository",
                 "there is no repository at \(opened.store.location): check the place, or make one with 'becalm init'")
         }
+        if retention != nil { try await factory.requireRetention(opened) }
         let credential = try await credential()
         let capabilities = try await capabilities(opened, purpose: purpose)
         let store = factory.decorated(opened.store, capabilities: capabilities, policy: .patient)
@@ -86,12 +88,19 @@ package struct RepositorySession: Sendable {
     /// Makes the repository.
     package func create(label: String, graceSeconds: UInt64) async throws -> Repository {
         let repositoryOptions = try repositoryOptions()
-        let opened = try await factory.open(try location, create: true)
+        let location = try location
+        let opened = try await factory.open(location, create: true)
         let first = factory.decorated(opened.store, capabilities: nil, policy: .brief)
         guard try await !RepositoryAccess.holdsRepository(first) else {
             throw JourneyError(
                 .failed, kind: "already_exists",
                 "there is a repository at \(opened.store.location) already: choose another place, or use it")
+        }
+        if let stranger = try await stranger(at: location) {
+            throw JourneyError(
+                .failed, kind: "directory_in_use",
+                "\(location.text) holds other things (\(stranger)): a repository needs a directory of its own, so name an empty or a new one"
+            )
         }
         let credential = try await credential(isNew: true)
         let capabilities = try await probe(opened)
@@ -99,6 +108,21 @@ package struct RepositorySession: Sendable {
         return try await RepositoryAccess(store: store, credential: credential, options: repositoryOptions)
             .create(label: label, graceSeconds: graceSeconds)
     }
+
+    /// The name of something in the directory that no run of 'init' has left there; nil for none, and for a bucket.
+    func stranger(at location: RepositoryLocation) async throws -> String? {
+        guard case .directory(let path) = location else { return nil }
+        return try await BlockingBridge.offload(name: "becalm-files") {
+            Result { () -> String? in
+                guard let names = SystemFiles.names(in: path) else { return nil }
+                return names.first { !Self.leftovers.contains(String(decoding: $0, as: UTF8.self)) }
+                    .map { PathText.display($0) }
+            }
+        }
+    }
+
+    /// What an interrupted 'init' or 'doctor' leaves, and what a file system has in its root.
+    private static let leftovers: Set<String> = [".tmp~", "probe", "keys", "keys-copy", "lost+found"]
 
     /// The credential in use, found on a thread that may block.
     func credential(isNew: Bool = false) async throws -> KeyCredential {

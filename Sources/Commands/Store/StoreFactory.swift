@@ -35,7 +35,13 @@ package struct StoreFactory: Sendable {
                 "cannot make a repository at \(PathText.display(path)): the directory that it would be in does not exist; make it, or mount what should be there"
             )
         }
-        let store = try await DirectoryObjectStore(root: Self.filePath(path), create: create)
+        let store: DirectoryObjectStore
+        do {
+            store = try await DirectoryObjectStore(root: Self.filePath(path), create: create)
+        } catch {
+            guard error.code == .noSuchBucket else { throw error }
+            throw JourneyError(.noRepository, kind: "no_repository", error.message, cause: error)
+        }
         let identity = "directory \(PathText.display(path))"
         return Opened(
             store: store, identity: identity, facts: [("kind", "directory"), ("path", PathText.display(path))])
@@ -54,6 +60,17 @@ package struct StoreFactory: Sendable {
                 ("kind", "S3"), ("bucket", location.bucket), ("prefix", location.prefix), ("endpoint", store.endpoint),
                 ("region", store.region), ("credentials", "\(store.credentialSource)"),
             ])
+    }
+
+    /// Throws a usage error unless the store can keep objects under retention, as far as it tells.
+    func requireRetention(_ opened: Opened) async throws {
+        var canRetain = opened.store.capabilities.retention
+        if canRetain, let bucket = opened.store as? S3ObjectStore { canRetain = try await bucket.readLockSupport() }
+        guard !canRetain else { return }
+        throw JourneyError(
+            .usage, kind: "no_object_lock",
+            "\(opened.store.location) cannot keep objects under retention: leave --lock-for out, or use a bucket that was made with Object Lock"
+        )
     }
 
     /// The store with everything around it that all commands want; `capabilities` are what is known to hold.

@@ -10,14 +10,17 @@ internal import SystemPackage
 /// Asks for a password on the terminal, without showing it. Blocks.
 struct PasswordPrompt: Sendable {
     let interruption: Interruption
+    /// The option and the variable that give the password where there is no terminal.
+    let option: String
+    let variable: String
 
     /// The line typed after `question`. Throws a usage error when there is no terminal, or nothing was typed.
     func ask(_ question: String) throws(JourneyError) -> [UInt8] {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)
-        guard terminal >= 0 else { throw Self.noTerminal }
+        guard terminal >= 0 else { throw noTerminal }
         defer { close(terminal) }
         var settings = termios()
-        guard tcgetattr(terminal, &settings) == 0 else { throw Self.noTerminal }
+        guard tcgetattr(terminal, &settings) == 0 else { throw noTerminal }
         let before = settings
         settings.c_lflag &= ~tcflag_t(ECHO)
         settings.c_lflag |= tcflag_t(ECHONL)
@@ -29,7 +32,7 @@ struct PasswordPrompt: Sendable {
         }
         let result = interruption.endingAtOnce(restore: restore) { () -> Result<[UInt8], JourneyError> in
             var settings = silent
-            guard tcsetattr(terminal, TCSAFLUSH, &settings) == 0 else { return .failure(Self.noTerminal) }
+            guard tcsetattr(terminal, TCSAFLUSH, &settings) == 0 else { return .failure(noTerminal) }
             defer {
                 settings = before
                 _ = tcsetattr(terminal, TCSAFLUSH, &settings)
@@ -67,10 +70,10 @@ struct PasswordPrompt: Sendable {
         return .success(line)
     }
 
-    private static var noTerminal: JourneyError {
+    private var noTerminal: JourneyError {
         JourneyError(
             .usage, kind: "no_password",
-            "no password was given and there is no terminal to ask on: use --password-file, BECALM_PASSWORD, BECALM_PASSWORD_FILE or BECALM_PASSWORD_COMMAND"
+            "no password was given and there is no terminal to ask on: use \(option), \(variable), \(variable)_FILE or \(variable)_COMMAND"
         )
     }
 }

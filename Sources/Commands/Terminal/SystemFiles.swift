@@ -1,6 +1,6 @@
 internal import Orchestration
 internal import Snapshots
-internal import SystemPackage
+package import SystemPackage
 
 #if canImport(Glibc)
     internal import Glibc
@@ -10,9 +10,18 @@ internal import SystemPackage
 
 /// The few things that the command line asks of the system itself. Everything blocks.
 package enum SystemFiles {
-    /// Writes everything to a descriptor; false when nobody reads any more, or it cannot take it.
-    package static func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Bool {
-        bytes.withUnsafeBytes { raw in
+    /// Takes the places of standard streams that are closed, so that no file of ours gets their numbers and what is said to
+    /// people. Reading or writing there goes on to fail. Call it before anything is opened.
+    static func occupyClosedStreams() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest free number is given out.
+            _ = systemOpen("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY, 0)
+        }
+    }
+
+    /// Writes everything to a descriptor; answers what kept it from taking all, nil for nothing.
+    package static func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Errno? {
+        bytes.withUnsafeBytes { raw -> Errno? in
             var rest = raw[...]
             while !rest.isEmpty {
                 let count = systemWrite(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
@@ -25,10 +34,11 @@ package enum SystemFiles {
                 } else if count < 0, errno == EINTR {
                     continue
                 } else {
-                    return false
+                    // A write of nothing, again and again, would never end.
+                    return count < 0 ? Errno(rawValue: errno) : .ioError
                 }
             }
-            return true
+            return nil
         }
     }
 
@@ -64,26 +74,38 @@ package enum SystemFiles {
         do throws(Errno) {
             let flags = O_WRONLY | O_CREAT | (isSecret ? O_EXCL : O_TRUNC)
             let descriptor = try openFile(path, flags, isSecret ? 0o600 : 0o666)
-            let isWritten = writeAll(bytes, to: descriptor)
-            let failure = errno
-            guard close(descriptor) == 0, isWritten else { throw Errno(rawValue: isWritten ? errno : failure) }
+            let failure = writeAll(bytes, to: descriptor)
+            let isClosed = close(descriptor) == 0
+            if let failure { throw failure }
+            if !isClosed { throw Errno(rawValue: errno) }
         } catch {
-            throw writeFailure(path, error)
+            guard isSecret, error == .fileExists else { throw writeFailure(path, error) }
+            throw JourneyError(
+                .failed, kind: "already_exists",
+                "\(PathText.display(path)) exists already, and a private key replaces no file: name another one, or move that one away",
+                cause: error)
         }
     }
 
-    /// A new file, open for writing. Fails where there is one.
-    static func create(_ path: [UInt8]) throws(JourneyError) -> CInt {
+    /// A new file, open for writing, which errors call `name`. Fails where there is one.
+    static func create(_ path: [UInt8], as name: [UInt8]) throws(JourneyError) -> CInt {
         do throws(Errno) { return try openFile(path, O_WRONLY | O_CREAT | O_EXCL, 0o666) } catch {
-            throw writeFailure(path, error)
+            throw writeFailure(name, error)
         }
     }
 
     /// The error for a file that takes no more; the system's reason is the present `errno` unless another is given.
     static func writeFailure(_ path: [UInt8], _ reason: Errno = Errno(rawValue: errno)) -> JourneyError {
-        JourneyError(
-            reason == .noSpace ? .noSpace : .failed, kind: reason == .noSpace ? "no_space" : "unwritable_file",
-            "cannot write \(PathText.display(path)): \(reason)", cause: reason)
+        let isFull = reason == .noSpace || reason == .diskQuotaExceeded
+        let remedy =
+            switch reason {
+            case .noSpace, .diskQuotaExceeded: "; free some space, or name a file elsewhere"
+            case .noSuchFileOrDirectory: "; make the directory that it is to be in, or name another file"
+            default: ""
+            }
+        return JourneyError(
+            isFull ? .noSpace : .failed, kind: isFull ? "no_space" : "unwritable_file",
+            "cannot write \(PathText.display(path)): \(reason)\(remedy)", cause: reason)
     }
 
     /// Closes a file that was written; false when the system has lost what it had taken.
@@ -117,12 +139,26 @@ package enum SystemFiles {
         }
     }
 
-    /// Gives a file another name, in place of what has that name.
+    /// Gives a file another name, in place of what has that name; errors name that.
     static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
-        guard systemRename(terminated(from), terminated(to)) == 0 else {
-            let failure = Errno(rawValue: errno)
-            throw JourneyError(
-                .failed, kind: "unwritable_file", "cannot rename \(PathText.display(from)): \(failure)", cause: failure)
+        guard systemRename(terminated(from), terminated(to)) == 0 else { throw writeFailure(to) }
+    }
+
+    /// The names in a directory, in order, without `.` and `..`; nil when it is none or cannot be read.
+    static func names(in path: [UInt8]) -> [[UInt8]]? {
+        guard !path.contains(0), let stream = opendir(terminated(path)) else { return nil }
+        defer { closedir(stream) }
+        var names: [[UInt8]] = []
+        while true {
+            errno = 0
+            guard let entry = readdir(stream) else {
+                guard errno == 0 else { return nil }
+                return names.sorted { $0.lexicographicallyPrecedes($1) }
+            }
+            guard let offset = MemoryLayout<dirent>.offset(of: \.d_name) else { return nil }
+            let text = (UnsafeRawPointer(entry) + offset).assumingMemoryBound(to: CChar.self)
+            let name = Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+            if name != Array(".".utf8), name != Array("..".utf8) { names.append(name) }
         }
     }
 

@@ -27,13 +27,22 @@ extension CollectionRun {
         var dead: [Identifier] = []
         var sparse: [Candidate] = []
         for (id, pack) in survey.packs where !condemned.contains(id) && survey.unreadable[id] == nil {
-            guard pack.modified.advanced(bySeconds: graceSeconds) <= survey.date || graceSeconds == 0 else { continue }
-            guard let session = indexed[id]?.session.sessionID, !atWork.contains(session) else { continue }
             // A pack without entries was not understood, so nothing is known of it.
-            guard let usage = marked.usage[id] else { continue }
+            guard let usage = marked.usage[id], let session = indexed[id]?.session.sessionID else { continue }
+            guard usage.live == 0 || usage.fraction < options.repackBelow else { continue }
+            let isOldFrom = pack.modified.advanced(bySeconds: graceSeconds)
+            guard isOldFrom <= survey.date || graceSeconds == 0 else {
+                report.packsYoung += 1
+                report.youngUntil = min(report.youngUntil ?? isOldFrom, isOldFrom)
+                continue
+            }
+            guard !atWork.contains(session) else {
+                report.packsAtWork += 1
+                continue
+            }
             if usage.live == 0 {
                 dead.append(id)
-            } else if usage.fraction < options.repackBelow {
+            } else {
                 sparse.append(Candidate(id: id, pack: pack, usage: usage))
             }
         }
@@ -43,6 +52,9 @@ extension CollectionRun {
             let packs = dead + chosen.map(\.id)
             report.packsCondemned = UInt64(packs.count)
             report.bytesCondemned = packs.reduce(0) { $0 + (survey.packs[$1]?.size ?? 0) }
+            if !packs.isEmpty, graceSeconds > 0 {
+                report.condemnedUntil = survey.date.advanced(bySeconds: graceSeconds)
+            }
             return false
         }
         let spoilt = try await repack(chosen, dead: dead, marked)
@@ -57,6 +69,9 @@ extension CollectionRun {
         }
         report.packsCondemned += UInt64(packs.count)
         report.bytesCondemned += packs.reduce(0) { $0 + (survey.packs[$1]?.size ?? 0) }
+        if !packs.isEmpty, graceSeconds > 0 {
+            report.condemnedUntil = survey.date.advanced(bySeconds: graceSeconds)
+        }
         return !packs.isEmpty
     }
 
@@ -73,8 +88,9 @@ extension CollectionRun {
         return sessions
     }
 
-    /// The emptiest packs first, until little enough is unused or the run's budget is spent.
-    private func choose(_ sparse: [Candidate], dead: [Identifier], _ survey: RepositorySurvey) -> [Candidate] {
+    /// The emptiest packs first, until little enough is unused or the run's budget is spent; the report says why others
+    /// stay.
+    private mutating func choose(_ sparse: [Candidate], dead: [Identifier], _ survey: RepositorySurvey) -> [Candidate] {
         let condemned = survey.condemned
         let kept = survey.packs.filter { !condemned.contains($0.key) }
         let deadBytes = dead.reduce(UInt64(0)) { $0 + (kept[$1]?.size ?? 0) }
@@ -83,7 +99,14 @@ extension CollectionRun {
         var budget = options.repackBytesLimit
         var chosen: [Candidate] = []
         for candidate in sparse.sorted(by: { ($0.usage.fraction, $0.id) < ($1.usage.fraction, $1.id) }) {
-            guard unused > total * options.maximumUnusedFraction, candidate.pack.size <= budget else { break }
+            guard unused > total * options.maximumUnusedFraction else {
+                report.packsTolerated = UInt64(sparse.count - chosen.count)
+                break
+            }
+            guard candidate.pack.size <= budget else {
+                report.packsPostponed = UInt64(sparse.count - chosen.count)
+                break
+            }
             let saved = Double(Self.unused(candidate.pack, candidate.usage))
             budget -= candidate.pack.size
             unused -= saved

@@ -37,12 +37,17 @@ extension CollectionRun {
         var due: [Identifier: CondemnedRecord.Pack] = [:]
         var replaced: [CondemnedRecord.Pack] = []
         var waiting = Set<Identifier>()
+        report.waitingUntil = nil
         let expired = Set(survey.settled.filter { isExpired($0, survey.date) }.map(\.id))
         for record in survey.records {
             for pack in record.record.packs {
                 guard let listed = survey.packs[pack.id] else { continue }
                 guard expired.contains(record.id), !kept.contains(pack.id) else {
                     waiting.insert(pack.id)
+                    let isDueFrom = record.modified.advanced(bySeconds: graceSeconds)
+                    if isDueFrom > survey.date {
+                        report.waitingUntil = min(report.waitingUntil ?? isDueFrom, isDueFrom)
+                    }
                     continue
                 }
                 guard listed.tag == pack.tag else {

@@ -79,7 +79,7 @@ struct CollectionRun {
         if !marked.outcome.missing.isEmpty {
             find(
                 ObjectNames.segments,
-                "snapshots refer to \(marked.outcome.missing.count) chunks that are in no pack: 'becalm verify' names the files"
+                "snapshots refer to \(counted(marked.outcome.missing.count, "chunk")) that no pack holds: 'becalm verify' names the files"
             )
         }
     }
@@ -170,7 +170,7 @@ struct CollectionRun {
         let names = hit.prefix(3).map(\.description).joined(separator: ", ") + (hit.count > 3 ? ", …" : "")
         return RepositoryError(
             .damaged,
-            "directories of \(hit.count) snapshots (\(names)) cannot be read, so nobody knows what they refer to: remove them with 'becalm forget', or repair the repository, then prune again (\(reason))"
+            "directories of \(counted(hit.count, "snapshot")) (\(names)) cannot be read, so nobody knows what they refer to: remove them with 'becalm forget', or repair the repository, then prune again (\(reason))"
         )
     }
 
@@ -187,7 +187,7 @@ struct CollectionRun {
             guard !outcome.missing.isEmpty || !outcome.unreadable.isEmpty else { continue }
             find(
                 ObjectNames.snapshot(snapshot.id),
-                "it was committed by a writer that had been stopped for longer than the grace period, and lacks \(outcome.missing.count + outcome.unreadable.count) chunks: unless its writer withdraws it, remove it with 'becalm forget \(snapshot.id)'"
+                "it was committed by a writer that had been stopped for longer than the grace period, and lacks \(counted(outcome.missing.count + outcome.unreadable.count, "chunk")): unless its writer withdraws it, remove it with 'becalm forget \(snapshot.id)'"
             )
         }
     }

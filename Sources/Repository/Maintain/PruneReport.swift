@@ -1,3 +1,5 @@
+package import Basics
+
 /// What a collection found and did; after a dry run, what it would do now.
 package struct PruneReport: Hashable, Sendable {
     /// Something that a person should look at.
@@ -23,8 +25,21 @@ package struct PruneReport: Hashable, Sendable {
     /// Packs given up in this run, to be removed when the grace period has passed.
     package var packsCondemned: UInt64 = 0
     package var bytesCondemned: UInt64 = 0
-    /// Condemned packs that still wait.
+    /// When the first of them may be removed, by the store's clock; nil when there are none, or it has happened already.
+    package var condemnedUntil: Timestamp?
+    /// Condemned packs that still wait, and when the first of them may be removed.
     package var packsWaiting: UInt64 = 0
+    package var waitingUntil: Timestamp?
+    /// Packs that are unused, or used little, and stay because they are younger than the grace period; and when the first
+    /// of them is old enough.
+    package var packsYoung: UInt64 = 0
+    package var youngUntil: Timestamp?
+    /// Such packs that stay because they belong to a session that is at work.
+    package var packsAtWork: UInt64 = 0
+    /// Packs that are used little and stay because little enough is unused altogether.
+    package var packsTolerated: UInt64 = 0
+    /// Packs that are used little and stay for a later run, because this one has written enough anew.
+    package var packsPostponed: UInt64 = 0
     /// Packs removed, and their bytes.
     package var packsDeleted: UInt64 = 0
     package var freedBytes: UInt64 = 0

@@ -45,6 +45,14 @@ package struct RetentionRule: Hashable, Sendable {
         package var candidate: Candidate
         /// As people read them: `last`, `daily 2026-01-05`, `weekly 2026-W02`, `tag release`, `within`.
         package var reasons: [String]
+        /// Whether it is kept only because the rule keeps none of its source.
+        package var isSpared: Bool
+
+        package init(candidate: Candidate, reasons: [String], isSpared: Bool = false) {
+            self.candidate = candidate
+            self.reasons = reasons
+            self.isSpared = isSpared
+        }
 
         /// Whether any rule keeps it.
         package var isKept: Bool { !reasons.isEmpty }
@@ -58,8 +66,8 @@ package struct RetentionRule: Hashable, Sendable {
 
     /// Decides over all snapshots, source by source (host and paths, in any order), newest first within a source.
     ///
-    /// Throws `.invalidArgument` for an empty rule, and for one that would take the last snapshot of a source unless
-    /// `mayEmptySources`.
+    /// A source of which the rule keeps nothing is spared as a whole unless `mayEmptySources`. Throws `.invalidArgument`
+    /// for an empty rule, and for one that keeps nothing of any source.
     package func decide(
         _ candidates: [Candidate], mayEmptySources: Bool = false
     ) throws(RepositoryError) -> [Decision] {
@@ -72,15 +80,25 @@ package struct RetentionRule: Hashable, Sendable {
             sources[Source(host: candidate.host, paths: candidate.paths.sorted()), default: []].append(candidate)
         }
         var decisions: [Decision] = []
+        var spared: [Source] = []
         for (source, own) in sources.sorted(by: { $0.key < $1.key }) {
-            let decided = decide(source: own.sorted { ($0.time, $0.id) > ($1.time, $1.id) })
-            guard mayEmptySources || decided.contains(where: \.isKept) else {
-                throw RepositoryError(
-                    .invalidArgument,
-                    "this rule keeps none of the \(own.count) snapshots of \(source.host):\(source.paths.joined(separator: " ")): name them one by one if that is meant"
-                )
+            var decided = decide(source: own.sorted { ($0.time, $0.id) > ($1.time, $1.id) })
+            if !mayEmptySources, !decided.contains(where: \.isKept) {
+                spared.append(source)
+                for index in decided.indices {
+                    decided[index].reasons = ["the rule keeps nothing of this source"]
+                    decided[index].isSpared = true
+                }
             }
             decisions += decided
+        }
+        if let source = spared.first, spared.count == sources.count {
+            let others = spared.count > 1 ? ", nor of \(counted(spared.count - 1, "other source"))" : ""
+            let own = sources[source]?.count ?? 0
+            throw RepositoryError(
+                .invalidArgument,
+                "this rule keeps none of \(counted(own, "snapshot")) of \(source.host):\(source.paths.joined(separator: " "))\(others): keep more, or remove them all with --allow-empty"
+            )
         }
         return decisions
     }

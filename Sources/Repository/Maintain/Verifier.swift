@@ -15,7 +15,7 @@ package final class Verifier: Sendable {
 
     /// Checks as deep as `options` say. Others may write and collect meanwhile.
     ///
-    /// Throws `.notPermitted` for a writer, who cannot read trees; `.notFound` when the one snapshot asked for does not
+    /// Throws `.notPermitted` for a writer, who cannot read trees; `.noSuchName` when the one snapshot asked for does not
     /// exist; `.newerVersion`, `.storage`, `.cancelled`.
     package func verify(_ options: VerifyOptions) async throws(RepositoryError) -> VerifyReport {
         do {
@@ -101,7 +101,7 @@ struct VerifyRun {
         let found = survey.snapshots.snapshots.filter { $0.id == wanted }
         let isDamaged = survey.snapshots.damage.contains { $0.object == ObjectNames.snapshot(wanted) }
         guard !found.isEmpty || isDamaged else {
-            throw RepositoryError(.notFound, "there is no snapshot \(wanted): 'becalm snapshots' lists them")
+            throw RepositoryError(.noSuchName, "there is no snapshot \(wanted): 'becalm snapshots' lists them")
         }
         return found
     }
@@ -148,7 +148,9 @@ struct VerifyRun {
             add(
                 VerifyProblem(
                     object: ObjectNames.segments, kind: .segment,
-                    message: "\(outcome.mismatched.count) chunks have another length in the index than in the trees"))
+                    message:
+                        "the index gives \(counted(outcome.mismatched.count, "chunk")) another length than the trees do"
+                ))
         }
         let unknown = outcome.missing.filter { bad[$0] == ObjectNames.segments }
         if !unknown.isEmpty {
@@ -156,7 +158,7 @@ struct VerifyRun {
                 VerifyProblem(
                     object: ObjectNames.segments, kind: .segment,
                     message:
-                        "\(unknown.count) chunks that snapshots refer to are in no pack: rebuild the index; if they stay lost, back up the files again"
+                        "snapshots refer to \(counted(unknown.count, "chunk")) that no pack holds: rebuild the index; if they stay lost, back up the files again"
                 ))
         }
         return marker
@@ -178,7 +180,7 @@ struct VerifyRun {
             VerifyProblem(
                 object: ObjectNames.segments, kind: .segment,
                 message:
-                    "an index segment is lost: \(lost.count) packs that snapshots need are in none (\(names.min() ?? "")): run 'becalm verify --rebuild-index'"
+                    "an index segment is lost: none names \(counted(lost.count, "pack")) that snapshots need (\(names.min() ?? "")): run 'becalm verify --rebuild-index'"
             ))
     }
 

@@ -114,9 +114,15 @@ extension Repository {
     }
 
     /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one), or the
-    /// beginning of an id. Throws `.notFound`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
+    /// beginning of an id. Throws `.noSuchName`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
     package func findSnapshot(_ name: String) async throws(RepositoryError) -> ListedSnapshot {
-        let listing = try await listSnapshots()
+        try await findSnapshot(name, in: try await listSnapshots())
+    }
+
+    /// As `findSnapshot(_:)`, in a listing that is there already.
+    package func findSnapshot(
+        _ name: String, in listing: SnapshotListing
+    ) async throws(RepositoryError) -> ListedSnapshot {
         if name == "latest" || name.hasPrefix("latest:") {
             let source = name.dropFirst("latest:".count)
             let matching = listing.snapshots.filter { snapshot in
@@ -128,9 +134,9 @@ extension Repository {
             guard let last = matching.last else {
                 let damaged =
                     listing.damage.isEmpty
-                    ? "" : " (\(listing.damage.count) damaged ones are left out: 'becalm verify' names them)"
+                    ? "" : " (\(listing.damage.count) damaged left out: 'becalm verify' names what is)"
                 throw RepositoryError(
-                    .notFound,
+                    listing.damage.isEmpty ? .noSuchName : .damaged,
                     "no snapshot fits '\(name)' in \(store.location)\(damaged): 'becalm snapshots' lists them")
             }
             try await refuseNewerDamage(listing, than: last, name)
@@ -144,7 +150,7 @@ extension Repository {
             throw RepositoryError(.damaged, damaged.message)
         }
         throw RepositoryError(
-            matching.isEmpty ? .notFound : .ambiguous,
+            matching.isEmpty ? .noSuchName : .ambiguous,
             matching.isEmpty
                 ? "no snapshot's id begins with '\(name)': 'becalm snapshots' lists them"
                 : "'\(name)' begins \(matching.count) snapshots' ids: give more of it")

@@ -87,7 +87,7 @@ extension WriteSession {
     private func collected(_ packs: Set<Identifier>) -> RepositoryError {
         RepositoryError(
             .collectedMeanwhile,
-            "\(packs.count) packs that this snapshot relies on were collected while it was made (the first is \(packs.min()?.description ?? "")): its chunks are stored anew"
+            "while this snapshot was made, \(counted(packs.count, "pack")) that it relies on went with a collection (the first is \(packs.min()?.description ?? "")): its chunks are stored anew"
         )
     }
 

@@ -88,7 +88,8 @@ package struct BackupOperation: Sendable {
         let problems = context.notedProblems
         guard outcome.sourcesFound > 0 else {
             throw SnapshotError(
-                .sourceMissing, problems.first.map { "\($0.path): \($0.message)" } ?? "none of the sources is there")
+                .sourceMissing,
+                problems.first.map { PathText.about($0.path, $0.message) } ?? "none of the sources is there")
         }
         let totals = outcome.totals
         if let first = problems.first, totals.files == 0, totals.directories == 0, totals.bytes == 0 {

@@ -1,5 +1,11 @@
 /// Raw file names and paths as text for messages: one line, whatever they contain.
 package enum PathText {
+    /// A message about a path, as text, that names it once: many messages name it themselves.
+    package static func about(_ path: String, _ message: String) -> String {
+        let isNamed = [" ", "/"].contains { message.contains("\($0)\(path):") }
+        return path.isEmpty || isNamed ? message : "\(path): \(message)"
+    }
+
     /// `bytes` as text. Printable UTF-8 stays; a backslash is doubled, and control characters, characters that turn the
     /// direction of writing or break a line, and bytes that are not UTF-8 become `\xNN`.
     package static func display(_ bytes: [UInt8]) -> String {

@@ -39,7 +39,9 @@ extension SnapshotError {
         case .fileNameTooLong:
             (.refusedPath, "the file system takes no name that long")
         case .noSpace, Errno(rawValue: diskQuotaExceeded):
-            (.noSpace, "free some space or raise the quota, then run again")
+            side == .source
+                ? (.noSpace, "free some space or raise the quota, then run again")
+                : (.noSpace, "free some space or raise the quota, then run again with --resume")
         case .tooManyOpenFiles, .tooManyOpenFilesInSystem:
             (.tooManyOpenFiles, "raise the limit of open files (ulimit -n)")
         case .directoryNotEmpty:

@@ -34,7 +34,7 @@ package struct HashManifest: Sendable {
     /// The content digest of the manifest's root; nil when a file has none.
     package let contentDigest: String?
 
-    /// The manifest of what lies below `root` in `tree`. Throws `.notFound`, `.invalidArgument` when it is no directory.
+    /// The manifest of what lies below `root` in `tree`. Throws `.noSuchName`, `.invalidArgument` when it is no directory.
     ///
     /// `check` is called at each entry and ends the work by throwing.
     package init(

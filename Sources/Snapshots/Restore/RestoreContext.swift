@@ -14,6 +14,8 @@ final class RestoreContext: Sendable {
     /// Aligned memory for what is written past the page cache.
     let blocks: BufferPool
     private let result: Mutex<RestoreResult>
+    /// Files that `overwrite` left as they were, for the check of what was restored: some 150 bytes each.
+    private let leftAsFound = Mutex<Set<[UInt8]>>([])
     private static let blockBytes = 1 << 20
     /// Notes of a kind that are kept; more are counted.
     private static let noteLimit = 10_000
@@ -25,7 +27,9 @@ final class RestoreContext: Sendable {
         self.target = target
         metadata = MetadataWriter(owners: OwnerNames(), ownership: request.numericOwners ? .byID : .byName)
         blocks = BufferPool(bufferCapacity: Self.blockBytes, limit: max(1, repository.plan.ranges))
-        result = Mutex(RestoreResult(snapshot: request.snapshot))
+        var result = RestoreResult(snapshot: request.snapshot)
+        if request.verify { result.verified = 0 }
+        self.result = Mutex(result)
     }
 
     var outcome: RestoreResult { result.withLock { $0 } }
@@ -47,6 +51,29 @@ final class RestoreContext: Sendable {
     func skipped() {
         progress.update { $0.files += 1 }
         result.withLock { $0.skipped += 1 }
+    }
+
+    /// Something is in the way and stays.
+    func left(_ path: [[UInt8]]) {
+        skipped()
+        guard request.verify else { return }
+        leftAsFound.withLock { _ = $0.insert(Array(path.joined(separator: [0x2f]))) }
+    }
+
+    /// Whether what was there has stayed.
+    func wasLeft(_ path: [[UInt8]]) -> Bool {
+        leftAsFound.withLock { $0.contains(Array(path.joined(separator: [0x2f]))) }
+    }
+
+    /// A file was read back and compared.
+    func compared() { result.withLock { $0.verified = ($0.verified ?? 0) + 1 } }
+
+    /// Takes note of the patterns that nothing fits.
+    func matchedAllBut(_ patterns: [String]) {
+        result.withLock { result in
+            result.unmatched = patterns
+            result.fitsNothing = !patterns.isEmpty && patterns.count == request.includes.count
+        }
     }
 
     func restored(_ path: [[UInt8]], _ remarks: [RestoreRemark]) {
@@ -75,7 +102,7 @@ final class RestoreContext: Sendable {
     }
 
     private static func note(_ path: [[UInt8]], _ message: String) -> RestoreResult.Note {
-        .init(path: PathText.display(Array(path.joined(separator: [0x2f]))), message: message)
+        .init(path: path.isEmpty ? "/" : PathText.display(Array(path.joined(separator: [0x2f]))), message: message)
     }
 
     private static func append(_ note: RestoreResult.Note, to notes: inout [RestoreResult.Note]) {

@@ -18,6 +18,8 @@ final class RestorePass {
     private let loader: TreeLoader
     private let reader: ChunkReader
     private let includes: [GlobPattern]
+    /// Positions of the patterns that nothing has fitted so far.
+    private var unmatched: Set<Int>
     private var batch: [RestoreFile] = []
     private var batchChunkCount = 0
     private var directories: [(path: [[UInt8]], metadata: FileMetadata)] = []
@@ -34,6 +36,7 @@ final class RestorePass {
         loader = TreeLoader(repository: context.repository, index: index)
         reader = ChunkReader(repository: context.repository, index: index)
         includes = context.request.includes.map { GlobPattern($0) }
+        unmatched = Set(includes.indices)
     }
 
     /// Restores everything below these pages.
@@ -44,6 +47,7 @@ final class RestorePass {
             return try visit(path, entry)
         }
         try restoreBatch()
+        context.matchedAllBut(unmatched.sorted().map { context.request.includes[$0] })
         for damage in walker.damage { context.damaged(damage.path, damage.error) }
         for link in links { makeLink(link.path, link.first, link.entry) }
         for directory in directories.reversed() {
@@ -57,8 +61,19 @@ final class RestorePass {
         try context.target.root.synchronizeFileSystem()
     }
 
+    /// Whether the entry is wanted; takes note of the patterns that it fits.
+    private func isIncluded(_ path: [[UInt8]]) -> Bool {
+        var isIncluded = includes.isEmpty
+        for (index, pattern) in includes.enumerated() where !isIncluded || unmatched.contains(index) {
+            guard pattern.matchesOrContains(path) else { continue }
+            isIncluded = true
+            unmatched.remove(index)
+        }
+        return isIncluded
+    }
+
     private func visit(_ path: [[UInt8]], _ entry: TreeEntry) throws -> TreeWalker.Step {
-        let isIncluded = includes.isEmpty || includes.contains { $0.matchesOrContains(path) }
+        let isIncluded = isIncluded(path)
         if entry.metadata.type == .directory {
             guard isIncluded else { return .descend }
             do {
@@ -111,7 +126,7 @@ final class RestorePass {
         }
         let directory = try context.target.directory(Array(path.dropLast()), create: true)
         let there = try directory.type(of: entry.name)
-        if there != nil, context.request.overwrite == .never, !context.request.resume { return context.skipped() }
+        if there != nil, context.request.overwrite == .never, !context.request.resume { return context.left(path) }
         if metadata.type == .regular {
             let inPlace = there == .regular && (context.request.resume || context.request.overwrite == .ifChanged)
             if inPlace { try checkOurs(directory, entry, .regular) }
@@ -201,7 +216,7 @@ final class RestorePass {
             let directory = try context.target.directory(Array(path.dropLast()), create: true)
             guard let name = path.last, let firstName = first.last else { return }
             if let there = try directory.type(of: name) {
-                if context.request.overwrite == .never, !context.request.resume { return context.skipped() }
+                if context.request.overwrite == .never, !context.request.resume { return context.left(path) }
                 try clear(directory, entry, there)
             }
             let source = try context.target.directory(Array(first.dropLast()), create: false)

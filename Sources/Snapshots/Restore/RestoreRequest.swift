@@ -64,6 +64,12 @@ package struct RestoreResult: Sendable {
     /// Entries left as they were because something was in the way.
     package var skipped: UInt64 = 0
     package var durationSeconds: Double = 0
+    /// Files that were read back and compared; nil when that was not asked for.
+    package var verified: UInt64?
+    /// Patterns that nothing in the snapshot fits.
+    package var unmatched: [String] = []
+    /// Whether there were patterns, and nothing in the snapshot fits any of them.
+    package var fitsNothing = false
     /// Attributes that could not be set.
     package var remarks: [Note] = []
     /// Entries whose content is damaged in the repository: integrity.

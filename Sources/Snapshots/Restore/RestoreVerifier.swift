@@ -4,7 +4,7 @@ internal import RepositoryFormat
 internal import Sealing
 internal import Synchronization
 
-/// Reads every restored file back and compares its SHA-256 with the snapshot's.
+/// Reads every restored file back, and those that were left as found, and compares their SHA-256 with the snapshot's.
 ///
 /// Blocks; runs on a thread of ours.
 struct RestoreVerifier {
@@ -63,11 +63,18 @@ struct RestoreVerifier {
                 sha.update(UnsafeRawBufferPointer(rebasing: buffer.storage[0..<count]))
                 offset += UInt64(count)
             }
+            context.compared()
             guard sha.finish() == expected else {
                 throw SnapshotError(.damaged, "differs from the snapshot when it is read back: the disk may be failing")
             }
         } catch {
-            context.damaged(item.path, error)
+            guard context.wasLeft(item.path) else { return context.damaged(item.path, error) }
+            context.failed(
+                item.path,
+                SnapshotError(
+                    .alreadyExists,
+                    "differs from the snapshot and was left as found: choose --overwrite if-changed to bring it up to date"
+                ))
         }
     }
 }

@@ -29,7 +29,7 @@ package struct SnapshotTree: Sendable {
         path.split(separator: UInt8(ascii: "/")).map(Array.init).filter { $0 != [UInt8(ascii: ".")] }
     }
 
-    /// What lies at `path`. Throws `.notFound`; nil stands for the root itself.
+    /// What lies at `path`. Throws `.noSuchName`; nil stands for the root itself.
     package func entry(at path: [[UInt8]]) throws(RepositoryError) -> TreeEntry? {
         var entry: TreeEntry?
         var pages = pages
@@ -37,7 +37,8 @@ package struct SnapshotTree: Sendable {
             guard entry == nil || entry?.metadata.type == .directory, let found = try find(name, in: pages) else {
                 let missing = PathText.display(Array(path.prefix(depth + 1).joined(separator: [UInt8(ascii: "/")])))
                 throw RepositoryError(
-                    .notFound, "snapshot \(id) holds no \(missing): 'becalm show \(id.description.prefix(8))' lists it")
+                    .noSuchName,
+                    "snapshot \(id) holds no \(missing): 'becalm show \(id.description.prefix(8))' lists it")
             }
             entry = found
             pages = found.pages

@@ -1,10 +1,19 @@
 package import ArgumentParser
 package import Orchestration
-package import RepositoryFormat
+internal import RepositoryFormat
 internal import Snapshots
 
 /// `becalm key add`
 package struct KeyAddCommand: RunnableCommand {
+    /// What a slot may do, as the command line spells it.
+    package enum Role: String, Sendable, CaseIterable, ExpressibleByArgument {
+        case full
+        case writer
+
+        /// What it stands for.
+        var role: KeyRole { self == .full ? .full : .writer }
+    }
+
     package static let configuration = CommandConfiguration(
         commandName: "add",
         abstract: "Add a key slot.",
@@ -25,8 +34,8 @@ package struct KeyAddCommand: RunnableCommand {
         help: ArgumentHelp("A public key that 'becalm key generate' has printed.", valueName: "key"))
     package var recipient: String?
 
-    @Option(name: .long, help: ArgumentHelp("What the slot may do: full or writer.", valueName: "role"))
-    package var role: KeyRole = .full
+    @Option(name: .long, help: ArgumentHelp("What the slot may do.", valueName: "role"))
+    package var role: Role = .full
 
     @Option(name: .long, help: ArgumentHelp("What the slot is called in lists.", valueName: "text"))
     package var label = ""
@@ -51,19 +60,9 @@ package struct KeyAddCommand: RunnableCommand {
         } else {
             way = .credential(try await new.credential(context))
         }
-        let slot = try await KeyJourney(repository: repository).add(way, role: role, label: label)
+        let slot = try await KeyJourney(repository: repository).add(way, role: role.role, label: label)
         context.output.summary(
             KeyText.members(slot), text: "added key \(slot.id) (\(slot.kind.name)) with the role '\(slot.role.name)'")
         return .done
     }
-}
-
-extension KeyRole: ExpressibleByArgument {
-    package init?(argument: String) {
-        guard let role = Self.allCases.first(where: { $0.name == argument }) else { return nil }
-        self = role
-    }
-
-    package var defaultValueDescription: String { name }
-    package static var allValueStrings: [String] { allCases.map(\.name) }
 }

@@ -37,7 +37,7 @@ package struct NewKeyOptions: ParsableArguments, Sendable {
                 try Credentials(context: context).find(
                     Credentials.Source(
                         passwordFile: passwordFile, keyFile: keyFile, identity: nil, variable: "BECALM_NEW_PASSWORD",
-                        question: "New password", isNew: true))
+                        question: "New password", option: "--new-password-file", isNew: true))
             }
         }
     }
