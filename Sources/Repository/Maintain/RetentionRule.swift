@@ -94,10 +94,9 @@ package struct RetentionRule: Hashable, Sendable {
         }
         if let source = spared.first, spared.count == sources.count {
             let others = spared.count > 1 ? ", nor of \(counted(spared.count - 1, "other source"))" : ""
-            let own = sources[source]?.count ?? 0
             throw RepositoryError(
                 .invalidArgument,
-                "this rule keeps none of \(counted(own, "snapshot")) of \(source.host):\(source.paths.joined(separator: " "))\(others): keep more, or remove them all with --allow-empty"
+                "this rule keeps no snapshot of \(source.host):\(source.paths.joined(separator: " "))\(others): keep more, or remove them all with --allow-empty"
             )
         }
         return decisions
