@@ -139,7 +139,7 @@ struct BinaryTests {
             env --default-signal=INT $BECALM backup source --key-file $KEY -vv --limit-upload 1K 2>log & child=$!
             {
               while read -r line; do case $line in *"key=sessions/"*) kill -INT $child; break;; esac; done
-              while grep -q becalm /proc/$child/comm 2>/dev/null; do kill -INT $child; done
+              while grep -q becalm /proc/$child/comm 2>/dev/null; do kill -INT $child 2>/dev/null || true; done
             } <log
             wait $child || echo "status $?"
             $BECALM backup source --key-file $KEY >/dev/null; $BECALM verify --depth full --key-file $KEY
