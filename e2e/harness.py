@@ -16,7 +16,7 @@ import trees
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
-DONE, FAILED, PARTIAL = 0, 1, 3
+DONE, FAILED, PARTIAL, USAGE = 0, 1, 3, 64
 NO_REPOSITORY, BUSY, WRONG_KEY, INTEGRITY, REFUSED, UNREACHABLE, NO_SPACE = 10, 11, 12, 13, 14, 15, 16
 # Exit codes by which a shell or Swift's runtime tells a crash; a negative one is the signal itself.
 CRASHES = {128 + number for number in (signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE,
