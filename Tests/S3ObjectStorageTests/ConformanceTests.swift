@@ -6,9 +6,17 @@ import Testing
 
 @Suite("S3 servers keep the guarantees", .timeLimit(.minutes(30)))
 struct ConformanceTests {
+    /// moto looks and stores in two steps, on threads without a lock: of two that come at once both may win. A gateway
+    /// that is atomic is the test of that.
+    private static let motoChecks = ObjectStoreConformance.checks.filter {
+        ![
+            "of sixteen that create at once exactly one succeeds", "compare-and-swap loses no update",
+        ].contains($0.name)
+    }
+
     @Test(
         "moto", .enabled(if: ServerProcess.find("moto_server") != nil, "needs moto_server on the PATH"),
-        arguments: ObjectStoreConformance.checks)
+        arguments: motoChecks)
     func moto(check: ObjectStoreConformance.Check) async throws {
         try await check.run(on: S3Servers.shared.server(.moto).store("some/prefix"))
     }
