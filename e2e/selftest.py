@@ -170,12 +170,14 @@ def test_proxy(report, server):
             through.put(bucket, key, body)
         report.check(through.dump(bucket) == bodies == server.client.dump(bucket), "the proxy passes bodies on unharmed")
         report.check(counting.count == 2 * len(bodies) + 1, "the proxy counts each request", str(counting.seen))
+        # rclone, where two requests make the same folder at the same moment, answers one of them with an internal error.
+        through.put(bucket, "many/first", b"")
         workers = [threading.Thread(target=through.put, args=(bucket, f"many/{n}", bytes(50_000))) for n in range(20)]
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
-        report.check(len(server.client.list(bucket, "many/")) == 20, "the proxy serves many at once")
+        report.check(len(server.client.list(bucket, "many/")) == 21, "the proxy serves many at once")
         for variant, stored in [(proxy.BEFORE, 2), (proxy.DURING, 2), (proxy.AFTER, 3)]:
             server.client.replace(bucket, "", {})
             counting.arm(3, variant)

@@ -1,4 +1,4 @@
-/// `1 pack`, `3 packs`: a number with its noun, for messages.
-package func counted(_ number: some BinaryInteger, _ noun: String) -> String {
-    "\(number) \(noun)\(number == 1 ? "" : "s")"
+/// `1 pack`, `3 packs`: a number with its noun, for messages. The plural is the noun with an `s` unless it is given.
+package func counted(_ number: some BinaryInteger, _ noun: String, plural: String? = nil) -> String {
+    "\(number) \(number == 1 ? noun : plural ?? noun + "s")"
 }

@@ -1,5 +1,4 @@
 internal import Basics
-internal import SystemPackage
 
 #if canImport(Glibc)
     internal import Glibc

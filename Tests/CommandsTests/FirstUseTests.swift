@@ -195,14 +195,14 @@ struct FirstUseTests {
         #expect(listing.err.matches(of: /snapshot [0-9a-f]{32}/).count == 1, "\(listing.err)")
     }
 
-    /// Changes a byte in the middle of each file below a folder of the repository.
+    /// Changes a byte in every 32 of each file below a folder of the repository: none of its blobs opens any more.
     private func spoil(_ world: World, _ folder: String) throws {
         let root = URL(fileURLWithPath: world.path("repository/\(folder)"))
         for name in try FileManager.default.subpathsOfDirectory(atPath: root.path) {
             let file = root.appendingPathComponent(name)
             guard try file.resourceValues(forKeys: [.isRegularFileKey]).isRegularFile == true else { continue }
             var bytes = [UInt8](try Data(contentsOf: file))
-            bytes[bytes.count / 2] ^= 0x40
+            for place in stride(from: 16, to: bytes.count, by: 32) { bytes[place] ^= 0x40 }
             try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: file.path)
             try Data(bytes).write(to: file)
         }

@@ -75,12 +75,12 @@ package struct RestoreCommand: RunnableCommand {
         let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()
         }
-        report(result, context)
         if let problems = listed.manifest?.problems, !problems.isEmpty {
-            context.console.say(
-                "becalm: the snapshot is partial: it lacks \(Format.count(UInt64(problems.count), "thing")) that could not be read when it was made; 'becalm show' names them"
-            )
+            context.warn(
+                "the snapshot is partial: it lacks \(Format.count(UInt64(problems.count), "thing")) that could not be read when it was made; 'becalm show' names them",
+                kind: "partial", global)
         }
+        report(result, context)
         return RestoreJourney.status(result)
     }
 

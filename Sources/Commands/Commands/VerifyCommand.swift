@@ -32,7 +32,8 @@ package struct VerifyCommand: RunnableCommand {
 
             Damage is named with the snapshots and files that it hits; the exit code is 13. '--rebuild-index' makes \
             the index anew from the packs where it is damaged, before the check. '--repair' gives up packs that are found \
-            damaged: the next backup then stores anew what its sources still have of them.
+            damaged, most of which only '--depth full' finds: the next backup then stores anew what its sources still \
+            have of them.
 
             EXAMPLE:
               $ becalm verify --depth full --budget 10m
@@ -85,8 +86,9 @@ package struct VerifyCommand: RunnableCommand {
                     text: "given up: \(name): back up the same sources again to store anew what they still have of it")
             }
         } else if report.problems.contains(where: { $0.kind == .pack && !$0.isHarmless }) {
-            context.console.say(
-                "becalm: damaged packs heal when '--repair' gives them up and the same sources are backed up again")
+            context.warn(
+                "damaged packs heal when '--depth full --repair' gives them up and the same sources are backed up again",
+                kind: "repairable", global)
         }
         summarize(report, context)
         return MaintenanceJourney.status(report)

@@ -35,7 +35,7 @@ package enum Format {
 
     /// `1 file`, `3 files`.
     package static func count(_ number: UInt64, _ noun: String, plural: String? = nil) -> String {
-        "\(number) \(number == 1 ? noun : plural ?? noun + "s")"
+        counted(number, noun, plural: plural)
     }
 
     /// `2026-11-21 09:30:00` in UTC.

@@ -13,21 +13,9 @@ extension CollectionRun {
     mutating func adopt(_ marked: Marked) async throws {
         guard let recovered = marked.survey.recovered, !options.isDryRun else { return }
         let condemned = marked.survey.condemned
-        var rows: [UInt32: UInt32] = [:]
-        var packs: [IndexedPack] = []
-        for (row, pack) in recovered.packs.enumerated()
-        where !condemned.contains(pack.id) && (marked.usage[pack.id]?.live ?? 0) > 0 {
-            rows[UInt32(row)] = UInt32(packs.count)
-            packs.append(pack)
-        }
-        var entries: [IndexEntry] = []
-        for number in 0..<recovered.count {
-            var entry = recovered.entry(number)
-            guard let row = rows[entry.pack] else { continue }
-            entry.pack = row
-            entries.append(entry)
-        }
-        report.segmentsWritten += try await repository.putSegments(packs, entries)
+        let isNeeded = recovered.packs.map { !condemned.contains($0.id) && (marked.usage[$0.id]?.live ?? 0) > 0 }
+        let entries = recovered.entries.filter { Int($0.pack) < isNeeded.count && isNeeded[Int($0.pack)] }
+        report.segmentsWritten += try await repository.putSegments(recovered.packs, entries)
     }
 
     /// Rewrites the index without what is gone, then removes condemned records that no segment needs any more.

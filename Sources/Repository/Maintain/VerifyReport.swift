@@ -54,7 +54,8 @@ package struct VerifyProblem: Hashable, Sendable {
     package var files: [String] = []
     /// How many there are in truth.
     package var fileCount: UInt64 = 0
-    /// Whether it is no damage: something left over, in the way, or at work.
+    /// Whether nothing that snapshots need is hit: something left over, in the way, or at work, or a damage that another
+    /// copy makes up for.
     package var isHarmless = false
 
     package init(object: String, kind: Kind, message: String, isHarmless: Bool = false) {

@@ -71,7 +71,8 @@ final class SegmentPublisher: Sendable {
 }
 
 extension Repository {
-    /// Stores entries, whose `pack` names rows of `packs`, in segments of the usual size. A pack's entries stay together.
+    /// Stores entries, whose `pack` names rows of `packs`, in segments of the usual size. A pack's entries stay together;
+    /// a pack without any is left out.
     /// Answers how many segments that made.
     func putSegments(_ packs: [IndexedPack], _ entries: [IndexEntry]) async throws(RepositoryError) -> UInt64 {
         var byPack = [[IndexEntry]](repeating: [], count: packs.count)

@@ -64,6 +64,19 @@ final class BackupContext: Sendable {
         return all.prefix(Self.problemLimit) + [.init(path: "", message: "and \(all.count - Self.problemLimit) more")]
     }
 
+    /// Leaves a file that cannot be read out and names it. An error that is not the file's alone is thrown.
+    func leaveOut(
+        _ path: [UInt8], _ error: SnapshotError, _ slot: DirectoryNode.Slot, _ metadata: FileMetadata,
+        _ encoder: ChunkEncoder
+    ) throws {
+        guard error.code != .cancelled, error.code != .failed || error.cause == nil else {
+            try check()
+            throw RepositoryError(error.cause ?? error)
+        }
+        note(path, error.message)
+        try fill(slot, nil, of: metadata, encoder)
+    }
+
     /// Whether the caller is to store this file. Other names of an inode that is stored, or being stored, share it.
     func claimLink(_ slot: DirectoryNode.Slot, _ entry: TreeEntry, _ encoder: ChunkEncoder) throws -> Bool {
         guard entry.metadata.linkCount > 1 else { return true }

@@ -85,13 +85,13 @@ struct BackupPass {
             let large = try LargeFile(
                 directory: file.directory, name: file.name, entry: file.entry, slot: file.slot, context: context,
                 scheduler: scheduler)
-            context.journal.began(large)
-            guard large.hasNoStrips else { return scheduler.add(outgrown: large) }
-            do { try large.finish(encoder) } catch { throw SnapshotError(.failed, "\(error)", cause: error) }
+            _ = try large.begin(encoder) {
+                scheduler.add(outgrown: large)
+                return true
+            }
         } catch {
-            if let cause = error.cause, error.code == .failed { throw cause }
-            context.note(file.directory.path(of: file.name), error.message)
-            try context.fill(file.slot, nil, of: file.entry.metadata, encoder)
+            try context.leaveOut(
+                file.directory.path(of: file.name), error, file.slot, file.entry.metadata, encoder)
         }
     }
 

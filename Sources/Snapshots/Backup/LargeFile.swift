@@ -171,6 +171,15 @@ final class LargeFile: Sendable {
     /// Whether there is nothing to read: an empty file, one hole, or all of it stored by an earlier run.
     let hasNoStrips: Bool
 
+    /// Tells the journal and has the file queued by `queue`, whose answer it gives; one with nothing to read is finished
+    /// at once. What keeps it from being stored is the cause of a `SnapshotError` with the code `.failed`.
+    func begin(_ encoder: ChunkEncoder, queue: () -> Bool) throws(SnapshotError) -> Bool {
+        context.journal.began(self)
+        guard hasNoStrips else { return queue() }
+        do { try finish(encoder) } catch { throw SnapshotError(.failed, "\(error)", cause: error) }
+        return true
+    }
+
     /// The next strip. Under the scheduler's lock; only while the last one was not `isLast`.
     func nextStrip(_ stripBytes: Int) -> StripPlan {
         cursor.withLock { cursor in

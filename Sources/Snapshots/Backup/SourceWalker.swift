@@ -140,20 +140,11 @@ final class SourceWalker {
             } else {
                 let file = try LargeFile(
                     directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler)
-                context.journal.began(file)
-                if file.hasNoStrips {
-                    do { try file.finish(encoder) } catch { throw SnapshotError(.failed, "\(error)", cause: error) }
-                } else if !scheduler.add(large: file) {
-                    throw SnapshotError(.cancelled, "the backup has ended")
-                }
+                let isTaken = try file.begin(encoder) { scheduler.add(large: file) }
+                guard isTaken else { throw SnapshotError(.cancelled, "the backup has ended") }
             }
         } catch {
-            guard error.code != .cancelled, error.code != .failed || error.cause == nil else {
-                try context.check()
-                throw RepositoryError(error.cause ?? error)
-            }
-            context.note(directory.path(of: name), error.message)
-            try context.fill(slot, nil, of: entry.metadata, encoder)
+            try context.leaveOut(directory.path(of: name), error, slot, entry.metadata, encoder)
         }
     }
 
