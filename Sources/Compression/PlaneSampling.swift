@@ -82,6 +82,8 @@ extension PlaneEncoder {
         }
         guard let best, best.share * 100 <= Float(Self.worthwhilePercent) else { return nil }
         if best.plan.transform.usesBase { return best.plan }
+        // One plane of repetitions is the bytes as they are, and zstd sees further in the whole chunk.
+        if best.plan.width == 1 && best.plan[0] == .matches { return nil }
         return try suitsWhole(source, best, at: offset) ? nil : best.plan
     }
 

@@ -3,10 +3,13 @@ internal import Synchronization
 /// What a sample said of a tensor's chunks, so that not every chunk is sampled. One for each tensor, or for each file
 /// whose layout is not known; shared by all threads that encode its chunks.
 ///
-/// It is forgotten after `chunksPerTest` chunks, and as soon as a chunk does not pay as promised.
+/// It is forgotten after `chunksPerTest` chunks, or a few where that was a surprise, and as soon as a chunk does not pay
+/// as promised.
 package final class TensorVerdict: Sendable {
     /// A tensor of 4 MiB chunks is sampled every 128 MiB.
     package static let chunksPerTest = 32
+    /// One chunk that does not pay among others that do says little of the next ones.
+    package static let chunksPerDisappointment = 4
 
     /// How the tensor's elements lie; nil when nobody knows, and each chunk may tell.
     package let elements: ElementLayout?
@@ -21,6 +24,13 @@ package final class TensorVerdict: Sendable {
     private struct State {
         var expectation = Expectation.untested
         var chunksLeft = 0
+
+        mutating func record(_ plan: PlanePlan?, remembers: Bool) {
+            let wasGood = if case .plan = expectation { true } else { false }
+            expectation = plan.map { .plan($0) } ?? .doesNotPay
+            let chunks = plan == nil && wasGood ? chunksPerDisappointment : chunksPerTest
+            chunksLeft = remembers ? chunks - 1 : 0
+        }
 
         mutating func next() -> Expectation {
             guard chunksLeft > 0 else { return .untested }
@@ -50,10 +60,12 @@ package final class TensorVerdict: Sendable {
     /// for the next may hold something else.
     func record(_ plan: PlanePlan?, withBase: Bool) {
         let remembers = plan != nil || elements != nil
-        let new = State(
-            expectation: plan.map { .plan($0) } ?? .doesNotPay, chunksLeft: remembers ? Self.chunksPerTest - 1 : 0)
         states.withLock { states in
-            if withBase { states.withBase = new } else { states.alone = new }
+            if withBase {
+                states.withBase.record(plan, remembers: remembers)
+            } else {
+                states.alone.record(plan, remembers: remembers)
+            }
         }
     }
 }

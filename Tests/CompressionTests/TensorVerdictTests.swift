@@ -41,6 +41,16 @@ struct TensorVerdictTests {
         #expect(try codec.decode(encoded, room: shifted.count) == shifted)
     }
 
+    @Test("One chunk that does not pay among others stops the tries for four chunks only")
+    func disappointment() throws {
+        let codec = try PlaneCodec()
+        let verdict = TensorVerdict(elements: .bfloat16)
+        #expect(try codec.encode([weights], verdict) != nil)
+        #expect(try codec.encode([noise], verdict) == nil)
+        for _ in 1..<TensorVerdict.chunksPerDisappointment { #expect(try codec.encode([weights], verdict) == nil) }
+        #expect(try codec.encode([weights], verdict) != nil)
+    }
+
     @Test("Where nothing is known, what does not pay says nothing of the next chunk")
     func unknown() throws {
         let codec = try PlaneCodec()
