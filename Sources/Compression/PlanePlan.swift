@@ -34,6 +34,11 @@ struct PlanePlan: Hashable, Sendable {
         }
     }
 
+    /// Whether it takes elements apart in the same way, whatever it does with the planes.
+    func resembles(_ other: PlanePlan) -> Bool {
+        width == other.width && transform == other.transform && anchor == other.anchor
+    }
+
     /// The bytes before the first whole element of a chunk that begins at `offset`.
     func phase(at offset: Int) -> Int {
         let behind = (offset - anchor) & (width - 1)

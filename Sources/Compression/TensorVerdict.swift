@@ -3,13 +3,11 @@ internal import Synchronization
 /// What a sample said of a tensor's chunks, so that not every chunk is sampled. One for each tensor, or for each file
 /// whose layout is not known; shared by all threads that encode its chunks.
 ///
-/// It is forgotten after `chunksPerTest` chunks, or a few where that was a surprise, and as soon as a chunk does not pay
-/// as promised.
+/// The first samples stand for one chunk, two, four and so on, as long as each says what the one before said, and at
+/// last for `chunksPerTest`: a tensor need not be the same all over. What does not pay as promised is forgotten at once.
 package final class TensorVerdict: Sendable {
-    /// A tensor of 4 MiB chunks is sampled every 128 MiB.
+    /// A tensor of 4 MiB chunks is sampled every 128 MiB at the least.
     package static let chunksPerTest = 32
-    /// One chunk that does not pay among others that do says little of the next ones.
-    package static let chunksPerDisappointment = 4
 
     /// How the tensor's elements lie; nil when nobody knows, and each chunk may tell.
     package let elements: ElementLayout?
@@ -23,13 +21,20 @@ package final class TensorVerdict: Sendable {
 
     private struct State {
         var expectation = Expectation.untested
+        /// Chunks that the last sample stands for, and how many of them are to come.
+        var interval = 1
         var chunksLeft = 0
 
-        mutating func record(_ plan: PlanePlan?, remembers: Bool) {
-            let wasGood = if case .plan = expectation { true } else { false }
-            expectation = plan.map { .plan($0) } ?? .doesNotPay
-            let chunks = plan == nil && wasGood ? chunksPerDisappointment : chunksPerTest
-            chunksLeft = remembers ? chunks - 1 : 0
+        mutating func record(_ new: Expectation) {
+            if new == expectation {
+                interval = min(2 * interval, chunksPerTest - 1)
+            } else if case .plan(let plan) = new, case .plan(let last) = expectation, plan.resembles(last) {
+                interval = max(interval / 2, 1)
+            } else {
+                interval = 1
+            }
+            expectation = new
+            chunksLeft = interval
         }
 
         mutating func next() -> Expectation {
@@ -59,13 +64,10 @@ package final class TensorVerdict: Sendable {
     /// A sample says so; nil: it does not pay. Of a layout that is not known that is true of the chunk at hand only,
     /// for the next may hold something else.
     func record(_ plan: PlanePlan?, withBase: Bool) {
-        let remembers = plan != nil || elements != nil
+        let new: Expectation =
+            if let plan { .plan(plan) } else if elements == nil { .untested } else { .doesNotPay }
         states.withLock { states in
-            if withBase {
-                states.withBase.record(plan, remembers: remembers)
-            } else {
-                states.alone.record(plan, remembers: remembers)
-            }
+            if withBase { states.withBase.record(new) } else { states.alone.record(new) }
         }
     }
 }
