@@ -81,6 +81,30 @@ struct PlaneSizeTests {
         #expect(Double(moved.count) < 0.4 * Double(base.count))
     }
 
+    /// Whole numbers below 2^28 that change by 2^22 to 2^28: what a base saves goes from an eighth to nothing.
+    @Test("A base is used only where it saves 3 %")
+    func leastGain() throws {
+        var base = TestData.random(64 << 10, seed: 22)
+        for place in stride(from: 3, to: base.count, by: 4) { base[place] &= 0x0f }
+        var used = 0
+        var tries = 0
+        for step in 0...12 {
+            let deviation = Double(sign: .plus, exponent: 22 + step / 2, significand: step % 2 == 0 ? 1 : 1.4)
+            // Large steps are multiples of a power of two: small ones fill the low bits.
+            var next = TestTensors.drifted(base, width: 4, deviation: 16_384, seed: 24)
+            next = TestTensors.drifted(next, width: 4, deviation: deviation, seed: 23)
+            for place in stride(from: 3, to: base.count, by: 4) { next[place] &= 0x0f }
+            let codec = try PlaneCodec()
+            let alone = try codec.roundTrip(next, .integer32)?.count ?? next.count
+            guard let encoded = try codec.roundTrip(next, .integer32, base: base) else { continue }
+            tries += 1
+            guard try PlaneReader.Head(encoded).transform >= 2 else { continue }
+            used += 1
+            #expect(encoded.count + next.count * 2 / 100 <= alone, "step \(step)")
+        }
+        #expect(used > 0 && used < tries, "\(used) of \(tries)")
+    }
+
     @Test(
         "Where nothing is known, width and phase are found",
         arguments: [TestTensors.Number.bfloat16, .float16, .float32, .float64])

@@ -123,6 +123,9 @@ struct PlaneTests {
                 #expect(
                     try codec.encode(cut(numbers), base: cut(base), TensorVerdict(elements: layout)) == compared)
             }
+            // One byte of the first block is in the second piece.
+            let oneByte = [Array(numbers[..<524_287]), Array(numbers[524_287...])]
+            #expect(try codec.encode(oneByte, TensorVerdict(elements: layout)) == whole)
             #expect(try codec.decode(#require(whole), room: numbers.count) == numbers)
             #expect(try codec.decode(#require(compared), base: base, room: numbers.count) == numbers)
         }
