@@ -35,10 +35,12 @@ let package = Package(
         .target(name: "CCurlShims", dependencies: ["CCurl"]),
         .target(name: "CFileSystemShims"),
         .target(name: "CSealingKernels"),
+        .target(name: "CCompressionKernels"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
-        .target(name: "Compression", dependencies: ["Basics", "CZstd"], swiftSettings: strictC),
+        .target(
+            name: "Compression", dependencies: ["Basics", "CZstd", "CCompressionKernels"], swiftSettings: strictC),
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL", "CSealingKernels"], swiftSettings: strictC),
         .target(
             name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),

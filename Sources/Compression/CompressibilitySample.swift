@@ -24,12 +24,12 @@ package final class CompressibilitySample {
     /// Whether the concatenation of `pieces` is likely to shrink by 3 % or more. A guess from the sample: the result of
     /// the compression itself decides. True also when the try fails, so that the real compression reports why.
     package func pays(_ pieces: [UnsafeRawBufferPointer]) -> Bool {
-        var total = 0
-        for index in unsafe pieces.indices { total += unsafe pieces[index].count }
+        let source = unsafe PieceList(pieces)
+        let total = source.count
         guard total > 0 else { return false }
         let size = min(total, max(Self.smallest, min(Self.largest, total / 128 / Self.stretches * Self.stretches)))
         return unsafe sample.withUnsafeMutableBytes { sample in
-            unsafe gather(pieces, total: total, into: UnsafeMutableRawBufferPointer(rebasing: sample[..<size]))
+            unsafe gather(source, into: UnsafeMutableRawBufferPointer(rebasing: sample[..<size]))
             let room = size * Self.worthwhilePercent / 100
             return unsafe result.withUnsafeMutableBytes { result in
                 do throws(CompressionError) {
@@ -44,33 +44,13 @@ package final class CompressibilitySample {
     }
 
     /// Fills `sample` with stretches that begin at equal distances, the first at the start and the last at the end.
-    private func gather(
-        _ pieces: [UnsafeRawBufferPointer], total: Int, into sample: UnsafeMutableRawBufferPointer
-    ) {
-        guard sample.count < total else { return unsafe copy(pieces, from: 0, into: sample) }
+    private func gather(_ source: PieceList, into sample: UnsafeMutableRawBufferPointer) {
+        guard sample.count < source.count else { return unsafe source.copy(from: 0, into: sample) }
         let length = sample.count / Self.stretches
         for stretch in 0..<Self.stretches {
             let place = unsafe UnsafeMutableRawBufferPointer(
                 rebasing: sample[stretch * length..<(stretch + 1) * length])
-            unsafe copy(pieces, from: (total - length) / (Self.stretches - 1) * stretch, into: place)
-        }
-    }
-
-    /// Copies what begins `start` bytes into the concatenation of `pieces`, as much as `place` takes.
-    private func copy(_ pieces: [UnsafeRawBufferPointer], from start: Int, into place: UnsafeMutableRawBufferPointer) {
-        var skip = start
-        var filled = 0
-        for index in unsafe pieces.indices where filled < place.count {
-            let piece = unsafe pieces[index]
-            if skip >= piece.count {
-                skip -= piece.count
-                continue
-            }
-            let count = min(piece.count - skip, place.count - filled)
-            let from = unsafe UnsafeRawBufferPointer(rebasing: piece[skip..<skip + count])
-            unsafe UnsafeMutableRawBufferPointer(rebasing: place[filled..<filled + count]).copyMemory(from: from)
-            filled += count
-            skip = 0
+            unsafe source.copy(from: (source.count - length) / (Self.stretches - 1) * stretch, into: place)
         }
     }
 }

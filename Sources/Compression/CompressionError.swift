@@ -4,12 +4,14 @@ package import Basics
 package struct CompressionError: Error, Sendable, CustomStringConvertible {
     /// The kind of failure.
     package struct Code: Hashable, Sendable {
-        private enum Kind { case corrupted, tooLarge, invalidParameters, libraryFailure }
+        private enum Kind { case corrupted, tooLarge, baseMissing, invalidParameters, libraryFailure }
         private let kind: Kind
         /// The bytes are not one whole frame, or not what the frame says of itself.
         package static let corrupted = Code(kind: .corrupted)
         /// The frame holds more than there is room for.
         package static let tooLarge = Code(kind: .tooLarge)
+        /// What is stored is the difference to a base that was not given, or is of another length.
+        package static let baseMissing = Code(kind: .baseMissing)
         /// A parameter is outside what is allowed.
         package static let invalidParameters = Code(kind: .invalidParameters)
         /// The library refused, most likely for want of memory; the message holds its words.

@@ -13,23 +13,27 @@ package final class ZstdCompressor {
     private let context: OpaquePointer
 
     /// A compressor at `level`. Throws `invalidParameters` outside `levels`, `libraryFailure` without memory.
-    package init(level: Int32) throws(CompressionError) {
+    package convenience init(level: Int32) throws(CompressionError) {
         guard Self.levels.contains(level) else {
             throw CompressionError(
                 .invalidParameters,
                 "zstd level \(level) is not allowed; take one from \(Self.levels.lowerBound) to \(Self.levels.upperBound)"
             )
         }
+        try self.init(
+            [(ZSTD_c_compressionLevel, level)], refusal: "zstd does not take level \(level)")
+    }
+
+    /// A compressor with `parameters` set. Throws `libraryFailure` when the library refuses one or has no memory.
+    init(_ parameters: [(ZSTD_cParameter, Int32)], refusal: String) throws(CompressionError) {
         guard let context = unsafe ZSTD_createCCtx() else {
             throw CompressionError(.libraryFailure, "there is no memory for a compressor")
         }
         unsafe self.context = context
-        for (parameter, value) in [
-            (ZSTD_c_compressionLevel, level), (ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0),
-        ] {
+        for (parameter, value) in parameters + [(ZSTD_c_contentSizeFlag, 1), (ZSTD_c_checksumFlag, 0)] {
             let result = unsafe ZSTD_CCtx_setParameter(context, parameter, value)
             guard ZSTD_isError(result) == 0 else {
-                throw CompressionError(.libraryFailure, "zstd does not take level \(level): \(zstdReason(result))")
+                throw CompressionError(.libraryFailure, "\(refusal): \(zstdReason(result))")
             }
         }
     }
