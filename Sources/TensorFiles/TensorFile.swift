@@ -2,7 +2,7 @@
 package enum TensorFile {
     /// Where the tensors lie in a file that holds them itself.
     ///
-    /// For a file of another kind this reads 15 bytes and says `notThisFormat`. A data file of a distributed checkpoint
+    /// For a file of another kind this reads 24 bytes and says `notThisFormat`. A data file of a distributed checkpoint
     /// gets names like `item 0`; `DistributedDataFile` gives the true ones with the checkpoint's metadata. Throws only
     /// what `source` throws.
     package static func layout(
