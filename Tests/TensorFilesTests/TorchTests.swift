@@ -145,6 +145,18 @@ import Testing
         #expect(Verdict(try TorchFile.read(MemorySource(changed))) == .unsupported)
     }
 
+    @Test func onlyTheClassOfAModuleMayBeLeftToTheLoaderBesideStorages() throws {
+        for (kind, verdict) in [("module", Verdict.complete), ("other", .unsupported)] {
+            let pickle = Array("(S'\(kind)'\ncos\nsystem\nS'file'\nS'source'\ntQ.".utf8)
+            let finding = try Finding {
+                var cursor = SourceCursor(MemorySource(pickle), limit: .max, structure: "the pickle")
+                let graph = try PickleReader.read(&cursor, limits: PickleLimits())
+                return try TorchStorage.all(in: graph, limits: TensorFileLimits()).count
+            }
+            #expect(Verdict(finding) == verdict && (finding.value ?? 0) == 0)
+        }
+    }
+
     @Test func anUnknownVersionIsNotJudged() throws {
         let bytes = try Samples.bytes("torch/tensor.pt")
         let range = try #require(try ZipArchive.read(MemorySource(bytes)).get().member(named: "tensor/version")).range

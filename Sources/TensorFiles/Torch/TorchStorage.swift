@@ -35,7 +35,11 @@ struct TorchStorage {
         var places: [String: Int] = [:]
         for id in graph.persistentIDs {
             guard let storage = try TorchStorage(id, in: graph) else {
-                throw Stop.unsupported("the pickle leaves something to its loader that is no storage")
+                // Old files leave the class of a module to the loader as well, with its source.
+                guard graph.text(graph.elements(id)?.first) == "module" else {
+                    throw Stop.unsupported("the pickle leaves something to its loader that is no storage")
+                }
+                continue
             }
             if let place = places[storage.key] {
                 guard storages[place].byteCount == storage.byteCount else {
