@@ -46,6 +46,14 @@ import Testing
         #expect(try NumPyFile.read(try Samples.source("numpy/compressed.npz")).get().regions.isEmpty)
     }
 
+    @Test func anArrayLargerThanItsMemberIsDamage() throws {
+        // The last member holds one number; nine would end among the archive's own records, still inside the file.
+        let bytes = try Samples.bytes("numpy/stored.npz")
+        let place = try #require(bytes.lastPosition(of: Array("(), }  ".utf8)))
+        let changed = bytes.replacing(at: place, with: Array("(9,), }".utf8))
+        #expect(Verdict(try NumPyFile.read(MemorySource(changed))) == .damaged)
+    }
+
     @Test(arguments: [
         ("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", Verdict.complete),
         ("{'shape': (2L,), \"descr\": \"|V2\", 'fortran_order': True}\n", .complete),
