@@ -44,6 +44,7 @@ let package = Package(
         .target(name: "Sealing", dependencies: ["Basics", "COpenSSL", "CSealingKernels"], swiftSettings: strictC),
         .target(
             name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),
+        .target(name: "TensorFiles", swiftSettings: strict),
         // Level 3
         .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -137,5 +138,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        .testTarget(
+            name: "TensorFilesTests", dependencies: ["TensorFiles"], exclude: ["Samples", "make_samples.py"],
+            swiftSettings: strict),
     ]
 )
