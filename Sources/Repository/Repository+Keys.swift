@@ -105,19 +105,47 @@ extension Repository {
                     cause: error)
             }
             try await refuseOvertaken(table, what)
-            for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
-                for object in try await store.listAll(prefix: prefix) {
-                    guard let generation = ObjectNames.generation(of: object.key), generation < table.generation else {
-                        continue
-                    }
-                    try await store.delete(object.key, ifTag: nil)
-                }
-            }
+            try await removeTables(olderThan: table.generation)
             return Repository(
                 store: store, config: config, keyring: keyring, slotID: slotID, keyTable: table, options: options)
         } catch {
             throw RepositoryError(error, doing: "cannot \(what)")
         }
+    }
+
+    private func removeTables(olderThan generation: UInt32) async throws(ObjectStorageError) {
+        for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
+            for object in try await store.listAll(prefix: prefix) {
+                guard let other = ObjectNames.generation(of: object.key), other < generation else { continue }
+                try await store.delete(object.key, ifTag: nil)
+            }
+        }
+    }
+
+    /// Puts what is missing of the config, the key table and their copies in its place, and removes the tables of before:
+    /// what an interrupted change of keys, or somebody who deleted one, has left. What is there is left as it is.
+    ///
+    /// Throws what the store throws.
+    func completeHead() async throws(ObjectStorageError) {
+        let condition: PutCondition = store.capabilities.createIfAbsent ? .ifAbsent : .none
+        let (config, table) = (config.encoded(), keyTable.encoded())
+        for (name, bytes) in [
+            (ObjectNames.config, config), (ObjectNames.configCopy, config),
+            (ObjectNames.keyTable(keyTable.generation), table), (ObjectNames.keyTableCopy(keyTable.generation), table),
+        ] {
+            do {
+                _ = try await store.head(name)
+            } catch {
+                guard error.code == .notFound else { throw error }
+                do {
+                    try await store.put(name, bytes: bytes, options: PutOptions(condition: condition))
+                } catch {
+                    // Somebody else has just done it.
+                    guard error.code == .preconditionFailed else { throw error }
+                }
+            }
+        }
+        try await removeTables(olderThan: keyTable.generation)
     }
 
     /// Throws `.busy`, and takes the table back, when somebody has made a later one: ours began from one that is no more.

@@ -141,6 +141,37 @@ import Testing
         #expect(await code { _ = try await test.reopened() } == .damaged)
     }
 
+    @Test func pruneFinishesAChangeOfKeysAndPutsBackWhatIsMissing() async throws {
+        let test = try await TestRepository.create()
+        try await test.repository.snapshot(Self.files)
+        let tables = [ObjectNames.keyTable(1), ObjectNames.keyTableCopy(1)]
+        let old = try await test.get(tables[0])
+        _ = try await test.repository.rotateKeys()
+        let copy = ObjectNames.keyTableCopy(2)
+        // As a rotation leaves it that is killed between the new table and its copy.
+        for name in tables { try await test.put(name, old) }
+        try await test.memory.delete(copy, ifTag: nil)
+        var repository = try await test.reopened()
+        var report = try await Verifier(repository: repository).verify(.init(depth: .quick) { "\($0)" })
+        #expect(report.problems.contains { $0.object == copy && $0.message.contains("interrupted") })
+        #expect(report.isSound, "\(report.problems)")
+        _ = try await Collector(repository: repository).prune()
+        #expect(try await test.get(copy) == test.get(ObjectNames.keyTable(2)))
+        #expect(try await test.names(ObjectNames.keyTables) == [ObjectNames.keyTable(2)])
+        #expect(try await test.names(ObjectNames.keyTableCopies) == [copy])
+
+        // A copy that somebody removed is damage.
+        for name in [copy, ObjectNames.keyTable(2), ObjectNames.config, ObjectNames.configCopy] {
+            let good = try await test.get(name)
+            try await test.memory.delete(name, ifTag: nil)
+            repository = try await test.reopened()
+            report = try await Verifier(repository: repository).verify(.init(depth: .quick) { "\($0)" })
+            #expect(!report.isSound && report.problems.map(\.object) == [name], "\(name): \(report.problems)")
+            _ = try await Collector(repository: repository).prune()
+            #expect(try await test.get(name) == good)
+        }
+    }
+
     @Test func aConfigOfAnotherRepositoryIsRefused() async throws {
         let test = try await TestRepository.create()
         let other = try await TestRepository.create()

@@ -54,6 +54,7 @@ package final class Collector: Sendable {
                 try await run.execute()
                 return run.report
             }
+            try await repository.completeHead()
             let holder = try await CollectorClaimHolder.take(repository)
             let (repository, progress) = (repository, progress)
             do {

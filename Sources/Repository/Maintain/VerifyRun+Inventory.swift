@@ -17,18 +17,27 @@ extension VerifyRun {
             add(
                 VerifyProblem(
                     object: name, kind: .config,
-                    message: "\(name) \(what): the other copy serves, put it in its place"))
+                    message: "\(name) \(what): the other copy serves; 'becalm prune' puts a missing one in its place"))
         }
         let table = repository.keyTable.encoded()
         let generation = repository.keyTable.generation
+        // A change of keys stores the new table, then its copy, then removes those of before.
+        var isChanging = false
+        if generation > 1 {
+            isChanging = try await read(ObjectNames.keyTableCopy(generation - 1), maximumBytes: 64 << 20) != nil
+        }
         for name in [ObjectNames.keyTable(generation), ObjectNames.keyTableCopy(generation)] {
             let bytes = try await read(name, maximumBytes: 64 << 20)
             guard bytes != table else { continue }
             let what = bytes == nil ? "is missing" : "is not the key table that was opened"
+            let isInterrupted = bytes == nil && isChanging && name == ObjectNames.keyTableCopy(generation)
             add(
                 VerifyProblem(
                     object: name, kind: .keys,
-                    message: "\(name) \(what): the other copy serves, put it in its place"))
+                    message: isInterrupted
+                        ? "\(name) is missing: a change of keys was interrupted, 'becalm prune' finishes it"
+                        : "\(name) \(what): the other copy serves; 'becalm prune' puts a missing one in its place",
+                    isHarmless: isInterrupted))
         }
     }
 
