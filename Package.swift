@@ -46,7 +46,7 @@ let package = Package(
             name: "HTTPTransport", dependencies: ["Basics", "CCurl", "CCurlShims", logging], swiftSettings: strictC),
         .target(name: "TensorFiles", swiftSettings: strict),
         // Level 3
-        .target(name: "Chunking", dependencies: ["Basics"], swiftSettings: strict),
+        .target(name: "Chunking", dependencies: ["Basics", "TensorFiles"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
         .target(
@@ -105,7 +105,7 @@ let package = Package(
                 "S3ObjectStorage", systemPackage, logging,
             ],
             swiftSettings: strict),
-        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking"], swiftSettings: strict),
+        .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking", "TensorFiles"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
         .target(
             name: "ObjectStorageTesting", dependencies: ["Basics", "ObjectStorage", systemPackage],

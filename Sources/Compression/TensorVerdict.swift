@@ -56,6 +56,17 @@ package final class TensorVerdict: Sendable {
         self.elements = elements
     }
 
+    /// Whether a base is worth reading for one more chunk. Where the last samples had no use for one, this counts the
+    /// chunk, so that the question is asked again; else `next(withBase:)` does.
+    package func takesBase() -> Bool {
+        states.withLock { states in
+            guard states.withBase.chunksLeft > 0 else { return true }
+            if case .plan(let plan) = states.withBase.expectation, plan.transform.usesBase { return true }
+            states.withBase.chunksLeft -= 1
+            return false
+        }
+    }
+
     /// What to expect of one more chunk, which is counted.
     func next(withBase: Bool) -> Expectation {
         states.withLock { states in withBase ? states.withBase.next() : states.alone.next() }

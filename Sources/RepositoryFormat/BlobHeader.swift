@@ -7,6 +7,10 @@ package enum BlobCodec: UInt8, Sendable {
     case stored = 0
     /// One zstd frame.
     case zstd = 1
+    /// Byte planes (`PlaneForm`) that need no base.
+    case planes = 2
+    /// The id of the chunk's base (32), then byte planes of the difference to it.
+    case difference = 3
 }
 
 /// Stands in the clear before each sealed blob of a pack: 56 bytes, little-endian.
@@ -71,6 +75,9 @@ package struct BlobHeader: Hashable, Sendable {
         }
         self.codec = codec
         isGroup = bytes[5] == 1
+        guard codec != .difference || !isGroup else {
+            throw FormatError(.damaged, "a blob's header claims that a group has a base")
+        }
         sealedLength = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
         rawLength = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 12, as: UInt32.self))
         nonce = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))

@@ -3,7 +3,8 @@ internal import Sealing
 /// Where a chunk lies: 32 bytes in an index segment, which may be mapped into memory and read in place.
 ///
 /// `id prefix (8 + 8, as two little-endian words, the first being the id's first eight bytes read big-endian) ‖ pack (4) ‖
-/// offset (4) ‖ sealed length (4) ‖ raw length (4, the top bit set for a member of a group)`.
+/// offset (4) ‖ sealed length (4) ‖ raw length (4, the top bit set for a member of a group, the next for a chunk that is
+/// stored as the difference to a base)`. The base's id stands in a table of the segment.
 package struct IndexEntry: Hashable, Sendable {
     /// Bytes of an entry.
     package static let size = 32
@@ -21,9 +22,14 @@ package struct IndexEntry: Hashable, Sendable {
     package var rawLength: UInt32
     /// Whether the blob is a group in which the chunk is to be looked for.
     package var isGroup: Bool
+    /// Whether the chunk is stored as the difference to a base.
+    package var hasBase: Bool
+    /// The base, if there is one: not part of the 32 bytes, and nil where only those were read.
+    package var base: ChunkID?
 
     package init(
-        id: ChunkID, pack: UInt32, offset: UInt32, sealedLength: UInt32, rawLength: UInt32, isGroup: Bool
+        id: ChunkID, pack: UInt32, offset: UInt32, sealedLength: UInt32, rawLength: UInt32, isGroup: Bool,
+        base: ChunkID? = nil
     ) {
         (high, low) = id.digest.prefix
         self.pack = pack
@@ -31,6 +37,8 @@ package struct IndexEntry: Hashable, Sendable {
         self.sealedLength = sealedLength
         self.rawLength = rawLength
         self.isGroup = isGroup
+        self.base = base
+        hasBase = base != nil
     }
 
     /// Reads the entry at `base`, which must have `size` bytes.
@@ -41,8 +49,9 @@ package struct IndexEntry: Hashable, Sendable {
         offset = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 20, as: UInt32.self))
         sealedLength = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
         let word = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 28, as: UInt32.self))
-        rawLength = word & 0x7fff_ffff
+        rawLength = word & 0x3fff_ffff
         isGroup = word >> 31 == 1
+        hasBase = word >> 30 & 1 == 1
     }
 
     /// Writes the entry at `base`, which must have room for `size` bytes.
@@ -52,7 +61,8 @@ package struct IndexEntry: Hashable, Sendable {
         base.storeBytes(of: pack.littleEndian, toByteOffset: 16, as: UInt32.self)
         base.storeBytes(of: offset.littleEndian, toByteOffset: 20, as: UInt32.self)
         base.storeBytes(of: sealedLength.littleEndian, toByteOffset: 24, as: UInt32.self)
-        base.storeBytes(of: (rawLength | (isGroup ? 0x8000_0000 : 0)).littleEndian, toByteOffset: 28, as: UInt32.self)
+        let flags: UInt32 = (isGroup ? 1 << 31 : 0) | (hasBase ? 1 << 30 : 0)
+        base.storeBytes(of: (rawLength | flags).littleEndian, toByteOffset: 28, as: UInt32.self)
     }
 
     /// Whether it is for the chunk `id`, as far as 128 bits tell.

@@ -27,9 +27,10 @@ package struct IndexedPack: Hashable, Sendable {
 }
 
 /// An index segment's plain bytes, laid out to be mapped: header (64), session table, pack table, entries sorted by
-/// id, filter.
+/// id, filter, bases.
 ///
-/// Header: `magic (8) ‖ version (4) ‖ packs (4) ‖ entries (8) ‖ filter blocks (4) ‖ sessions (4) ‖ 0…`. All integers little-endian.
+/// Header: `magic (8) ‖ version (4) ‖ packs (4) ‖ entries (8) ‖ filter blocks (4) ‖ sessions (4) ‖ bases (4) ‖ 0…`. All integers
+/// little-endian. Bases: `row (4) ‖ id of the base (32)` for each entry that has one, in the order of the rows.
 /// Stored as a `MetaBox` of these bytes under `index/<id>`.
 package struct IndexSegmentLayout: Sendable {
     /// Bytes of the header.
@@ -46,14 +47,19 @@ package struct IndexSegmentLayout: Sendable {
     package let entryCount: Int
     package let filterBlockCount: Int
     package let sessionCount: Int
+    package let baseCount: Int
+    /// Bytes of a row of the table of bases.
+    package static let baseSize = 4 + Digest.size
 
     var packsOffset: Int { Self.headerSize + sessionCount * IndexedPack.sessionSize }
     /// Where the entries begin, in bytes.
     package var entriesOffset: Int { packsOffset + packCount * IndexedPack.size }
     /// Where the filter begins, in bytes.
     package var filterOffset: Int { entriesOffset + entryCount * IndexEntry.size }
+    /// Where the table of bases begins, in bytes.
+    package var basesOffset: Int { filterOffset + filterBlockCount * SplitBlockFilter.blockSize }
     /// Bytes of the whole segment.
-    package var totalBytes: Int { filterOffset + filterBlockCount * SplitBlockFilter.blockSize }
+    package var totalBytes: Int { basesOffset + baseCount * Self.baseSize }
 
     /// Reads the header of mapped plain bytes and checks that they are as long as it says. Throws `.damaged`, also for
     /// more entries than a stored segment may have unless `isStored` is false.
@@ -68,14 +74,15 @@ package struct IndexSegmentLayout: Sendable {
             let entries = try reader.read(UInt64.self)
             let blocks = Int(try reader.read(UInt32.self))
             let sessions = Int(try reader.read(UInt32.self))
+            let bases = UInt64(try reader.read(UInt32.self))
             guard entries <= (isStored ? UInt64(Self.maximumEntries * 4) : 1 << 40), packs <= 16 << 20,
-                blocks <= 1 << 24, sessions <= packs
+                blocks <= 1 << 24, sessions <= packs, bases <= entries
             else {
                 throw reader.malformed("possible counts expected")
             }
             let layout = IndexSegmentLayout(
                 packCount: packs, entryCount: Int(entries), filterBlockCount: blocks,
-                sessionCount: sessions)
+                sessionCount: sessions, baseCount: Int(bases))
             guard layout.totalBytes == plain.count else {
                 throw reader.malformed("\(layout.totalBytes) bytes expected, \(plain.count) there")
             }
@@ -83,7 +90,8 @@ package struct IndexSegmentLayout: Sendable {
         }
     }
 
-    private init(packCount: Int, entryCount: Int, filterBlockCount: Int, sessionCount: Int) {
+    private init(packCount: Int, entryCount: Int, filterBlockCount: Int, sessionCount: Int, baseCount: Int) {
+        self.baseCount = baseCount
         self.sessionCount = sessionCount
         self.packCount = packCount
         self.entryCount = entryCount
@@ -113,6 +121,24 @@ package struct IndexSegmentLayout: Sendable {
         }
     }
 
+    /// The base of the entry in `row` of `plain`, or nil when the table has none.
+    package func base(of row: Int, in plain: UnsafeRawBufferPointer) -> ChunkID? {
+        func entry(_ index: Int) -> UInt32 {
+            UInt32(
+                littleEndian: plain.loadUnaligned(
+                    fromByteOffset: basesOffset + index * Self.baseSize, as: UInt32.self))
+        }
+        var lower = 0
+        var upper = baseCount
+        while lower < upper {
+            let middle = (lower + upper) / 2
+            if entry(middle) < UInt32(row) { lower = middle + 1 } else { upper = middle }
+        }
+        guard lower < baseCount, entry(lower) == UInt32(row) else { return nil }
+        let start = basesOffset + lower * Self.baseSize + 4
+        return ChunkID(Digest(UnsafeRawBufferPointer(rebasing: plain[start..<start + Digest.size])))
+    }
+
     /// The plain bytes of a segment. `entries` are sorted here; their `pack` names rows of `packs`.
     package static func encode(packs: [IndexedPack], entries: [IndexEntry]) -> Buffer {
         let sorted = entries.sorted { ($0.high, $0.low, $0.pack, $0.offset) < ($1.high, $1.low, $1.pack, $1.offset) }
@@ -123,8 +149,10 @@ package struct IndexSegmentLayout: Sendable {
             sessionRows[pack.session.sessionID] = sessions.count
             sessions.append(pack.session)
         }
+        let based = sorted.indices.filter { sorted[$0].base != nil }
         let layout = IndexSegmentLayout(
-            packCount: packs.count, entryCount: sorted.count, filterBlockCount: blocks, sessionCount: sessions.count)
+            packCount: packs.count, entryCount: sorted.count, filterBlockCount: blocks, sessionCount: sessions.count,
+            baseCount: based.count)
         var header = ByteWriter(reserving: layout.entriesOffset)
         header.write(raw: magic)
         header.write(littleEndian: version)
@@ -132,6 +160,7 @@ package struct IndexSegmentLayout: Sendable {
         header.write(littleEndian: UInt64(sorted.count))
         header.write(littleEndian: UInt32(blocks))
         header.write(littleEndian: UInt32(sessions.count))
+        header.write(littleEndian: UInt32(based.count))
         header.write(raw: [UInt8](repeating: 0, count: headerSize - header.bytes.count))
         for session in sessions {
             header.write(raw: session.encoded())
@@ -150,13 +179,19 @@ package struct IndexSegmentLayout: Sendable {
         header.bytes.withUnsafeBytes { buffer.append($0) }
         buffer.count = layout.totalBytes
         let storage = buffer.storage
-        let filter = UnsafeMutableRawBufferPointer(rebasing: storage[layout.filterOffset...])
+        let filter = UnsafeMutableRawBufferPointer(rebasing: storage[layout.filterOffset..<layout.basesOffset])
         filter.initializeMemory(as: UInt8.self, repeating: 0)
         guard let base = storage.baseAddress else { return buffer }
         for (index, entry) in sorted.enumerated() {
             entry.store(at: base + layout.entriesOffset + index * IndexEntry.size)
             SplitBlockFilter.insert(entry.high, into: filter)
         }
+        var table = ByteWriter(reserving: based.count * baseSize)
+        for row in based {
+            table.write(littleEndian: UInt32(row))
+            if let base = sorted[row].base { table.write(raw: base.digest.bytes) }
+        }
+        UnsafeMutableRawBufferPointer(rebasing: storage[layout.basesOffset...]).copyBytes(from: table.bytes)
         return buffer
     }
 

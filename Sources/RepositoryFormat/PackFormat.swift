@@ -59,8 +59,13 @@ package struct PackedBlob: Hashable, Sendable {
     package var isGroup: Bool
     /// The chunk, or the group's chunks, with their raw lengths.
     package var members: [BlobGroup.Member]
+    /// The chunk to which this one is stored as the difference; a group has none.
+    package var base: ChunkID?
 
-    package init(offset: UInt32, sealedLength: UInt32, isGroup: Bool, members: [BlobGroup.Member]) {
+    package init(
+        offset: UInt32, sealedLength: UInt32, isGroup: Bool, members: [BlobGroup.Member], base: ChunkID? = nil
+    ) {
+        self.base = base
         self.offset = offset
         self.sealedLength = sealedLength
         self.isGroup = isGroup
@@ -84,7 +89,8 @@ package enum PackFooter {
         for blob in blobs {
             writer.write(varint: UInt64(blob.offset))
             writer.write(varint: UInt64(blob.sealedLength))
-            writer.write(blob.isGroup ? 1 : 0 as UInt8)
+            writer.write(blob.isGroup ? 1 : blob.base != nil ? 2 : 0 as UInt8)
+            if let base = blob.base { writer.write(raw: base.digest.bytes) }
             writer.write(varint: UInt64(blob.members.count))
             for member in blob.members {
                 writer.write(raw: member.id.digest.bytes)
@@ -123,7 +129,9 @@ package enum PackFooter {
             for _ in 0..<(try reader.readCount(minimumSize: 4)) {
                 let offset = try reader.readVarint()
                 let sealedLength = try reader.readVarint()
-                let isGroup = try reader.readByte() == 1
+                let form = try reader.readByte()
+                guard form <= 2 else { throw reader.malformed("a chunk, a group or a difference expected") }
+                let base = form == 2 ? ChunkID(try Digest.read(&reader)) : nil
                 var members: [BlobGroup.Member] = []
                 for _ in 0..<(try reader.readCount(minimumSize: 33)) {
                     let id = ChunkID(try Digest.read(&reader))
@@ -138,7 +146,9 @@ package enum PackFooter {
                 }
                 blobs.append(
                     PackedBlob(
-                        offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members))
+                        offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: form == 1,
+                        members: members,
+                        base: base))
             }
             try reader.expectEnd()
             return blobs

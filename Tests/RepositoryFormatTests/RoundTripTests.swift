@@ -85,9 +85,12 @@ import Testing
             #expect(layout.packCount == 11 && layout.entryCount == entries.count)
             #expect(try (0..<11).map { try layout.pack($0, in: bytes) } == packs)
             let base = try #require(bytes.baseAddress)
-            let read = (0..<layout.entryCount).map {
-                IndexEntry(at: base + layout.entriesOffset + $0 * IndexEntry.size)
+            let read = (0..<layout.entryCount).map { row in
+                var entry = IndexEntry(at: base + layout.entriesOffset + row * IndexEntry.size)
+                entry.base = layout.base(of: row, in: bytes)
+                return entry
             }
+            #expect(layout.baseCount == entries.count { $0.base != nil })
             #expect(Set(read) == Set(entries))
             #expect(zip(read, read.dropFirst()).allSatisfy { ($0.high, $0.low) <= ($1.high, $1.low) })
         }

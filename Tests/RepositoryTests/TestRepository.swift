@@ -111,7 +111,7 @@ extension Repository {
     /// chunks.
     func prepare(
         _ files: Files, host: String = "host", index: RepositoryIndex? = nil, chunkBytes: Int = 300 << 10,
-        lists: Bool = false, tags: [String] = []
+        lists: Bool = false, tags: [String] = [], bases: Files = [:]
     ) async throws -> Prepared {
         let used: RepositoryIndex
         if let index { used = index } else { used = try await loadIndex() }
@@ -121,7 +121,7 @@ extension Repository {
             root = try await BlockingBridge.offload(name: "test-write") {
                 Result {
                     let encoder = try ChunkEncoder(session: session)
-                    let root = try Self.store(files, encoder, chunkBytes, lists)
+                    let root = try self.store(files, encoder, chunkBytes, lists, bases)
                     try encoder.flush()
                     try session.finish()
                     return root
@@ -150,11 +150,15 @@ extension Repository {
     }
 
     /// A committed snapshot of the files.
+    ///
+    /// `bases` are files of the same paths, stored before, to which these may be stored as the difference.
     @discardableResult
     func snapshot(
-        _ files: Files, host: String = "host", chunkBytes: Int = 300 << 10, lists: Bool = false, tags: [String] = []
+        _ files: Files, host: String = "host", chunkBytes: Int = 300 << 10, lists: Bool = false, tags: [String] = [],
+        bases: Files = [:]
     ) async throws -> Identifier {
-        let prepared = try await prepare(files, host: host, chunkBytes: chunkBytes, lists: lists, tags: tags)
+        let prepared = try await prepare(
+            files, host: host, chunkBytes: chunkBytes, lists: lists, tags: tags, bases: bases)
         do {
             return try await prepared.session.commit(prepared.manifest, chain: prepared.chain).id
         } catch {
@@ -163,8 +167,8 @@ extension Repository {
         }
     }
 
-    private static func store(
-        _ files: Files, _ encoder: ChunkEncoder, _ chunkBytes: Int, _ lists: Bool
+    private func store(
+        _ files: Files, _ encoder: ChunkEncoder, _ chunkBytes: Int, _ lists: Bool, _ bases: Files
     ) throws -> ChunkID {
         var entries: [TreeEntry] = []
         var below: [String: Files] = [:]
@@ -177,7 +181,19 @@ extension Repository {
             var items: [ContentItem] = []
             for start in stride(from: 0, to: content.count, by: chunkBytes) {
                 let piece = Array(content[start..<min(start + chunkBytes, content.count)])
-                items.append(.chunk(try encoder.add(piece, kind: .data), length: UInt32(piece.count)))
+                var id: ChunkID
+                if let base = bases[path] {
+                    let other = Array(base[min(start, base.count)..<min(start + chunkBytes, base.count)])
+                    let traits = ChunkTraits(
+                        family: ChunkFamily(elementWidth: 2, isFloatingPoint: true), offset: start,
+                        base: chunkIdentifier.id(of: SHA256State.digest(of: other), kind: .data))
+                    id = try piece.withUnsafeBytes {
+                        try encoder.add([$0], contentDigest: SHA256State.digest(of: $0), kind: .data, traits: traits)
+                    }
+                } else {
+                    id = try encoder.add(piece, kind: .data)
+                }
+                items.append(.chunk(id, length: UInt32(piece.count)))
             }
             var metadata = FileMetadata(type: .regular, permissions: 0o644)
             metadata.size = UInt64(content.count)
@@ -191,7 +207,7 @@ extension Repository {
             entries.append(TreeEntry(name: Array(path.utf8), metadata: metadata, content: stored))
         }
         for (name, files) in below {
-            let page = try store(files, encoder, chunkBytes, lists)
+            let page = try store(files, encoder, chunkBytes, lists, [:])
             entries.append(
                 TreeEntry(
                     name: Array(name.utf8), metadata: FileMetadata(type: .directory, permissions: 0o755),

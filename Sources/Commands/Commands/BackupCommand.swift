@@ -63,6 +63,15 @@ package struct BackupCommand: RunnableCommand {
         help: ArgumentHelp("How firmly '--lock-for' holds.", valueName: "mode"))
     package var lockMode: Retention.Mode = .governance
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            Store tensors as the difference to the same tensors of an earlier snapshot where that pays: auto (the last \
+            snapshot of these paths), off, or the snapshot to take.
+            """, valueName: "which"))
+    package var delta = "auto"
+
     package init() {}
 
     package mutating func validate() throws {
@@ -81,9 +90,16 @@ package struct BackupCommand: RunnableCommand {
         let repository = try await session.open(
             .writing,
             retention: lockFor.map { RepositoryOptions.RetentionPolicy(mode: lockMode, seconds: $0.seconds) })
+        let bases: BackupRequest.Bases
+        switch delta {
+        case "auto": bases = .parent
+        case "off": bases = .none
+        default: bases = .snapshot(try await InspectionJourney(repository: repository).snapshot(delta).id)
+        }
         let request = BackupRequest(
             paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
-            excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, program: Version.program)
+            excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, bases: bases,
+            program: Version.program)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "backing up", global) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()

@@ -12,6 +12,8 @@ package struct ChunkLocation: Hashable, Sendable {
     /// Bytes of the chunk.
     package var rawLength: UInt32
     package var isGroup: Bool
+    /// The chunk that must be read first, of which this one is stored as the difference.
+    package var base: ChunkID?
     /// The segment and the row that say so.
     package var segment: Identifier
     package var row: Int

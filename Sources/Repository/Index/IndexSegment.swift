@@ -38,6 +38,13 @@ package final class IndexSegment: Sendable {
     /// The entry in `row`, which must be below `count`.
     package func entry(_ row: Int) -> IndexEntry {
         precondition(row >= 0 && row < count)
+        var entry = bare(row)
+        if entry.hasBase { entry.base = layout.base(of: row, in: mapped.bytes) }
+        return entry
+    }
+
+    /// The entry in `row` without its base.
+    private func bare(_ row: Int) -> IndexEntry {
         guard let base = mapped.bytes.baseAddress else { preconditionFailure("an empty mapping has no entries") }
         return IndexEntry(at: base + layout.entriesOffset + row * IndexEntry.size)
     }
@@ -51,7 +58,7 @@ package final class IndexSegment: Sendable {
         guard count > 0, SplitBlockFilter.mayContain(high, in: filter) else { return 0..<0 }
         let first = lowerBound(high, low)
         var end = first
-        while end < count, entry(end).matches(id) { end += 1 }
+        while end < count, bare(end).matches(id) { end += 1 }
         return first..<end
     }
 
@@ -62,8 +69,8 @@ package final class IndexSegment: Sendable {
         // Interpolate while the range is long: ids are uniform, so a few steps bring it to a handful of rows.
         var step = 0
         while upper - lower > 32, step < 8 {
-            let from = entry(lower).high
-            let to = entry(upper - 1).high
+            let from = bare(lower).high
+            let to = bare(upper - 1).high
             guard high > from else { break }
             guard high <= to else { return narrow(upper - 1, upper, high, low) }
             let span = Double(to - from)
@@ -73,9 +80,9 @@ package final class IndexSegment: Sendable {
             let margin = 16
             let left = max(lower, probe - margin)
             let right = min(upper, probe + margin)
-            if isBelow(entry(left), high, low) { lower = left } else { upper = left + 1 }
+            if isBelow(bare(left), high, low) { lower = left } else { upper = left + 1 }
             if right - 1 > lower, right - 1 < upper {
-                if isBelow(entry(right - 1), high, low) { lower = right } else { upper = right }
+                if isBelow(bare(right - 1), high, low) { lower = right } else { upper = right }
             }
             step += 1
         }
@@ -87,7 +94,7 @@ package final class IndexSegment: Sendable {
         var upper = to
         while lower < upper {
             let middle = (lower + upper) / 2
-            if isBelow(entry(middle), high, low) { lower = middle + 1 } else { upper = middle }
+            if isBelow(bare(middle), high, low) { lower = middle + 1 } else { upper = middle }
         }
         return lower
     }

@@ -83,17 +83,37 @@ package final class RepositoryIndex: Sendable {
     }
 
     /// A chunk that a writer may rely on: in a pack that is neither condemned nor missing. Nil when there is none.
+    ///
+    /// One that is stored as a difference counts only if `findWhole` finds its base.
     package func find(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
         locate(id, kind: kind, includingCondemned: false)
     }
 
-    /// A chunk for reading: condemned packs serve too, after all others.
-    package func findForReading(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
-        locate(id, kind: kind, includingCondemned: false) ?? locate(id, kind: kind, includingCondemned: true)
+    /// As `find`, but only a copy that needs no other chunk to be read: what may be the base of another.
+    package func findWhole(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
+        locate(id, kind: kind, includingCondemned: false, differences: .none)
     }
 
-    private func locate(_ id: ChunkID, kind: ChunkKind, includingCondemned: Bool) -> ChunkLocation? {
+    /// A chunk for reading: condemned packs serve too, after all others; and a difference whose base is in no pack, so
+    /// that whoever reads it can say so.
+    package func findForReading(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
+        locate(id, kind: kind, includingCondemned: false) ?? locate(id, kind: kind, includingCondemned: true)
+            ?? locate(id, kind: kind, includingCondemned: true, differences: .all)
+    }
+
+    /// A copy of a base for reading.
+    func findBase(_ id: ChunkID, kind: ChunkKind) -> ChunkLocation? {
+        findWhole(id, kind: kind) ?? locate(id, kind: kind, includingCondemned: true, differences: .none)
+    }
+
+    /// Which copies that are stored as differences count.
+    private enum Differences { case none, withBase, all }
+
+    private func locate(
+        _ id: ChunkID, kind: ChunkKind, includingCondemned: Bool, differences: Differences = .withBase
+    ) -> ChunkLocation? {
         let (segments, condemned, missing) = state.withLock { ($0.segments, $0.condemned, $0.missing) }
+        var second: ChunkLocation?
         for segment in segments {
             for row in segment.rows(of: id) {
                 let entry = segment.entry(row)
@@ -101,13 +121,25 @@ package final class RepositoryIndex: Sendable {
                 let pack = segment.packs[Int(entry.pack)]
                 guard pack.kind == kind, !missing.contains(pack.id), includingCondemned || !condemned.contains(pack.id)
                 else { continue }
-                return ChunkLocation(
+                let location = ChunkLocation(
                     pack: pack.id, kind: kind, session: pack.session, offset: entry.offset,
                     sealedLength: entry.sealedLength, rawLength: entry.rawLength, isGroup: entry.isGroup,
-                    segment: segment.id, row: row)
+                    base: entry.base, segment: segment.id, row: row)
+                guard entry.hasBase else { return location }
+                guard second == nil else { continue }
+                switch differences {
+                case .none: break
+                case .all: second = location
+                case .withBase:
+                    if let base = entry.base,
+                        locate(base, kind: kind, includingCondemned: includingCondemned, differences: .none) != nil
+                    {
+                        second = location
+                    }
+                }
             }
         }
-        return nil
+        return second
     }
 
     /// Every pack that some segment lists, once; where several do, with the latest retention.

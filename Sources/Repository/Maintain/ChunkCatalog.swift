@@ -22,6 +22,9 @@ final class ChunkCatalog: Sendable {
         var standing: Standing
         /// Bytes of the chunk as the index has them.
         var rawLength: UInt32
+        /// Whether the chunk is stored as the difference to a base, and the base.
+        var hasBase: Bool
+        var base: ChunkID?
     }
 
     let segments: [IndexSegment]
@@ -42,14 +45,22 @@ final class ChunkCatalog: Sendable {
     /// The pack that a place lies in.
     func pack(of place: Place) -> IndexedPack { segments[place.segment].packs[place.packRow] }
 
-    /// The chunk's canonical place: the first in a good pack, else the first in a condemned one, else nil.
+    /// The chunk's canonical place: the first in a good pack, else the first in a condemned one, else nil. Among those, a
+    /// copy that needs no base comes first, and one whose base is nowhere is no copy.
     func place(of id: ChunkID, kind: ChunkKind) -> Place? {
-        var second: Place?
-        for place in places(of: id, kind: kind) {
-            if place.standing == .good { return place }
-            if place.standing == .condemned, second == nil { second = place }
+        best(places(of: id, kind: kind)) { place in
+            guard let base = place.base else { return false }
+            return best(places(of: base, kind: kind)) { _ in false } != nil
         }
-        return second
+    }
+
+    private func best(_ places: [Place], isReadable: (Place) -> Bool) -> Place? {
+        for standing in [Standing.good, .condemned] {
+            let there = places.filter { $0.standing == standing }
+            if let whole = there.first(where: { !$0.hasBase }) { return whole }
+            if let difference = there.first(where: isReadable) { return difference }
+        }
+        return nil
     }
 
     /// All places that the index gives for the chunk, those in missing packs too.
@@ -63,7 +74,7 @@ final class ChunkCatalog: Sendable {
                 places.append(
                     Place(
                         segment: number, row: row, packRow: packRow, standing: standings[number][packRow],
-                        rawLength: entry.rawLength))
+                        rawLength: entry.rawLength, hasBase: entry.hasBase, base: entry.base))
             }
         }
         return places

@@ -66,7 +66,8 @@ final class ChunkCopier: Sendable {
                         }
                         return
                     }
-                    _ = try encoders.add(bytes, digest, kind)
+                    let base = self.index.findForReading(id, kind: kind)?.base
+                    _ = try encoders.add(bytes, digest, kind, base)
                     outcome.withLock {
                         $0.chunks += 1
                         $0.bytes += UInt64(bytes.count)
@@ -99,10 +100,16 @@ private final class EncoderPool: @unchecked Sendable {
 
     init(session: WriteSession) { self.session = session }
 
-    func add(_ bytes: UnsafeRawBufferPointer, _ digest: Digest, _ kind: ChunkKind) throws -> ChunkID {
+    /// Stores the chunk, as a difference to `base` if that still pays.
+    func add(
+        _ bytes: UnsafeRawBufferPointer, _ digest: Digest, _ kind: ChunkKind, _ base: ChunkID?
+    ) throws -> ChunkID {
         let encoder = try idle.withLock { $0.popLast() } ?? ChunkEncoder(session: session)
         defer { idle.withLock { $0.append(encoder) } }
-        return try encoder.add([bytes], contentDigest: digest, kind: kind)
+        // Nothing is known of where it comes from, so it is looked at by itself.
+        let family = ChunkFamily(elementWidth: nil, isFloatingPoint: false)
+        let traits = ChunkTraits(family: family, offset: 0, base: base)
+        return try encoder.add([bytes], contentDigest: digest, kind: kind, traits: traits)
     }
 
     /// Call when no thread adds any more.

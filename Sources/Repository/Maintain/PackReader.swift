@@ -18,6 +18,9 @@ final class PackReader {
         var entries: [IndexEntry] = []
         var bytes: UInt64 = 0
         var chunks: UInt64 = 0
+        /// Chunks of other packs that chunks of this one are stored as the difference to, and that cannot be read, with
+        /// the pack and the reason.
+        var lostBases: [ChunkID: BaseReader.Failure] = [:]
 
         fileprivate mutating func note(_ blobs: [PackedBlob]) {
             entries = blobs.flatMap { $0.entries(pack: 0) }
@@ -29,9 +32,10 @@ final class PackReader {
     private let opener: BlobOpener
     private let buffer = Buffer(capacity: 64 << 10)
 
-    init(repository: Repository, keys: SessionKeys) {
+    init(repository: Repository, keys: SessionKeys, index: RepositoryIndex) {
         self.repository = repository
-        opener = BlobOpener(keys: keys)
+        opener = BlobOpener(
+            keys: keys, bases: BaseReader(repository: repository, keys: keys, rehash: false, index: index))
     }
 
     /// Checks the pack. `indexed` is what the index knows of it. Blocks; throws what the store throws.
@@ -81,7 +85,7 @@ final class PackReader {
             }
             try fetch(ObjectNames.pack(id, pack.kind), from..<upTo)
             findings.bytes += UInt64(buffer.count)
-            for blob in blobs[start..<end] { check(blob, at: from, id, pack.kind, session, &findings) }
+            for blob in blobs[start..<end] { try check(blob, at: from, id, pack.kind, session, &findings) }
             start = end
         }
     }
@@ -98,7 +102,7 @@ final class PackReader {
     private func check(
         _ blob: PackedBlob, at base: UInt64, _ id: Identifier, _ kind: ChunkKind, _ session: SessionHeader,
         _ findings: inout Findings
-    ) {
+    ) throws {
         do {
             let from = Int(UInt64(blob.offset) - base)
             guard from >= 0, from < buffer.count else {
@@ -106,9 +110,10 @@ final class PackReader {
             }
             // Each blob is opened once, so the room of its sealed bytes may be used.
             let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[from..<buffer.count])
-            let (header, raw) = try opener.openInPlace(bytes, pack: id, session: session)
+            let opened = try opener.openInPlace(bytes, pack: id, session: session)
+            let (header, raw) = (opened.header, opened.raw)
             guard header.sealedLength == blob.sealedLength, header.isGroup == blob.isGroup,
-                header.id == blob.members.first?.id
+                header.id == blob.members.first?.id, opened.base == blob.base
             else { throw FormatError(.damaged, "the blob at byte \(blob.offset) is not the one that its list names") }
             if header.isGroup {
                 var places: [ChunkID: Range<Int>] = [:]
@@ -120,6 +125,10 @@ final class PackReader {
             } else {
                 for member in blob.members { check(member, raw, kind, &findings) }
             }
+        } catch let failure as BaseReader.Failure {
+            // This pack is as it should be, but what it holds is of no use.
+            guard failure.isLoss else { throw failure.error }
+            findings.lostBases[failure.id] = failure
         } catch {
             findings.messages.append("\(error)")
             spoil(blob, kind, &findings)
@@ -174,6 +183,7 @@ struct PackFingerprint: Hashable, Sendable {
         mixed ^= UInt64(entry.offset) << 32 | UInt64(entry.sealedLength)
         mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
         mixed ^= UInt64(entry.rawLength) << 1 | (entry.isGroup ? 1 : 0)
+        if let base = entry.base { mixed ^= base.digest.prefix.0 }
         mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
         sum = sum &+ (mixed ^ (mixed >> 31))
     }

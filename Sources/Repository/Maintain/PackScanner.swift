@@ -42,7 +42,17 @@ struct PackScanner {
     }
 
     private func blob(at offset: Int, _ bytes: UnsafeRawBufferPointer, _ opener: BlobOpener) -> PackedBlob? {
-        guard offset <= Int(UInt32.max), let opened = try? opener.open(bytes, pack: pack, session: session) else {
+        guard offset <= Int(UInt32.max) else { return nil }
+        let opened: OpenedBlob
+        do {
+            opened = try opener.open(bytes, pack: pack, session: session)
+        } catch let failure as BaseReader.Failure {
+            // The seal held, so it is what was written. Its base may turn up in a pack that is looked at later.
+            guard let header = try? BlobHeader(decoding: bytes) else { return nil }
+            return PackedBlob(
+                offset: UInt32(offset), sealedLength: header.sealedLength, isGroup: false,
+                members: [.init(id: header.id, length: header.rawLength)], base: failure.id)
+        } catch {
             return nil
         }
         var members: [BlobGroup.Member] = []
@@ -58,7 +68,7 @@ struct PackScanner {
         guard !members.isEmpty else { return nil }
         return PackedBlob(
             offset: UInt32(offset), sealedLength: opened.header.sealedLength, isGroup: opened.header.isGroup,
-            members: members)
+            members: members, base: opened.base)
     }
 
     private func isChunk(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer) -> Bool {

@@ -114,10 +114,17 @@ final class TreeMarker: Sendable {
     }
 
     private func note(_ references: [Reference]) {
+        var references = references
+        while !references.isEmpty { references = mark(references) }
+    }
+
+    /// Marks the chunks and answers the bases that they need, which are pinned by them.
+    private func mark(_ references: [Reference]) -> [Reference] {
         let found = references.map { catalog.place(of: $0.key.id, kind: $0.key.kind) }
         let places = found.compactMap { $0 }
         var isNew = marks.insert(places).makeIterator()
-        state.withLock { state in
+        return state.withLock { state in
+            var bases: [Reference] = []
             for (reference, place) in zip(references, found) {
                 guard let place else {
                     state.outcome.missing.insert(reference.key)
@@ -128,12 +135,16 @@ final class TreeMarker: Sendable {
                 }
                 guard isNew.next() == true else { continue }
                 if place.standing == .condemned { state.outcome.condemned.append(reference.key) }
+                if let base = place.base {
+                    bases.append(Reference(key: Key(id: base, kind: reference.key.kind), length: place.rawLength))
+                }
                 if reference.key.kind == .tree {
                     state.pending.append((reference.key.id, reference.isList))
                 } else {
                     state.outcome.data += 1
                 }
             }
+            return bases
         }
     }
 }

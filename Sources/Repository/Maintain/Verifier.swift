@@ -191,7 +191,9 @@ struct VerifyRun {
     }
 
     /// The object to blame when the chunk cannot be read, judged by what is known without reading it; else nil.
-    func blame(_ key: TreeMarker.Key, _ survey: RepositorySurvey) -> String? {
+    ///
+    /// A difference cannot be read without its base. `depth` counts those on the way: a base is no difference itself.
+    func blame(_ key: TreeMarker.Key, _ survey: RepositorySurvey, depth: Int = 0) -> String? {
         if let known = bad[key] { return known }
         let catalog = survey.catalog
         var culprit: String?
@@ -201,6 +203,12 @@ struct VerifyRun {
             let isBad =
                 place.standing == .gone || badCopies[key]?.contains(pack.id) == true
                 || misplaced.contains(Row(segment: place.segment, row: place.row)) || isBeyondEnd(place, survey)
+            if !isBad, place.hasBase {
+                guard let base = place.base, depth == 0 else { continue }
+                guard let object = blame(.init(id: base, kind: key.kind), survey, depth: 1) else { return nil }
+                culprit = culprit ?? object
+                continue
+            }
             guard isBad else { return nil }
             culprit = culprit ?? ObjectNames.pack(pack.id, pack.kind)
         }

@@ -29,7 +29,7 @@ extension VerifyRun {
         let jobs = chooseJobs(survey, marker, ledger)
         report.packsToRead = UInt64(jobs.count)
         let fingerprints = expectedFingerprints(survey)
-        let tally = try await read(jobs, fingerprints)
+        let tally = try await read(jobs, fingerprints, survey.index(condemned: survey.condemned))
         report.packsRead = tally.packs
         report.bytesRead = tally.bytes
         report.chunksRead = tally.chunks
@@ -70,7 +70,9 @@ extension VerifyRun {
         return fingerprints
     }
 
-    private func read(_ jobs: [Job], _ fingerprints: [Identifier: PackFingerprint]) async throws -> Tally {
+    private func read(
+        _ jobs: [Job], _ fingerprints: [Identifier: PackFingerprint], _ index: RepositoryIndex
+    ) async throws -> Tally {
         let repository = repository
         let progress = progress
         let deadline = options.budgetSeconds.map { started.advanced(bySeconds: $0) }
@@ -80,7 +82,7 @@ extension VerifyRun {
             let keys = SessionKeys(keyring: repository.keyring)
             let threads = max(1, min(repository.plan.ranges, jobs.count))
             WorkerThreads(count: threads, name: "becalm-verify") { _ in
-                let reader = PackReader(repository: repository, keys: keys)
+                let reader = PackReader(repository: repository, keys: keys, index: index)
                 while tally.withLock({ $0.failure == nil }) {
                     if let deadline, repository.options.clock.now() >= deadline { return }
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -127,6 +129,13 @@ extension VerifyRun {
             return
         }
         for key in findings.bad { badCopies[key, default: []].insert(job.id) }
+        for (id, failure) in findings.lostBases {
+            guard let pack = failure.pack else { continue }
+            badCopies[.init(id: id, kind: .data), default: []].insert(pack)
+            let object = ObjectNames.pack(pack, .data)
+            guard !report.problems.contains(where: { $0.object == object }) else { continue }
+            add(VerifyProblem(object: object, kind: .pack, message: failure.error.message))
+        }
         if findings.fingerprint != fingerprints[job.id] {
             add(
                 VerifyProblem(

@@ -1,44 +1,51 @@
 internal import Basics
 internal import Compression
-package import RepositoryFormat
+internal import RepositoryFormat
 internal import Sealing
 
-/// Opens sealed blobs. One per thread: it owns that thread's ciphers and decompressor.
-package final class BlobOpener {
+/// Opens sealed blobs. One per thread: it owns that thread's ciphers and decompressors.
+final class BlobOpener {
     private let keys: SessionKeys
     private var ciphers: [Identifier: AES256GCM] = [:]
     private let decompressor = ZstdDecompressor()
+    private var planes: PlaneDecoder?
+    private let bases: BaseReader?
     private let opened = Buffer(capacity: 0)
     private let expanded = [Buffer(capacity: 0), Buffer(capacity: 0)]
     private var lastExpanded = 0
 
-    init(keys: SessionKeys) { self.keys = keys }
+    /// Without `bases`, a chunk that is stored as a difference does not open.
+    init(keys: SessionKeys, bases: BaseReader? = nil) {
+        self.keys = keys
+        self.bases = bases
+    }
 
     /// Blobs that can be open at once when they were compressed: the memory of one is used again after as many calls.
-    package static let expandedAtOnce = 2
+    static let expandedAtOnce = 2
 
     /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
     ///
-    /// Throws `FormatError` when anything is not as sealed.
-    package func open(
+    /// Throws `FormatError` when anything is not as sealed, `BaseReader.Failure` when the base of a difference is not to
+    /// be had.
+    func open(
         _ bytes: UnsafeRawBufferPointer, pack: Identifier, session: SessionHeader
-    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+    ) throws -> OpenedBlob {
         try open(bytes, into: nil, pack: pack, session: session)
     }
 
     /// As `open`, but decrypts where the blob lies: the sealed bytes are gone afterwards, and a stored blob's raw bytes
     /// are in their place. Spares a copy of everything that is read. A compressed blob's raw bytes are good until
     /// `expandedAtOnce` more of those have been opened.
-    package func openInPlace(
+    func openInPlace(
         _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader
-    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+    ) throws -> OpenedBlob {
         try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session)
     }
 
     private func open(
         _ bytes: UnsafeRawBufferPointer, into place: UnsafeMutableRawBufferPointer?, pack: Identifier,
         session: SessionHeader
-    ) throws(FormatError) -> (header: BlobHeader, raw: UnsafeRawBufferPointer) {
+    ) throws -> OpenedBlob {
         let header = try BlobHeader(decoding: bytes)
         let end = BlobHeader.size + Int(header.sealedLength)
         guard bytes.count >= end else {
@@ -59,7 +66,11 @@ package final class BlobOpener {
                 try cipher(session).open(nonce: header.nonce, context: $0, sealed: sealed, into: target)
             }
             let plain = UnsafeRawBufferPointer(rebasing: target[0..<count])
-            return (header, try expand(plain, header, pack))
+            var blob = OpenedBlob(header: header, raw: plain)
+            try expand(plain, &blob, pack)
+            return blob
+        } catch let error as BaseReader.Failure {
+            throw error
         } catch let error as FormatError {
             throw error
         } catch {
@@ -67,32 +78,61 @@ package final class BlobOpener {
         }
     }
 
-    private func expand(
-        _ plain: UnsafeRawBufferPointer, _ header: BlobHeader, _ pack: Identifier
-    ) throws -> UnsafeRawBufferPointer {
+    private func expand(_ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, _ pack: Identifier) throws {
+        let header = blob.header
         switch header.codec {
         case .stored:
             guard plain.count == Int(header.rawLength) else {
                 throw FormatError(
                     .damaged, "a blob of pack \(pack) has \(plain.count) bytes, \(header.rawLength) were sealed")
             }
-            return plain
-        case .zstd:
+        case .zstd, .planes, .difference:
             // What fails takes nobody's turn: the memory that it was written to is the next one's.
             let turn = (lastExpanded + 1) % Self.expandedAtOnce
             let expanded = expanded[turn]
             expanded.count = 0
             expanded.ensureCapacity(Int(header.rawLength))
             let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
-            let length = try decompressor.decompress(plain, into: target)
+            let length: Int
+            switch header.codec {
+            case .planes: length = try planeDecoder().decode(plain, into: target)
+            case .difference: length = try expandDifference(plain, &blob, into: target, pack)
+            default: length = try decompressor.decompress(plain, into: target)
+            }
             guard length == Int(header.rawLength) else {
                 throw FormatError(
                     .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
             }
             lastExpanded = turn
             expanded.count = length
-            return expanded.bytes
+            blob.raw = expanded.bytes
         }
+    }
+
+    private func expandDifference(
+        _ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, into target: UnsafeMutableRawBufferPointer,
+        _ pack: Identifier
+    ) throws -> Int {
+        guard plain.count >= Digest.size else {
+            throw FormatError(.damaged, "a blob of pack \(pack) is too short for a difference")
+        }
+        let base = ChunkID(Digest(UnsafeRawBufferPointer(rebasing: plain[..<Digest.size])))
+        blob.base = base
+        guard let bases else {
+            throw BaseReader.Failure(
+                id: base, pack: nil,
+                error: RepositoryError(
+                    .notFound, "chunk \(base), to which others are stored as the difference, is unknown"))
+        }
+        return try planeDecoder().decode(
+            UnsafeRawBufferPointer(rebasing: plain[Digest.size...]), base: bases.bytes(of: base), into: target)
+    }
+
+    private func planeDecoder() -> PlaneDecoder {
+        if let planes { return planes }
+        let decoder = PlaneDecoder()
+        planes = decoder
+        return decoder
     }
 
     private func cipher(_ session: SessionHeader) throws -> AES256GCM {

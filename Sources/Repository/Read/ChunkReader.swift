@@ -37,8 +37,11 @@ package final class ChunkReader: Sendable {
     /// The index in use; it changes when packs were found to have moved.
     package var currentIndex: RepositoryIndex { index.withLock { $0 } }
 
-    /// An opener for the calling thread.
-    package func opener() -> BlobOpener { BlobOpener(keys: keys) }
+    /// An opener for the calling thread, with what it needs to open differences. A chunk is hashed after that, so its
+    /// base need not be.
+    private func opener(_ index: RepositoryIndex) -> BlobOpener {
+        BlobOpener(keys: keys, bases: BaseReader(repository: repository, keys: keys, rehash: false, index: index))
+    }
 
     /// Blobs to read from one pack in one request.
     private struct RangeRead: Sendable {
@@ -86,7 +89,7 @@ package final class ChunkReader: Sendable {
         let threads = min(max(repository.plan.ranges, 1), max(reads.count, 1))
         WorkerThreads(count: threads, name: "becalm-read") { _ in
             do {
-                let opener = self.opener()
+                let opener = self.opener(index)
                 let buffer = Buffer(capacity: 64 << 10)
                 while fatal.withLock({ $0 == nil }) {
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -187,6 +190,9 @@ package final class ChunkReader: Sendable {
                 let opened = try opener.openInPlace(bytes, pack: read.location.pack, session: read.location.session)
                 if opened.header.codec != .stored { expanded += 1 }
                 try gather(opened.header, opened.raw, blob.wanted, name, &chunks, &failures)
+            } catch let error as BaseReader.Failure {
+                guard error.isLoss else { throw error.error }
+                failures += blob.wanted.map { Failure(id: $0, error: error.error) }
             } catch let error as FormatError {
                 let failure = RepositoryError(error, doing: name)
                 failures += blob.wanted.map { Failure(id: $0, error: failure) }

@@ -4,7 +4,8 @@ package import RepositoryFormat
 internal import Sealing
 internal import Synchronization
 
-/// Loads tree chunks one by one for those who walk a tree, keeping the last blobs opened: neighbours share a blob.
+/// Loads chunks one by one for those who walk a tree or look into a file, keeping the last blobs opened: neighbours share a
+/// blob.
 ///
 /// Any thread of ours may call it; it blocks.
 package final class TreeLoader: Sendable {
@@ -20,7 +21,7 @@ package final class TreeLoader: Sendable {
         var clock: UInt64 = 0
     }
 
-    /// Bytes of opened tree blobs that are kept.
+    /// Bytes of opened blobs that are kept.
     private static let cacheBytes = 24 << 20
 
     private let repository: Repository
@@ -54,11 +55,11 @@ package final class TreeLoader: Sendable {
         }
     }
 
-    /// The bytes of a tree chunk, checked against its id.
-    package func chunk(_ id: ChunkID) throws(RepositoryError) -> [UInt8] {
+    /// The bytes of a chunk, checked against its id.
+    package func chunk(_ id: ChunkID, kind: ChunkKind = .tree) throws(RepositoryError) -> [UInt8] {
         var pack: Identifier?
         do {
-            return try load(id, index.withLock { $0 }, &pack)
+            return try load(id, kind, index.withLock { $0 }, &pack)
         } catch {
             guard error.isMissingObject || error.code == .notFound || error.code == .damaged else { throw error }
             if error.code != .damaged {
@@ -71,17 +72,18 @@ package final class TreeLoader: Sendable {
             }
             // What is damaged or gone in one pack may be whole in another.
             let others = index.withLock { $0 }.avoiding(pack.map { [$0] } ?? [])
-            guard others.findForReading(id, kind: .tree) != nil else { throw error }
-            return try load(id, others, &pack)
+            guard others.findForReading(id, kind: kind) != nil else { throw error }
+            return try load(id, kind, others, &pack)
         }
     }
 
     /// `pack` is set to where the chunk was looked for.
     private func load(
-        _ id: ChunkID, _ index: RepositoryIndex, _ pack: inout Identifier?
+        _ id: ChunkID, _ kind: ChunkKind, _ index: RepositoryIndex, _ pack: inout Identifier?
     ) throws(RepositoryError) -> [UInt8] {
-        guard let location = index.findForReading(id, kind: .tree) else {
-            throw RepositoryError(.notFound, "tree chunk \(id) is in no pack that the index knows")
+        let what = kind == .tree ? "tree chunk" : "chunk"
+        guard let location = index.findForReading(id, kind: kind) else {
+            throw RepositoryError(.notFound, "\(what) \(id) is in no pack that the index knows")
         }
         pack = location.pack
         let key = "\(location.pack)/\(location.offset)"
@@ -94,7 +96,10 @@ package final class TreeLoader: Sendable {
                     location.objectName, range: location.range, into: buffer, maximumBytes: buffer.capacity)
             }
             // What `open` answers lies in the buffer or in the opener: both live until it has been copied.
-            let opener = BlobOpener(keys: keys)
+            let bases =
+                kind == .tree
+                ? nil : BaseReader(repository: repository, keys: keys, rehash: false, index: index)
+            let opener = BlobOpener(keys: keys, bases: bases)
             defer { withExtendedLifetime((buffer, opener)) {} }
             let opened = try opener.open(buffer.bytes, pack: location.pack, session: location.session)
             var chunks: [ChunkID: [UInt8]] = [:]
@@ -106,15 +111,15 @@ package final class TreeLoader: Sendable {
                 chunks[opened.header.id] = Array(opened.raw)
             }
             guard let bytes = chunks[id],
-                repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: .tree) == id
+                repository.chunkIdentifier.id(of: SHA256State.digest(of: bytes), kind: kind) == id
             else {
                 throw RepositoryError(
-                    .damaged, "\(location.objectName) does not hold tree chunk \(id), which the index places there")
+                    .damaged, "\(location.objectName) does not hold \(what) \(id), which the index places there")
             }
             remember(key, chunks)
             return bytes
         } catch {
-            throw RepositoryError(error, doing: "cannot read tree chunk \(id) in \(location.objectName)")
+            throw RepositoryError(error, doing: "cannot read \(what) \(id) in \(location.objectName)")
         }
     }
 

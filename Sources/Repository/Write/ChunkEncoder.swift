@@ -15,6 +15,9 @@ package final class ChunkEncoder {
     private let compressor: ZstdCompressor?
     private let sample: CompressibilitySample
     private let scratch: Buffer
+    private let planes: PlaneEncoder?
+    /// Nil for a key that cannot read.
+    private let bases: BaseReader?
     private var groups: [ChunkKind: Group] = [:]
 
     private struct Group {
@@ -29,19 +32,29 @@ package final class ChunkEncoder {
             cipher = try AES256GCM(key: session.key)
             sample = try CompressibilitySample()
             switch session.repository.options.compression {
-            case .off: compressor = nil
-            case .zstd(let level): compressor = try ZstdCompressor(level: level)
+            case .off:
+                compressor = nil
+                planes = nil
+            case .zstd(let level):
+                compressor = try ZstdCompressor(level: level)
+                planes = try PlaneEncoder()
             }
         } catch {
             throw RepositoryError(error)
         }
         scratch = Buffer(capacity: 1 << 20)
+        let repository = session.repository
+        bases =
+            repository.keyring.role == .full
+            ? BaseReader(
+                repository: repository, keys: SessionKeys(keyring: repository.keyring), rehash: true,
+                index: session.index) : nil
     }
 
     /// Stores the chunk whose bytes are `pieces` one after another and whose SHA-256 is `contentDigest`, unless the
-    /// repository has it. Answers its id. The pieces are read before it returns.
+    /// repository has it. Answers its id. The pieces are read before it returns. `traits` may make it smaller.
     package func add(
-        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind
+        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind, traits: ChunkTraits? = nil
     ) throws(RepositoryError) -> ChunkID {
         let count = pieces.reduce(0) { $0 + $1.count }
         let id = session.repository.chunkIdentifier.id(of: contentDigest, kind: kind)
@@ -50,7 +63,7 @@ package final class ChunkEncoder {
             if count < Self.groupedBelow {
                 try addToGroup(pieces, id, count, kind)
             } else {
-                try addAlone(pieces, id, count, kind)
+                try addAlone(pieces, id, count, kind, traits)
             }
         } catch {
             let error = RepositoryError(error)
@@ -96,7 +109,7 @@ package final class ChunkEncoder {
                 let pieces = [directory, group.bytes.bytes]
                 try seal(
                     pieces, rawLength: directory.count + group.bytes.count, id: first.id, isGroup: true,
-                    members: group.members, kind)
+                    members: group.members, kind, nil)
             }
         } catch {
             let error = RepositoryError(error)
@@ -105,26 +118,36 @@ package final class ChunkEncoder {
         }
     }
 
-    private func addAlone(_ pieces: [UnsafeRawBufferPointer], _ id: ChunkID, _ count: Int, _ kind: ChunkKind) throws {
+    private func addAlone(
+        _ pieces: [UnsafeRawBufferPointer], _ id: ChunkID, _ count: Int, _ kind: ChunkKind, _ traits: ChunkTraits?
+    ) throws {
         try seal(
-            pieces, rawLength: count, id: id, isGroup: false, members: [.init(id: id, length: UInt32(count))], kind)
+            pieces, rawLength: count, id: id, isGroup: false, members: [.init(id: id, length: UInt32(count))], kind,
+            traits)
+    }
+
+    /// A chunk's bytes as they are to be sealed.
+    private struct Content {
+        var codec = BlobCodec.stored
+        var pieces: [UnsafeRawBufferPointer]
+        var base: ChunkID?
     }
 
     /// Compresses where it pays, reserves room in a pack and seals into it.
     private func seal(
         _ pieces: [UnsafeRawBufferPointer], rawLength: Int, id: ChunkID, isGroup: Bool, members: [BlobGroup.Member],
-        _ kind: ChunkKind
+        _ kind: ChunkKind, _ traits: ChunkTraits?
     ) throws {
-        var codec = BlobCodec.stored
-        var content = pieces
-        if let compressed = try compress(pieces, rawLength) {
-            codec = .zstd
-            content = [compressed]
+        var content = Content(pieces: pieces)
+        if let traits, kind == .data, let apart = try takeApart(pieces, rawLength, id, traits) {
+            content = apart
+        } else if let compressed = try compress(pieces, rawLength) {
+            content = Content(codec: .zstd, pieces: [compressed])
         }
-        let contentLength = content.reduce(0) { $0 + $1.count }
+        let contentLength = content.pieces.reduce(0) { $0 + $1.count }
         let sealedLength = contentLength + AES256GCM.tagSize
         let header = BlobHeader(
-            codec: codec, isGroup: isGroup, sealedLength: UInt32(sealedLength), rawLength: UInt32(rawLength),
+            codec: content.codec, isGroup: isGroup, sealedLength: UInt32(sealedLength), rawLength: UInt32(rawLength),
             nonce: session.nextNonce(), id: id)
         let (pack, offset) = try session.reserve(BlobHeader.size + sealedLength, kind: kind)
         var blob: PackedBlob?
@@ -134,14 +157,61 @@ package final class ChunkEncoder {
         pack.memory(at: offset, count: BlobHeader.size).copyBytes(from: encoded)
         let written = try context.withUnsafeBytes {
             try cipher.seal(
-                nonce: header.nonce, context: $0, pieces: content,
+                nonce: header.nonce, context: $0, pieces: content.pieces,
                 into: pack.memory(at: offset + BlobHeader.size, count: sealedLength))
         }
         guard written == sealedLength else {
             throw RepositoryError(.failed, "sealing wrote \(written) bytes where \(sealedLength) were expected")
         }
         blob = PackedBlob(
-            offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members)
+            offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members,
+            base: content.base)
+    }
+
+    /// The chunk as byte planes in scratch memory, against a base where there is one and it pays; nil when nothing of
+    /// that pays.
+    private func takeApart(
+        _ pieces: [UnsafeRawBufferPointer], _ rawLength: Int, _ id: ChunkID, _ traits: ChunkTraits
+    ) throws -> Content? {
+        guard let planes else { return nil }
+        let base = try base(of: id, rawLength, traits)
+        // Room for the base's id in front.
+        scratch.ensureCapacity(Digest.size + rawLength)
+        let room = UnsafeMutableRawBufferPointer(rebasing: scratch.storage[Digest.size..<Digest.size + rawLength])
+        let encoded = try planes.encode(
+            pieces, at: traits.offset, base: base.map { [$0.bytes] }, verdict: traits.family.verdict, into: room)
+        guard let encoded else { return nil }
+        guard encoded.usesBase, let base else {
+            return Content(codec: .planes, pieces: [UnsafeRawBufferPointer(rebasing: room[..<encoded.count])])
+        }
+        scratch.storage.copyBytes(from: base.id.digest.bytes)
+        session.rely(on: base.pack)
+        return Content(
+            codec: .difference,
+            pieces: [UnsafeRawBufferPointer(rebasing: scratch.storage[..<(Digest.size + encoded.count)])],
+            base: base.id)
+    }
+
+    /// A chunk that this one may be stored as the difference to, read and checked; nil when there is none.
+    ///
+    /// Where the chunk that was named is a difference itself, its own base serves: a base never is one.
+    private func base(
+        of id: ChunkID, _ rawLength: Int, _ traits: ChunkTraits
+    ) throws -> (id: ChunkID, pack: Identifier, bytes: UnsafeRawBufferPointer)? {
+        guard let bases, let named = traits.base, let location = session.index.find(named, kind: .data) else {
+            return nil
+        }
+        let base = location.base ?? named
+        guard base != id, traits.family.verdict.takesBase(),
+            let whole = session.index.findWhole(base, kind: .data), Int(whole.rawLength) == rawLength
+        else { return nil }
+        do throws(BaseReader.Failure) {
+            return (base, whole.pack, try bases.bytes(of: base))
+        } catch {
+            // A base that is lost makes nothing smaller; that is all.
+            guard error.isLoss else { throw error.error }
+            return nil
+        }
     }
 
     /// The compressed bytes in scratch memory, or nil when it does not pay at least 3 %.

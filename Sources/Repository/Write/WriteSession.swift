@@ -110,7 +110,7 @@ package final class WriteSession: Sendable {
             return false
         }
         if let location = index.find(id, kind: kind) {
-            claims.withLock { _ = $0.relied.insert(location.pack) }
+            rely(on: location)
             counters.withLock { $0.bytesRead += kind == .data ? UInt64(count) : 0 }
             return false
         }
@@ -126,11 +126,18 @@ package final class WriteSession: Sendable {
     package func relyOn(_ id: ChunkID, kind: ChunkKind) -> Bool {
         if claims.withLock({ $0.ids.contains(id) }) { return true }
         guard let location = index.find(id, kind: kind) else { return false }
-        claims.withLock { claims in
-            claims.ids.insert(id)
-            claims.relied.insert(location.pack)
-        }
+        claims.withLock { _ = $0.ids.insert(id) }
+        rely(on: location)
         return true
+    }
+
+    /// Notes that the snapshot is of no use without the pack.
+    func rely(on pack: Identifier) { claims.withLock { _ = $0.relied.insert(pack) } }
+
+    /// Notes that the snapshot is of no use without what must be read for this chunk.
+    private func rely(on location: ChunkLocation) {
+        rely(on: location.pack)
+        if let base = location.base, let whole = index.findWhole(base, kind: location.kind) { rely(on: whole.pack) }
     }
 
     func nextNonce() -> UInt64 { nonces.wrappingAdd(1, ordering: .relaxed).newValue }

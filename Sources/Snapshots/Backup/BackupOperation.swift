@@ -50,6 +50,20 @@ package struct BackupOperation: Sendable {
         }
     }
 
+    /// The root in which bases are looked for. Throws `.noSuchName`.
+    private func basePages(_ listing: SnapshotListing, _ parentPages: [ChunkID]) throws -> [ChunkID]? {
+        switch request.bases {
+        case .none: return nil
+        case .parent: return parentPages
+        case .snapshot(let id):
+            guard let snapshot = listing.snapshots.first(where: { $0.id == id }) else {
+                throw RepositoryError(.noSuchName, "there is no snapshot \(id): 'becalm snapshots' lists them")
+            }
+            // A writer key reads no snapshot, and stores everything whole.
+            return try snapshot.manifest?.rootPages()
+        }
+    }
+
     private func checkNames() throws(SnapshotError) {
         guard !request.paths.isEmpty else { throw SnapshotError(.invalidArgument, "nothing to back up: name a path") }
         var names = Set<[UInt8]>()
@@ -81,9 +95,12 @@ package struct BackupOperation: Sendable {
         let context = try BackupContext(session: session, request: request, progress: progress, journal: journal)
         let loader = TreeLoader(repository: repository, index: session.index)
         let parentPages = try parent?.manifest?.rootPages() ?? []
+        let basePages = try basePages(listing, parentPages)
         let outcome = try await BlockingBridge.offload(name: "becalm-walk") {
             () -> Result<BackupPass.Outcome, any Error> in
-            Result { try BackupPass(context: context, parentPages: parentPages, loader: loader).run() }
+            Result {
+                try BackupPass(context: context, parentPages: parentPages, basePages: basePages, loader: loader).run()
+            }
         }
         let problems = context.notedProblems
         guard outcome.sourcesFound > 0 else {

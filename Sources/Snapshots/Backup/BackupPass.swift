@@ -11,6 +11,8 @@ internal import Synchronization
 struct BackupPass {
     let context: BackupContext
     let parentPages: [ChunkID]
+    /// The root of the snapshot in which bases are looked for; nil for none.
+    let basePages: [ChunkID]?
     let loader: TreeLoader
 
     /// What the pass has stored.
@@ -48,7 +50,11 @@ struct BackupPass {
         var found = 0
         do {
             let encoder = try ChunkEncoder(session: session)
-            let walker = SourceWalker(context: context, scheduler: scheduler, encoder: encoder, loader: loader)
+            let bases = basePages.map {
+                BaseFinder(loader: loader, pages: $0, logger: session.repository.options.logger)
+            }
+            let walker = SourceWalker(
+                context: context, scheduler: scheduler, encoder: encoder, loader: loader, bases: bases)
             found = try walker.walk(into: root, parentPages: parentPages)
             workers.join()
             try encoder.flush()

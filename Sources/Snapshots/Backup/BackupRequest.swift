@@ -14,13 +14,24 @@ package struct BackupRequest: Sendable {
     package var fileDigests: Bool
     /// Whether to stay on the file systems of the paths.
     package var oneFileSystem: Bool
+    /// Where chunks are looked for to which new ones may be stored as the difference.
+    package var bases: Bases
     /// Program and version, for the manifest.
     package var program: String
 
+    /// A snapshot with earlier states of the same tensors.
+    package enum Bases: Hashable, Sendable {
+        case none
+        /// The last snapshot of the same sources.
+        case parent
+        case snapshot(Identifier)
+    }
+
     package init(
         paths: [[UInt8]], host: String, user: String, tags: [String] = [], excludes: [String] = [],
-        fileDigests: Bool = true, oneFileSystem: Bool = false, program: String
+        fileDigests: Bool = true, oneFileSystem: Bool = false, bases: Bases = .parent, program: String
     ) {
+        self.bases = bases
         self.paths = paths
         self.host = host
         self.user = user

@@ -8,7 +8,7 @@ internal import Synchronization
 /// A file that is being stored in many pieces by many threads.
 ///
 /// Strips (pieces of a fixed size) are read and scanned for cut candidates in any order; their candidates are joined in
-/// the file's order, which yields the cuts; each chunk between two cuts is stored by whichever thread is free, from the
+/// the file's order, which yields the cuts (of a file of tensors its layout does); each chunk between two cuts is stored by whichever thread is free, from the
 /// strips' memory. When the file's SHA-256 is wanted, it goes over the chunks in order and takes each chunk's along.
 final class LargeFile: Sendable {
     /// Bytes read in front of a strip so that it can be scanned by itself.
@@ -87,7 +87,7 @@ final class LargeFile: Sendable {
         /// Strips that arrived before their predecessors.
         var early: [Int: Strip] = [:]
         var nextToCut = 0
-        var selector: CutSelector
+        var cutter: FileCutter
         /// Strips whose bytes are not all cut yet, in order.
         var uncut: [Strip] = []
         var cutUpTo: UInt64
@@ -118,13 +118,14 @@ final class LargeFile: Sendable {
     private let context: BackupContext
     private let scheduler: BackupScheduler
     private let wantsDigest: Bool
+    private let traits: FileTraits
     private let state: Mutex<State>
     private let cursor: Mutex<(extent: Int, offset: UInt64, number: Int)>
 
-    /// The file `entry` of `directory`, opened.
+    /// The file `entry` of `directory`, opened. `base` is one that it may resemble, asked for when it is a file of tensors.
     init(
         directory: DirectoryHandle, name: [UInt8], entry: TreeEntry, slot: DirectoryNode.Slot,
-        context: BackupContext, scheduler: BackupScheduler
+        context: BackupContext, scheduler: BackupScheduler, base: () -> BaseFile? = { nil }
     ) throws(SnapshotError) {
         self.directory = directory
         self.name = name
@@ -147,13 +148,15 @@ final class LargeFile: Sendable {
         extents = try reader.extents().filter { $0.lowerBound < fresh.size }.map {
             $0.lowerBound..<min($0.upperBound, fresh.size)
         }
+        let cuts = Self.cuts(of: reader, size: fresh.size)
+        traits = FileTraits(cuts: cuts, base: cuts == nil ? nil : base())
         reader.adviseSequential()
         pathDigest = context.journal.pathDigest(directory.path(of: name))
         let resumed =
             extents.count == 1 ? context.journal.resume(pathDigest, entry.metadata, needsHash: wantsDigest) : nil
         let start = resumed?.offset ?? extents.first?.lowerBound ?? 0
         var state = State(
-            selector: CutSelector(parameters: context.parameters, start: start), cutUpTo: start,
+            cutter: FileCutter(cuts: traits.cuts, parameters: context.parameters, start: start), cutUpTo: start,
             items: resumed?.items.map { $0 } ?? [], hashedUpTo: resumed?.hashedUpTo ?? 0)
         if let resumed, let sha = SHA256State(exported: resumed.hashState) { state.sha = sha }
         self.state = Mutex(state)
@@ -163,6 +166,11 @@ final class LargeFile: Sendable {
         hasNoStrips = extents.last.map { begin >= $0.upperBound } ?? true
         resumedUpTo = resumed?.offset ?? 0
         if start > 0, resumed != nil { context.progress.update { $0.bytes += start } }
+    }
+
+    /// Where the file is cut if it is one of tensors. What cannot be read says so when it is read for good.
+    private static func cuts(of reader: FileReader, size: UInt64) -> TensorCuts? {
+        try? TensorCuts(size: size) { try reader.read(at: $0, into: $1) }
     }
 
     /// Bytes that an earlier run has stored.
@@ -207,7 +215,7 @@ final class LargeFile: Sendable {
 
     /// Reads and scans a strip and joins it to the others. Answers the work that comes of it.
     func read(_ plan: StripPlan, into buffer: Buffer) throws -> [BackupScheduler.Job] {
-        let lead = Int(min(UInt64(Self.leadIn), plan.range.lowerBound))
+        let lead = traits.cuts == nil ? Int(min(UInt64(Self.leadIn), plan.range.lowerBound)) : 0
         let wanted = lead + plan.range.count
         var candidates: [CutCandidate] = []
         do throws(SnapshotError) {
@@ -236,7 +244,9 @@ final class LargeFile: Sendable {
             }
             buffer.count = wanted
         }
-        context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
+        if traits.cuts == nil {
+            context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
+        }
         return join(
             Strip(plan: plan, buffer: buffer, lead: lead, candidates: candidates, holders: 1, scheduler: scheduler))
     }
@@ -272,12 +282,13 @@ final class LargeFile: Sendable {
         }
         if plan.holeBefore > 0 {
             state.items.append(.hole(plan.holeBefore))
-            state.selector = CutSelector(parameters: context.parameters, start: plan.range.lowerBound)
+            state.cutter = FileCutter(
+                cuts: traits.cuts, parameters: context.parameters, start: plan.range.lowerBound)
             state.cutUpTo = plan.range.lowerBound
         }
         state.uncut.append(strip)
-        state.selector.add(strip.candidates.filter { $0.position > state.cutUpTo })
-        for position in state.selector.cuts(scannedUpTo: plan.range.upperBound, endOfFile: plan.endsExtent) {
+        state.cutter.add(strip.candidates.filter { $0.position > state.cutUpTo })
+        for position in state.cutter.cuts(scannedUpTo: plan.range.upperBound, endOfFile: plan.endsExtent) {
             let range = state.cutUpTo..<position
             let strips = state.uncut.filter { $0.plan.range.overlaps(range) }
             for held in strips { held.hold() }
@@ -308,7 +319,8 @@ final class LargeFile: Sendable {
 
     /// Stores a chunk and finishes the file when it was the last thing to do.
     func store(_ work: ChunkWork, _ digest: Digest, _ encoder: ChunkEncoder) throws {
-        let id = try encoder.add(work.pieces, contentDigest: digest, kind: .data)
+        let id = try encoder.add(
+            work.pieces, contentDigest: digest, kind: .data, traits: traits.traits(of: work.range))
         for strip in work.strips { strip.release() }
         context.progress.update { $0.bytes += UInt64(work.range.count) }
         let isDone = state.withLock { state in

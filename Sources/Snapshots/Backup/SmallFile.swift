@@ -46,7 +46,9 @@ struct SmallFile: Sendable {
         let bytes = buffer.bytes
         let digest = SHA256State.digest(of: bytes)
         if !bytes.isEmpty {
-            let id = try encoder.add([bytes], contentDigest: digest, kind: .data)
+            let traits = ChunkTraits(
+                family: ChunkFamily(elementWidth: nil, isFloatingPoint: false), offset: 0)
+            let id = try encoder.add([bytes], contentDigest: digest, kind: .data, traits: traits)
             items = [.chunk(id, length: UInt32(bytes.count))]
         }
         entry.content = .inline(items)

@@ -11,12 +11,15 @@ final class SourceWalker {
     private let encoder: ChunkEncoder
     private let loader: TreeLoader
     private let excludes: [GlobPattern]
+    private let bases: BaseFinder?
     private var batch: [SmallFile] = []
     private var batchBytes: UInt64 = 0
 
     init(
-        context: BackupContext, scheduler: BackupScheduler, encoder: ChunkEncoder, loader: TreeLoader
+        context: BackupContext, scheduler: BackupScheduler, encoder: ChunkEncoder, loader: TreeLoader,
+        bases: BaseFinder?
     ) {
+        self.bases = bases
         self.context = context
         self.scheduler = scheduler
         self.encoder = encoder
@@ -87,7 +90,7 @@ final class SourceWalker {
                 $0.bytesTotal += metadata.size
                 $0.current = PathText.display(directory.path(of: name ?? storedName))
             }
-            try store(directory, name ?? storedName, entry, slot, parentEntry)
+            try store(directory, name ?? storedName, entry, path, slot, parentEntry)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             context.progress.update { $0.filesTotal += 1 }
             try context.fill(slot, entry, of: metadata, encoder)
@@ -123,8 +126,8 @@ final class SourceWalker {
     }
 
     private func store(
-        _ directory: DirectoryHandle, _ name: [UInt8], _ entry: TreeEntry, _ slot: DirectoryNode.Slot,
-        _ parentEntry: TreeEntry?
+        _ directory: DirectoryHandle, _ name: [UInt8], _ entry: TreeEntry, _ path: [[UInt8]],
+        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?
     ) throws {
         guard try context.claimLink(slot, entry, encoder) else { return }
         if let known = parentEntry, try isUnchanged(entry, known) {
@@ -139,7 +142,8 @@ final class SourceWalker {
                 try add(SmallFile(directory: directory, name: name, entry: entry, slot: slot))
             } else {
                 let file = try LargeFile(
-                    directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler)
+                    directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler,
+                    base: { bases?.base(for: path) })
                 let isTaken = try file.begin(encoder) { scheduler.add(large: file) }
                 guard isTaken else { throw SnapshotError(.cancelled, "the backup has ended") }
             }

@@ -1,0 +1,45 @@
+internal import Chunking
+internal import Repository
+internal import RepositoryFormat
+internal import Synchronization
+
+/// What is known of the chunks of one large file: whether they are a tensor's, and what they may resemble. Any thread of
+/// ours may ask.
+final class FileTraits: Sendable {
+    /// Where the file is cut; nil when it is no file of tensors.
+    let cuts: TensorCuts?
+    private let base: BaseFile?
+    private let families = Mutex<[Int: ChunkFamily]>([:])
+
+    init(cuts: TensorCuts?, base: BaseFile?) {
+        self.cuts = cuts
+        self.base = base
+    }
+
+    /// What is known of the chunk at `range` of the file.
+    func traits(of range: Range<UInt64>) -> ChunkTraits {
+        guard let cuts else {
+            let family = family(0) { ChunkFamily(elementWidth: nil, isFloatingPoint: false) }
+            return ChunkTraits(family: family, offset: Int(range.lowerBound))
+        }
+        let number = cuts.stretch(at: range.lowerBound)
+        let stretch = cuts.stretches[number]
+        let family = family(number) {
+            ChunkFamily(elementWidth: stretch.elementWidth, isFloatingPoint: stretch.isFloatingPoint)
+        }
+        let offset = Int(range.lowerBound - stretch.range.lowerBound)
+        let other = stretch.name.flatMap {
+            base?.chunk(of: $0, size: stretch.range.count, offset: offset, length: range.count)
+        }
+        return ChunkTraits(family: family, offset: offset, base: other)
+    }
+
+    private func family(_ number: Int, _ make: () -> ChunkFamily) -> ChunkFamily {
+        families.withLock { families in
+            if let family = families[number] { return family }
+            let family = make()
+            families[number] = family
+            return family
+        }
+    }
+}
