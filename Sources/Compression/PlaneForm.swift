@@ -1,39 +1,6 @@
 /// The head of a chunk that is stored as byte planes, and the measures that follow from it.
 ///
-/// Numbers are little-endian. The whole is
-///
-/// `form u8 ‖ raw length u32 ‖ edges ‖ block*`
-///
-/// - **form**: bits 0-1 the logarithm of the element's width w (1, 2, 4 or 8 bytes); bits 2-3 the transform (0 plain,
-///   1 rotated, 2 difference, 3 exclusive or); bits 4-6 the phase p, the number of bytes before the first whole element
-///   (less than w); bit 7 is 0.
-/// - **raw length** n: the bytes that come out, at least p. They are p bytes, m = (n - p) / w elements, rounded down,
-///   and t = n - p - m·w bytes (less than w).
-/// - **edges**: the first p and the last t bytes as they are, untransformed.
-/// - **block**: the elements in order, 131,072 to a block (65,536 when w is 8), fewer in the last; none when m is 0.
-///   With e elements in the block it is `method u8 (w times) ‖ content (w times)`, one for each plane. Plane k is byte
-///   k of each transformed element, counted from the least significant, e bytes in all.
-///
-/// The methods, and their content:
-///
-/// - 0 stored: the plane, e bytes.
-/// - 1 constant: the one byte that fills the plane.
-/// - 2 runs: `length u32 ‖ (byte ‖ count)*` in so many bytes. A count is unsigned LEB128 of one to four bytes and at
-///   least 1; all counts together are e.
-/// - 3 zstd: `length u32 ‖ frame`, one frame (RFC 8878) in exactly so many bytes, which announces and holds e bytes.
-///
-/// The transforms of an element x, an unsigned number of b = 8·w bits, to z and back. y is the element at the same
-/// place of the base, a chunk of exactly n bytes that the reader is told of elsewhere.
-///
-/// - plain: z = x.
-/// - rotated: z is x rotated left by one bit.
-/// - difference: d = x - y modulo 2^b; z = 2d if d < 2^(b-1), else 2·(2^b - d) - 1. Back: d = z / 2 if z is even, else
-///   2^b - (z + 1) / 2; x = y + d modulo 2^b.
-/// - exclusive or: z = x xor y.
-///
-/// Nothing follows the last block. A reader refuses any other method, a head with bit 7 set or p ≥ w or n < p, a length
-/// that reaches beyond the end, and bytes left over. Writers choose block by block and plane by plane; readers need not
-/// know why. Any zstd reader opens the frames.
+/// The form is specified in Format.md, "Byte planes": `form u8 ‖ raw length u32 ‖ edges ‖ block*`, numbers little-endian.
 struct PlaneForm: Hashable {
     /// What becomes of an element before it is taken apart. The raw values are those of the kernels and of the format.
     enum Transform: UInt8, CaseIterable {
