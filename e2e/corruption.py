@@ -104,6 +104,8 @@ class Matrix:
                 trees.big_file(os.path.join(tree, "weights"), (2 << 20) + step, f"{self.options.seed} {name}")
                 os.link(os.path.join(tree, "weights"), os.path.join(tree, "weights again"))
                 os.symlink("weights", os.path.join(tree, "link"))
+            # The second state of a model is stored as the difference to the first.
+            trees.model_file(os.path.join(tree, "model.safetensors"), f"{self.options.seed} {name}", step)
             snapshot = becalm.backup(tree)["snapshot"]
             self.note(is_backup=True)
             self.order.append(snapshot)

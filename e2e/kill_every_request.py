@@ -181,7 +181,9 @@ class Campaign:
         trees.big_file(os.path.join(self.source, "weights.bin"), 3 << 20, self.seed)
         becalm.init()
         order, passing = [], []
+        model = os.path.join(self.source, "model.safetensors")
         for step in range(3):
+            trees.model_file(model, self.seed, step)
             made = becalm.backup(self.source, "--tag", f"step{step}")
             self.expected[made["snapshot"]] = compare.describe(self.source)
             order.append(made["snapshot"])
@@ -191,6 +193,7 @@ class Campaign:
             passing.append(becalm.backup(other)["snapshot"])
             trees.remove_tree(other)
             trees.change(self.source, f"{self.seed}.{step}", 8)
+        trees.model_file(model, self.seed, 3)
         self.current = compare.describe(self.source)
         self.forgettable = order[1]
         becalm.must("forget", *passing, "--json")

@@ -88,6 +88,9 @@ class Thrash:
             again = rng.randrange(6)
             trees.write_file(
                 os.path.join(tree, "again"), random.Random(f"{number} {again}").randbytes(300_000 + again))
+            # The next state of a model, stored as the difference; now and then an earlier one, whose base may be gone.
+            trees.model_file(
+                os.path.join(tree, "model.safetensors"), f"{self.options.seed} {number}", rng.randrange(1 + step % 5))
             tag = f"w{number}-{step}"
             # Written down before the backup, so that a snapshot whose writer was killed after it is known too.
             with self.lock:

@@ -10,12 +10,14 @@ Everything follows from a seed: the same call makes the same bytes, names, modes
 """
 
 import argparse
+import json
 import os
 import random
 import re
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
 
@@ -144,6 +146,37 @@ def big_file(path, size, seed=1):
         file.truncate(size)
     os.chmod(path, 0o644)
     set_times(path, moment(rng))
+
+
+EXPONENTS = bytes(0x3C | b & 0x83 for b in range(256))  # upper bytes of bfloat16 numbers of about one size
+LAST_BITS = bytes(b & 1 if b < 64 else 0 for b in range(256))
+
+
+def flipped(a, b):
+    """Bytewise `a ^ b`."""
+    return (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
+
+
+def model_file(path, seed, step=0, tensors=(900_000, 1_300_000, 2_000)):
+    """Writes a model (safetensors, bfloat16) after `step` steps of training, each of which moves an eighth of the last bits.
+
+    Such a file is stored as byte planes, and after further steps as the difference to what was backed up before."""
+    header, pieces, offset = {}, [], 0
+    for number, size in enumerate(tensors):
+        rng = random.Random(f"model {seed} {number}")
+        data = bytearray(rng.randbytes(size))
+        data[1::2] = bytes(data[1::2]).translate(EXPONENTS)
+        for taken in range(step):
+            low = bytes(data[0::2])
+            data[0::2] = flipped(low, random.Random(f"step {seed} {number} {taken}").randbytes(len(low)).translate(LAST_BITS))
+        header[f"layer.{number}.weight"] = {
+            "dtype": "BF16", "shape": [size // 2], "data_offsets": [offset, offset + size]}
+        pieces.append(bytes(data))
+        offset += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    write_file(path, struct.pack("<Q", len(text)) + text + b"".join(pieces))
+    set_times(path, moment(random.Random(f"{seed} {step}")))
 
 
 def sparse_file(path, rng):

@@ -48,11 +48,6 @@ def merge(a, b):
     return (int.from_bytes(a, "little") | int.from_bytes(b, "little")).to_bytes(len(a), "little")
 
 
-def flipped(a, b):
-    """Bytewise `a ^ b`."""
-    return (int.from_bytes(a, "little") ^ int.from_bytes(b, "little")).to_bytes(len(a), "little")
-
-
 def floats(rng, count, tables, width, signed=True):
     """`count` little-endian bfloat16 (`width` 2) or float32 (`width` 4) numbers."""
     exponents = bytearray()
@@ -113,7 +108,7 @@ def step_bf16(path, seed, share):
         while position < size:
             data = bytearray(os.pread(file.fileno(), min(2 * BLOCK, size - position), position))
             low = bytes(data[0::2])
-            data[0::2] = flipped(low, rng.randbytes(len(low)).translate(hit))
+            data[0::2] = trees.flipped(low, rng.randbytes(len(low)).translate(hit))
             os.pwrite(file.fileno(), data, position)
             position += len(data)
 

@@ -175,6 +175,21 @@ import Testing
         #expect(try await test.reopened().files(of: two)["model"] == second)
     }
 
+    /// A base that no segment lists any more is found by the list of its own pack.
+    @Test func aBaseThatTheIndexHasLostIsFoundAllTheSame() async throws {
+        let test = try await TestRepository.create()
+        let first = Self.weights(900_000, seed: 18)
+        let second = Self.stepped(first, seed: 19)
+        try await test.repository.snapshot(["model": first])
+        let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
+        for name in try await test.names(ObjectNames.segments) {
+            let good = try await test.get(name)
+            try await test.memory.delete(name, ifTag: nil)
+            #expect(try await test.reopened().files(of: two)["model"] == second, "\(name)")
+            try await test.put(name, good)
+        }
+    }
+
     /// A writer that relies on a difference relies on the base's pack too, and begins anew when that is given up.
     @Test func aWriterRestsOnTheBaseToo() async throws {
         let test = try await TestRepository.create(graceSeconds: 0)

@@ -14,7 +14,7 @@ package final class ChunkReader: Sendable {
     package struct Failure: Sendable {
         package var id: ChunkID
         package var error: RepositoryError
-        /// Where it was looked for; nil when no pack was known to have it.
+        /// Where it, or the base that it needs, was looked for; nil when no pack was known to have it.
         var pack: Identifier?
 
         /// Whether the index may be out of date: the chunk, or the pack where it was looked for, is not there.
@@ -174,6 +174,7 @@ package final class ChunkReader: Sendable {
             }
         }
         var failures: [Failure] = []
+        var withoutBase: [Failure] = []
         var chunks: [Opened] = []
         var expanded = 0
         for blob in read.blobs {
@@ -192,7 +193,8 @@ package final class ChunkReader: Sendable {
                 try gather(opened.header, opened.raw, blob.wanted, name, &chunks, &failures)
             } catch let error as BaseReader.Failure {
                 guard error.isLoss else { throw error.error }
-                failures += blob.wanted.map { Failure(id: $0, error: error.error) }
+                // The base's pack is to blame, not this one.
+                withoutBase += blob.wanted.map { Failure(id: $0, error: error.error, pack: error.pack) }
             } catch let error as FormatError {
                 let failure = RepositoryError(error, doing: name)
                 failures += blob.wanted.map { Failure(id: $0, error: failure) }
@@ -200,7 +202,7 @@ package final class ChunkReader: Sendable {
         }
         failures += try handOn(chunks, kind, name, deliver)
         for index in failures.indices { failures[index].pack = read.location.pack }
-        return failures
+        return failures + withoutBase
     }
 
     /// A chunk in the clear.

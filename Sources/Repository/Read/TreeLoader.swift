@@ -118,6 +118,10 @@ package final class TreeLoader: Sendable {
             }
             remember(key, chunks)
             return bytes
+        } catch let failure as BaseReader.Failure {
+            // The base's pack is to blame.
+            pack = failure.pack
+            throw failure.error
         } catch {
             throw RepositoryError(error, doing: "cannot read \(what) \(id) in \(location.objectName)")
         }
