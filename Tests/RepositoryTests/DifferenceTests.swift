@@ -7,23 +7,6 @@ import Testing
 
 /// Chunks that are stored as the difference to others: what pins the others, and what happens when one is lost.
 @Suite struct DifferenceTests {
-    private static let chunkBytes = 300 << 10
-
-    /// Numbers of two bytes whose upper byte varies little, as weights in bfloat16 do.
-    private static func weights(_ count: Int, seed: UInt64) -> [UInt8] {
-        var noise = bytes(2 * count, seed: seed)
-        for index in stride(from: 1, to: noise.count, by: 2) { noise[index] = 0x3c | noise[index] & 3 }
-        return noise
-    }
-
-    /// The same after a small step: every 16th number changes in its last bits.
-    private static func stepped(_ weights: [UInt8], seed: UInt64) -> [UInt8] {
-        var next = weights
-        let noise = bytes(weights.count / 32 + 1, seed: seed)
-        for index in stride(from: 0, to: next.count, by: 32) { next[index] ^= noise[index / 32] & 3 }
-        return next
-    }
-
     private static func packedDifferences(_ test: TestRepository) async throws -> [Identifier: Set<Identifier>] {
         let index = try await test.reopened().loadIndex(recovering: true)
         var packs: [Identifier: Set<Identifier>] = [:]
@@ -53,15 +36,15 @@ import Testing
 
     @Test func aSmallChangeCostsLittleAndIsReadBack() async throws {
         let test = try await TestRepository.create()
-        let first = Self.weights(900_000, seed: 1)
+        let first = TestWeights.make(900_000, seed: 1)
         let one = try await test.repository.snapshot(["model": first], bases: ["model": []])
         let before = try await Self.stored(test)
-        let second = Self.stepped(first, seed: 2)
+        let second = TestWeights.stepped(first, seed: 2)
         let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
         let added = try await Self.stored(test) - before
         #expect(added < second.count / 8, "\(added) bytes for \(second.count)")
         // A difference to what is a difference itself goes to the same base.
-        let third = Self.stepped(second, seed: 3)
+        let third = TestWeights.stepped(second, seed: 3)
         let three = try await test.repository.snapshot(["model": third], bases: ["model": second])
         let repository = try await test.reopened()
         #expect(try await repository.files(of: one)["model"] == first)
@@ -75,8 +58,8 @@ import Testing
 
     @Test func aBaseStaysAsLongAsItIsNeeded() async throws {
         let test = try await TestRepository.create(graceSeconds: 0)
-        let first = Self.weights(900_000, seed: 4)
-        let second = Self.stepped(first, seed: 5)
+        let first = TestWeights.make(900_000, seed: 4)
+        let second = TestWeights.stepped(first, seed: 5)
         let one = try await test.repository.snapshot(["model": first])
         let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
         _ = try await test.repository.forget([one])
@@ -99,8 +82,8 @@ import Testing
     /// A pack of differences of which some are dead is written anew: what is copied stays small.
     @Test func differencesStayDifferencesWhenTheirPackIsWrittenAnew() async throws {
         let test = try await TestRepository.create(graceSeconds: 0)
-        let first = Self.weights(900_000, seed: 6)
-        let second = Self.stepped(first, seed: 7)
+        let first = TestWeights.make(900_000, seed: 6)
+        let second = TestWeights.stepped(first, seed: 7)
         try await test.repository.snapshot(["model": first])
         let both = try await test.repository.snapshot(
             ["model": second, "noise": bytes(2_000_000, seed: 8)], bases: ["model": first])
@@ -124,8 +107,8 @@ import Testing
 
     @Test func aLostBaseNamesEveryFileThatItHitsAndIsStoredAgain() async throws {
         let test = try await TestRepository.create()
-        let first = Self.weights(900_000, seed: 9)
-        let second = Self.stepped(first, seed: 10)
+        let first = TestWeights.make(900_000, seed: 9)
+        let second = TestWeights.stepped(first, seed: 10)
         let one = try await test.repository.snapshot(["model": first])
         let basePacks = Set(try await test.names("data/"))
         let two = try await test.repository.snapshot(
@@ -161,8 +144,8 @@ import Testing
 
     @Test func theIndexIsRebuiltFromPacksWithTheirBases() async throws {
         let test = try await TestRepository.create()
-        let first = Self.weights(900_000, seed: 12)
-        let second = Self.stepped(first, seed: 13)
+        let first = TestWeights.make(900_000, seed: 12)
+        let second = TestWeights.stepped(first, seed: 13)
         try await test.repository.snapshot(["model": first])
         let old = Set(try await test.names("data/"))
         let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
@@ -178,8 +161,8 @@ import Testing
     /// A base that no segment lists any more is found by the list of its own pack.
     @Test func aBaseThatTheIndexHasLostIsFoundAllTheSame() async throws {
         let test = try await TestRepository.create()
-        let first = Self.weights(900_000, seed: 18)
-        let second = Self.stepped(first, seed: 19)
+        let first = TestWeights.make(900_000, seed: 18)
+        let second = TestWeights.stepped(first, seed: 19)
         try await test.repository.snapshot(["model": first])
         let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
         for name in try await test.names(ObjectNames.segments) {
@@ -193,8 +176,8 @@ import Testing
     /// A writer that relies on a difference relies on the base's pack too, and begins anew when that is given up.
     @Test func aWriterRestsOnTheBaseToo() async throws {
         let test = try await TestRepository.create(graceSeconds: 0)
-        let first = Self.weights(900_000, seed: 14)
-        let second = Self.stepped(first, seed: 15)
+        let first = TestWeights.make(900_000, seed: 14)
+        let second = TestWeights.stepped(first, seed: 15)
         let one = try await test.repository.snapshot(["model": first])
         let two = try await test.repository.snapshot(["model": second], bases: ["model": first])
         let late = try await test.repository.prepare(["model": second], host: "late")
@@ -210,11 +193,11 @@ import Testing
         let test = try await TestRepository.create()
         let identity = try X25519PrivateKey.generate()
         _ = try await test.repository.addRecipient(identity.publicKey.bytes, role: .writer, label: "mover")
-        let first = Self.weights(900_000, seed: 16)
+        let first = TestWeights.make(900_000, seed: 16)
         try await test.reopened().snapshot(["model": first])
         let writer = try await test.reopened(.identity(identity))
-        let two = try await writer.snapshot(["model": Self.stepped(first, seed: 17)], bases: ["model": first])
+        let two = try await writer.snapshot(["model": TestWeights.stepped(first, seed: 17)], bases: ["model": first])
         #expect(try await Self.packedDifferences(test).isEmpty)
-        #expect(try await test.reopened().files(of: two)["model"] == Self.stepped(first, seed: 17))
+        #expect(try await test.reopened().files(of: two)["model"] == TestWeights.stepped(first, seed: 17))
     }
 }

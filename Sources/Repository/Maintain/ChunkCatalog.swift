@@ -45,22 +45,32 @@ final class ChunkCatalog: Sendable {
     /// The pack that a place lies in.
     func pack(of place: Place) -> IndexedPack { segments[place.segment].packs[place.packRow] }
 
-    /// The chunk's canonical place: the first in a good pack, else the first in a condemned one, else nil. Among those, a
-    /// copy that needs no base comes first, and one whose base is nowhere is no copy.
+    /// The chunk's canonical place: where a reader finds it (`RepositoryIndex.findForReading`). In this order: whole in a good
+    /// pack; a difference in a good pack whose base is whole in a good one; whole in a condemned pack; any difference
+    /// whose base is whole somewhere. Nil when there is none of those.
     func place(of id: ChunkID, kind: ChunkKind) -> Place? {
-        best(places(of: id, kind: kind)) { place in
-            guard let base = place.base else { return false }
-            return best(places(of: base, kind: kind)) { _ in false } != nil
-        }
+        let places = places(of: id, kind: kind).filter { $0.standing != .gone }
+        let whole = best(places.filter { !$0.hasBase })
+        if let whole, whole.standing == .good { return whole }
+        let differences = places.filter { place in place.base.flatMap { wholePlace(of: $0, kind: kind) } != nil }
+        if let difference = differences.first(where: { !restsOnCondemned($0, kind: kind) }) { return difference }
+        return whole ?? best(differences)
     }
 
-    private func best(_ places: [Place], isReadable: (Place) -> Bool) -> Place? {
-        for standing in [Standing.good, .condemned] {
-            let there = places.filter { $0.standing == standing }
-            if let whole = there.first(where: { !$0.hasBase }) { return whole }
-            if let difference = there.first(where: isReadable) { return difference }
-        }
-        return nil
+    /// Where the chunk can be read without another, and so be a base: in a good pack, else in a condemned one.
+    func wholePlace(of id: ChunkID, kind: ChunkKind) -> Place? {
+        best(places(of: id, kind: kind).filter { !$0.hasBase })
+    }
+
+    /// Whether the place, or the base that it needs, is in a pack that will go.
+    func restsOnCondemned(_ place: Place, kind: ChunkKind) -> Bool {
+        guard place.standing == .good else { return true }
+        guard place.hasBase else { return false }
+        return place.base.flatMap { wholePlace(of: $0, kind: kind) }?.standing != .good
+    }
+
+    private func best(_ places: [Place]) -> Place? {
+        places.first { $0.standing == .good } ?? places.first { $0.standing == .condemned }
     }
 
     /// All places that the index gives for the chunk, those in missing packs too.

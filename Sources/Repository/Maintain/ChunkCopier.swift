@@ -7,6 +7,14 @@ internal import Synchronization
 /// Copies chunks into new packs: opened, checked against their ids, compressed and sealed anew under a session of this
 /// run, and published in the index.
 final class ChunkCopier: Sendable {
+    /// A chunk to copy.
+    struct Request: Hashable, Sendable {
+        var key: TreeMarker.Key
+        /// Whether the copy that it is to take the place of is whole: then others may be stored as the difference to it, and
+        /// the new one must be whole too.
+        var isWhole: Bool
+    }
+
     /// What became of the chunks.
     struct Outcome: Sendable {
         /// Chunks that could not be read, and why: their packs must stay.
@@ -27,14 +35,30 @@ final class ChunkCopier: Sendable {
     /// Copies the chunks; when it returns, the copies and the index that names them are stored.
     ///
     /// Throws what the store throws: then some copies may be stored, which nothing refers to.
+    ///
+    /// Whole chunks first, and listed when the others follow: those may be differences to them.
     func copy(
-        _ keys: [TreeMarker.Key], _ progress: @escaping MaintenanceProgress.Handler
+        _ requests: [Request], _ progress: @escaping MaintenanceProgress.Handler
     ) async throws(RepositoryError) -> Outcome {
-        guard !keys.isEmpty else { return Outcome() }
+        var outcome = Outcome()
+        for isWhole in [true, false] {
+            let keys = requests.filter { $0.isWhole == isWhole }.map(\.key)
+            guard !keys.isEmpty else { continue }
+            let part = try await copy(keys, isWhole: isWhole, progress)
+            outcome.failed.merge(part.failed) { first, _ in first }
+            outcome.chunks += part.chunks
+            outcome.bytes += part.bytes
+        }
+        return outcome
+    }
+
+    private func copy(
+        _ keys: [TreeMarker.Key], isWhole: Bool, _ progress: @escaping MaintenanceProgress.Handler
+    ) async throws(RepositoryError) -> Outcome {
         let session = try await WriteSession.begin(repository, index: index)
         do {
             let outcome = try await Interruption.offload(name: "becalm-copy") { interruption in
-                try self.run(keys, session, interruption, progress)
+                try self.run(keys, isWhole: isWhole, session, interruption, progress)
             }
             await session.heartbeat.end()
             return outcome
@@ -45,7 +69,7 @@ final class ChunkCopier: Sendable {
     }
 
     private func run(
-        _ keys: [TreeMarker.Key], _ session: WriteSession, _ interruption: Interruption,
+        _ keys: [TreeMarker.Key], isWhole: Bool, _ session: WriteSession, _ interruption: Interruption,
         _ progress: MaintenanceProgress.Handler
     ) throws -> Outcome {
         let outcome = Mutex(Outcome())
@@ -66,8 +90,8 @@ final class ChunkCopier: Sendable {
                         }
                         return
                     }
-                    let base = self.index.findForReading(id, kind: kind)?.base
-                    _ = try encoders.add(bytes, digest, kind, base)
+                    let base = isWhole ? nil : self.index.findForReading(id, kind: kind)?.base
+                    _ = try encoders.add(bytes, digest, kind, base, isWhole: isWhole)
                     outcome.withLock {
                         $0.chunks += 1
                         $0.bytes += UInt64(bytes.count)
@@ -100,16 +124,16 @@ private final class EncoderPool: @unchecked Sendable {
 
     init(session: WriteSession) { self.session = session }
 
-    /// Stores the chunk, as a difference to `base` if that still pays.
+    /// Stores the chunk, as a difference to `base` if that still pays; with `isWhole` unless there is a whole copy.
     func add(
-        _ bytes: UnsafeRawBufferPointer, _ digest: Digest, _ kind: ChunkKind, _ base: ChunkID?
+        _ bytes: UnsafeRawBufferPointer, _ digest: Digest, _ kind: ChunkKind, _ base: ChunkID?, isWhole: Bool
     ) throws -> ChunkID {
         let encoder = try idle.withLock { $0.popLast() } ?? ChunkEncoder(session: session)
         defer { idle.withLock { $0.append(encoder) } }
         // Nothing is known of where it comes from, so it is looked at by itself.
         let family = ChunkFamily(elementWidth: nil, isFloatingPoint: false)
         let traits = ChunkTraits(family: family, offset: 0, base: base)
-        return try encoder.add([bytes], contentDigest: digest, kind: kind, traits: traits)
+        return try encoder.add([bytes], contentDigest: digest, kind: kind, traits: traits, asWhole: isWhole)
     }
 
     /// Call when no thread adds any more.

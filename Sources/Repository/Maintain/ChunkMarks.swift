@@ -36,12 +36,15 @@ final class ChunkMarks: Sendable {
         }
     }
 
-    /// How much of a pack is referred to, by the chunks' own lengths.
+    /// How much of a pack is referred to, by what the chunks take in it; of a group's members, by their own lengths.
     struct Usage: Hashable, Sendable {
         var total: UInt64 = 0
         var live: UInt64 = 0
         /// Chunks that are referred to.
         var liveCount: UInt64 = 0
+
+        /// Those that are stored as the difference to a base.
+        var liveDifferences: UInt64 = 0
 
         /// From 0, nothing, to 1, everything.
         var fraction: Double { total == 0 ? 0 : Double(live) / Double(total) }
@@ -54,11 +57,12 @@ final class ChunkMarks: Sendable {
         var rows = catalog.segments.map { [Usage](repeating: Usage(), count: $0.packs.count) }
         catalog.forEachOwnedEntry { segment, row, entry in
             // A chunk costs its header too, so that empty ones count.
-            let weight = UInt64(entry.rawLength) + UInt64(BlobHeader.size)
+            let weight = UInt64(entry.isGroup ? entry.rawLength : entry.sealedLength) + UInt64(BlobHeader.size)
             rows[segment][Int(entry.pack)].total += weight
             if words[segment][row >> 6] & (1 << UInt64(row & 63)) != 0 {
                 rows[segment][Int(entry.pack)].live += weight
                 rows[segment][Int(entry.pack)].liveCount += 1
+                rows[segment][Int(entry.pack)].liveDifferences += entry.hasBase ? 1 : 0
             }
         }
         var usage: [Identifier: Usage] = [:]

@@ -127,11 +127,24 @@ extension CollectionRun {
         let going = survey.condemned.union(dead).union(chosen.map(\.id))
         let copier = ChunkCopier(repository: repository, index: survey.index(condemned: going))
         var spoilt = Set<Identifier>()
-        var keys: [TreeMarker.Key] = []
+        // Whole chunks of all packs first: what is stored as the difference to them finds them then.
+        for isWhole in [true, false] {
+            let packs = chosen.filter { isWhole || $0.usage.liveDifferences > 0 }
+            try await repack(packs, isWhole: isWhole, copier, marked, &spoilt)
+        }
+        return spoilt
+    }
+
+    private mutating func repack(
+        _ chosen: [Candidate], isWhole: Bool, _ copier: ChunkCopier, _ marked: Marked,
+        _ spoilt: inout Set<Identifier>
+    ) async throws {
+        let survey = marked.survey
+        var requests: [ChunkCopier.Request] = []
         var bytes: UInt64 = 0
         for (number, candidate) in chosen.enumerated() {
             do {
-                keys += try await liveChunks(of: candidate, marked)
+                requests += try await liveChunks(of: candidate, marked).filter { $0.isWhole == isWhole }
                 bytes += candidate.pack.size
             } catch let error as FormatError {
                 spoil(candidate.id, error.message, survey, &spoilt)
@@ -139,20 +152,19 @@ extension CollectionRun {
                 guard error.code == .notFound else { throw error }
                 spoilt.insert(candidate.id)
             }
-            let isFull = keys.count >= Self.chunksPerCopy || bytes >= Self.bytesPerCopy
+            let isFull = requests.count >= Self.chunksPerCopy || bytes >= Self.bytesPerCopy
             guard isFull || number == chosen.count - 1 else { continue }
             try holder?.check()
-            let outcome = try await copier.copy(keys, progress)
+            let outcome = try await copier.copy(requests, progress)
             report.bytesRepacked += outcome.bytes
             for (key, error) in outcome.failed {
                 for place in survey.catalog.places(of: key.id, kind: key.kind) {
                     spoil(survey.catalog.pack(of: place).id, error.message, survey, &spoilt)
                 }
             }
-            keys = []
+            requests = []
             bytes = 0
         }
-        return spoilt
     }
 
     private mutating func spoil(
@@ -165,22 +177,24 @@ extension CollectionRun {
     }
 
     /// Chunks of the pack that are marked there. The index has the beginnings of their ids, the footer all of them.
-    private func liveChunks(of candidate: Candidate, _ marked: Marked) async throws -> [TreeMarker.Key] {
+    private func liveChunks(of candidate: Candidate, _ marked: Marked) async throws -> [ChunkCopier.Request] {
         let (_, blobs) = try await repository.readFooter(
             candidate.id, candidate.pack.kind, size: candidate.pack.size)
-        var keys: [TreeMarker.Key] = []
+        var requests: [ChunkCopier.Request] = []
         for member in blobs.flatMap(\.members) {
             let places = marked.survey.catalog.places(of: member.id, kind: candidate.pack.kind)
-            let isLive = places.contains {
+            let live = places.first {
                 marked.survey.catalog.pack(of: $0).id == candidate.id && marked.marks.contains($0)
             }
-            if isLive { keys.append(.init(id: member.id, kind: candidate.pack.kind)) }
+            guard let live else { continue }
+            requests.append(.init(key: .init(id: member.id, kind: candidate.pack.kind), isWhole: !live.hasBase))
         }
-        guard UInt64(keys.count) == candidate.usage.liveCount else {
+        guard UInt64(requests.count) == candidate.usage.liveCount else {
             throw FormatError(
                 .damaged,
-                "its footer names \(keys.count) chunks that are referred to, the index \(candidate.usage.liveCount)")
+                "its footer names \(requests.count) chunks that are referred to, the index \(candidate.usage.liveCount)"
+            )
         }
-        return keys
+        return requests
     }
 }

@@ -6,14 +6,14 @@ extension CollectionRun {
     /// Copies what is referred to and lies in condemned packs only. Answers the packs that must stay all the same,
     /// because a chunk in them that is referred to could not be read.
     mutating func rescue(_ marked: Marked) async throws -> Set<Identifier> {
-        let keys = marked.outcome.condemned
+        let requests = marked.outcome.condemned
         guard !options.isDryRun else {
-            report.chunksRescued = UInt64(keys.count)
+            report.chunksRescued = UInt64(requests.count)
             return []
         }
         let survey = marked.survey
         let copier = ChunkCopier(repository: repository, index: survey.index(condemned: survey.condemned))
-        let outcome = try await copier.copy(keys, progress)
+        let outcome = try await copier.copy(requests, progress)
         report.chunksRescued += outcome.chunks
         report.bytesRescued += outcome.bytes
         var kept = Set<Identifier>()

@@ -18,6 +18,8 @@ final class TreeMarker: Sendable {
         var key: Key
         /// Whether it is a part of a file's list of chunks, not a directory page.
         var isList = false
+        /// Whether a difference needs it: then only a copy that is whole is of use.
+        var isBase = false
         /// Bytes that the reference says the chunk has; nil when it does not say.
         var length: UInt32?
     }
@@ -30,8 +32,8 @@ final class TreeMarker: Sendable {
         var unreadable: [ChunkID: RepositoryError] = [:]
         /// Referred to with another length than the index has.
         var mismatched: Set<Key> = []
-        /// Referred to and in condemned packs only.
-        var condemned: [Key] = []
+        /// Referred to and in condemned packs only: what must be copied before those go.
+        var condemned: [ChunkCopier.Request] = []
         /// Distinct tree chunks read.
         var trees: UInt64 = 0
         /// Distinct data chunks referred to.
@@ -120,7 +122,11 @@ final class TreeMarker: Sendable {
 
     /// Marks the chunks and answers the bases that they need, which are pinned by them.
     private func mark(_ references: [Reference]) -> [Reference] {
-        let found = references.map { catalog.place(of: $0.key.id, kind: $0.key.kind) }
+        let found = references.map { reference in
+            reference.isBase
+                ? catalog.wholePlace(of: reference.key.id, kind: reference.key.kind)
+                : catalog.place(of: reference.key.id, kind: reference.key.kind)
+        }
         let places = found.compactMap { $0 }
         var isNew = marks.insert(places).makeIterator()
         return state.withLock { state in
@@ -128,15 +134,18 @@ final class TreeMarker: Sendable {
             for (reference, place) in zip(references, found) {
                 guard let place else {
                     state.outcome.missing.insert(reference.key)
+                    // Its base may come back: what rests on it stays.
+                    bases += keepAll(of: reference.key, &state)
                     continue
                 }
                 if let length = reference.length, length != place.rawLength {
                     state.outcome.mismatched.insert(reference.key)
                 }
                 guard isNew.next() == true else { continue }
-                if place.standing == .condemned { state.outcome.condemned.append(reference.key) }
-                if let base = place.base {
-                    bases.append(Reference(key: Key(id: base, kind: reference.key.kind), length: place.rawLength))
+                bases += rest(of: place, reference.key, &state)
+                // What will go may turn out to be damaged when it is to be copied: then the other copies count.
+                if catalog.restsOnCondemned(place, kind: reference.key.kind) {
+                    bases += keepAll(of: reference.key, &state)
                 }
                 if reference.key.kind == .tree {
                     state.pending.append((reference.key.id, reference.isList))
@@ -146,5 +155,24 @@ final class TreeMarker: Sendable {
             }
             return bases
         }
+    }
+
+    /// Notes what a place that was just marked asks for: a copy elsewhere, and the base that it needs.
+    private func rest(of place: ChunkCatalog.Place, _ key: Key, _ state: inout State) -> [Reference] {
+        if place.standing == .condemned {
+            state.outcome.condemned.append(.init(key: key, isWhole: !place.hasBase))
+        }
+        guard let base = place.base else { return [] }
+        return [Reference(key: Key(id: base, kind: key.kind), isBase: true, length: place.rawLength)]
+    }
+
+    /// Marks every copy of the chunk that is there, and answers the bases that they need and that are there.
+    private func keepAll(of key: Key, _ state: inout State) -> [Reference] {
+        let places = catalog.places(of: key.id, kind: key.kind).filter { $0.standing != .gone }
+        var bases: [Reference] = []
+        for (place, isNew) in zip(places, marks.insert(places)) where isNew {
+            bases += rest(of: place, key, &state).filter { catalog.wholePlace(of: $0.key.id, kind: $0.key.kind) != nil }
+        }
+        return bases
     }
 }

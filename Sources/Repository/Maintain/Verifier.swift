@@ -42,6 +42,8 @@ struct VerifyRun {
     var bad: [TreeMarker.Key: String] = [:]
     /// Chunks that cannot be read from these packs.
     var badCopies: [TreeMarker.Key: Set<Identifier>] = [:]
+    /// Packs that are known to be damaged only by bases in them that could not be read.
+    var basesLostIn: Set<Identifier> = []
     /// Packs that are shorter than the index says.
     var shortened: Set<Identifier> = []
     /// Rows of the index at whose places no such chunk was found.

@@ -92,7 +92,8 @@ extension VerifyRun {
                         try interruption.check()
                         let findings = try reader.check(job.id, job.pack, indexed: job.indexed)
                         let isSound =
-                            findings.messages.isEmpty && findings.bad.isEmpty && !findings.isGone
+                            findings.messages.isEmpty && findings.bad.isEmpty && findings.lostBases.isEmpty
+                            && !findings.isGone
                             && findings.fingerprint == fingerprints[job.id]
                         tally.withLock { tally in
                             tally.packs += 1
@@ -130,10 +131,12 @@ extension VerifyRun {
         }
         for key in findings.bad { badCopies[key, default: []].insert(job.id) }
         for (id, failure) in findings.lostBases {
-            guard let pack = failure.pack else { continue }
+            // One that was moved by a collector since the survey is no loss.
+            guard let pack = failure.pack, !failure.error.isMissingObject else { continue }
             badCopies[.init(id: id, kind: .data), default: []].insert(pack)
             let object = ObjectNames.pack(pack, .data)
             guard !report.problems.contains(where: { $0.object == object }) else { continue }
+            basesLostIn.insert(pack)
             add(VerifyProblem(object: object, kind: .pack, message: failure.error.message))
         }
         if findings.fingerprint != fingerprints[job.id] {
@@ -145,6 +148,8 @@ extension VerifyRun {
                 ))
         }
         guard !findings.messages.isEmpty else { return }
+        // What was found of it from outside says less.
+        report.problems.removeAll { $0.object == name && basesLostIn.contains(job.id) }
         let shown = findings.messages.prefix(Self.messagesPerPack).joined(separator: "; ")
         let more = findings.messages.count - Self.messagesPerPack
         add(

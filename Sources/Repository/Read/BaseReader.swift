@@ -59,7 +59,12 @@ final class BaseReader {
                 last = (id, bytes)
                 return bytes
             } catch {
-                let error = RepositoryError(error, doing: "cannot read chunk \(id) in \(location.objectName)")
+                var cause = error
+                if let error = cause as? ObjectStorageError, [.invalidArgument, .corrupted].contains(error.code) {
+                    // Shorter than it should be, or not what was stored.
+                    cause = FormatError(.damaged, error.message, cause: error)
+                }
+                let error = RepositoryError(cause, doing: "cannot read chunk \(id) in \(location.objectName)")
                 failure = Failure(id: id, pack: location.pack, error: error)
                 guard failure.isLoss else { throw failure }
                 tried.insert(location.pack)
@@ -69,6 +74,9 @@ final class BaseReader {
     }
 
     private func read(_ id: ChunkID, _ location: ChunkLocation) throws -> UnsafeRawBufferPointer {
+        guard location.sealedLength <= BlobHeader.maximumRawLength + UInt32(AES256GCM.tagSize) else {
+            throw FormatError(.damaged, "the index gives chunk \(id) an impossible length")
+        }
         let store = repository.store
         let (name, range, buffer) = (location.objectName, location.range, buffer)
         buffer.count = 0

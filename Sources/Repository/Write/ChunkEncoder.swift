@@ -52,13 +52,18 @@ package final class ChunkEncoder {
     }
 
     /// Stores the chunk whose bytes are `pieces` one after another and whose SHA-256 is `contentDigest`, unless the
-    /// repository has it. Answers its id. The pieces are read before it returns. `traits` may make it smaller.
+    /// repository has it. Answers its id. The pieces are read before it returns.
+    ///
+    /// - Parameters:
+    ///   - traits: may make it smaller.
+    ///   - asWhole: whether only a copy that needs no base counts as there. `traits` name no base then.
     package func add(
-        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind, traits: ChunkTraits? = nil
+        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind, traits: ChunkTraits? = nil,
+        asWhole: Bool = false
     ) throws(RepositoryError) -> ChunkID {
         let count = pieces.reduce(0) { $0 + $1.count }
         let id = session.repository.chunkIdentifier.id(of: contentDigest, kind: kind)
-        guard session.claim(id, kind: kind, count: count) else { return id }
+        guard session.claim(id, kind: kind, count: count, asWhole: asWhole) else { return id }
         do {
             if count < Self.groupedBelow {
                 try addToGroup(pieces, id, count, kind)
@@ -180,6 +185,7 @@ package final class ChunkEncoder {
         let room = UnsafeMutableRawBufferPointer(rebasing: scratch.storage[Digest.size..<Digest.size + rawLength])
         let encoded = try planes.encode(
             pieces, at: traits.offset, base: base.map { [$0.bytes] }, verdict: traits.family.verdict, into: room)
+        if base != nil { traits.family.noteBase(isUsed: encoded?.usesBase == true) }
         guard let encoded else { return nil }
         guard encoded.usesBase, let base else {
             return Content(codec: .planes, pieces: [UnsafeRawBufferPointer(rebasing: room[..<encoded.count])])
@@ -198,18 +204,21 @@ package final class ChunkEncoder {
     private func base(
         of id: ChunkID, _ rawLength: Int, _ traits: ChunkTraits
     ) throws -> (id: ChunkID, pack: Identifier, bytes: UnsafeRawBufferPointer)? {
-        guard let bases, let named = traits.base, let location = session.index.find(named, kind: .data) else {
+        guard let bases, session.seeksBases, let named = traits.base,
+            let location = session.index.find(named, kind: .data)
+        else {
             return nil
         }
         let base = location.base ?? named
-        guard base != id, traits.family.verdict.takesBase(),
+        guard base != id, traits.family.takesBase(),
             let whole = session.index.findWhole(base, kind: .data), Int(whole.rawLength) == rawLength
         else { return nil }
         do throws(BaseReader.Failure) {
             return (base, whole.pack, try bases.bytes(of: base))
         } catch {
-            // A base that is lost makes nothing smaller; that is all.
-            guard error.isLoss else { throw error.error }
+            // A base that cannot be read makes nothing smaller; that is all.
+            guard error.error.code != .cancelled else { throw error.error }
+            session.noteUnreadableBase(error.error)
             return nil
         }
     }

@@ -21,12 +21,17 @@ package final class WriteSession: Sendable {
     private let counters = Mutex(WriteCounters())
     private let builders: [ChunkKind: PackBuilder]
     private let queue: BoundedQueue<CompletedPack>
+    /// Bases that could not be read. After a few, no more are asked for.
+    private let unreadableBases = Atomic<Int>(0)
+    private static let unreadableBasesLimit = 4
     private let publisher: SegmentPublisher
     let heartbeat: SessionHeartbeat
     private let uploaders = Mutex<WorkerThreads?>(nil)
 
     private struct Claims {
         var ids: Set<ChunkID> = []
+        /// Those of which there is a whole copy, or will be.
+        var wholes: Set<ChunkID> = []
         /// Packs of others that this session's chunks rely on.
         var relied: Set<Identifier> = []
     }
@@ -102,14 +107,29 @@ package final class WriteSession: Sendable {
         failure.withLock { $0 = $0 ?? error }
     }
 
-    /// Whether the chunk is new, and if so, promises that the caller stores it. `count` is its bytes.
-    func claim(_ id: ChunkID, kind: ChunkKind, count: Int) -> Bool {
-        let fresh = claims.withLock { $0.ids.insert(id).inserted }
+    /// Whether bases are worth asking for.
+    var seeksBases: Bool { unreadableBases.load(ordering: .relaxed) < Self.unreadableBasesLimit }
+
+    /// Notes that a base could not be read: what was to be the difference to it is stored whole.
+    func noteUnreadableBase(_ error: RepositoryError) {
+        if unreadableBases.wrappingAdd(1, ordering: .relaxed).oldValue == 0 {
+            repository.options.logger.warning(
+                "stored whole, for what it was to be the difference to cannot be read: \(error)")
+        }
+    }
+
+    /// Whether the chunk is new, and if so, promises that the caller stores it. `count` is its bytes. With `asWhole` it is
+    /// new unless there is a whole copy.
+    func claim(_ id: ChunkID, kind: ChunkKind, count: Int, asWhole: Bool = false) -> Bool {
+        let fresh = claims.withLock { claims in
+            let isFirst = claims.ids.insert(id).inserted
+            return asWhole ? claims.wholes.insert(id).inserted : isFirst
+        }
         guard fresh else {
             counters.withLock { $0.bytesRead += kind == .data ? UInt64(count) : 0 }
             return false
         }
-        if let location = index.find(id, kind: kind) {
+        if let location = asWhole ? index.findWhole(id, kind: kind) : index.find(id, kind: kind) {
             rely(on: location)
             counters.withLock { $0.bytesRead += kind == .data ? UInt64(count) : 0 }
             return false

@@ -17,7 +17,7 @@ final class BaseFile: Sendable {
 
     private struct Tensors: Sendable {
         var ranges: [String: Range<UInt64>] = [:]
-        /// Chunks of large tensors by where they begin.
+        /// Chunks by where they begin in the file.
         var chunks: [UInt64: (id: ChunkID, length: Int)] = [:]
     }
 
@@ -54,17 +54,9 @@ final class BaseFile: Sendable {
             }
             var tensors = Tensors()
             for stretch in cuts.stretches {
-                guard let name = stretch.name else { continue }
-                tensors.ranges[name] = stretch.range
-                var start = stretch.range.lowerBound
-                while start < stretch.range.upperBound {
-                    let end = cuts.cut(after: start)
-                    if let id = file.chunk(at: start, length: Int(end - start)) {
-                        tensors.chunks[start] = (id, Int(end - start))
-                    }
-                    start = end
-                }
+                if let name = stretch.name { tensors.ranges[name] = stretch.range }
             }
+            file.forEachChunk { tensors.chunks[$0] = (id: $1, length: $2) }
             return .read(tensors)
         } catch {
             // Without a base the new file only takes more room; what is damaged is for `verify` to tell.

@@ -34,36 +34,58 @@ final class BaseFinder {
         var directories = 0
         var names = 0
         var best: Candidate?
+
+        var isOver: Bool { directories >= BaseFinder.mostDirectories || names >= BaseFinder.mostNames }
     }
+
+    /// Directories that were read for patterns, in all; beyond a limit only equal paths count.
+    private var directoriesRead = 0
+    private static let mostDirectoriesRead = 4096
 
     /// The base for the file at `path`; nil when nothing resembles it. What cannot be read is no base.
     func base(for path: [[UInt8]]) -> BaseFile? {
-        var search = Search(path: path)
         do {
+            if let entry = try same(path) { return BaseFile(entry, loader: loader, logger: logger) }
+            guard directoriesRead < Self.mostDirectoriesRead else { return nil }
+            var search = Search(path: path)
             try look(into: pages, depth: 0, same: 0, &search)
+            directoriesRead += search.directories
+            return search.best.map { BaseFile($0.entry, loader: loader, logger: logger) }
         } catch {
             logger.debug("no base is looked for in what cannot be read: \(error)")
+            return nil
         }
-        return search.best.map { BaseFile($0.entry, loader: loader, logger: logger) }
+    }
+
+    /// The large file at the same path, if there is one.
+    private func same(_ path: [[UInt8]]) throws(RepositoryError) -> TreeEntry? {
+        var pages = pages
+        var found: TreeEntry?
+        for (depth, name) in path.enumerated() {
+            found = try TreeEntry.find(name, in: pages, loader)
+            guard let found, found.metadata.type == (depth == path.count - 1 ? .regular : .directory) else {
+                return nil
+            }
+            pages = found.pages
+        }
+        return found.flatMap { $0.metadata.size > SmallFile.limit ? $0 : nil }
     }
 
     private func look(
         into pages: [ChunkID], depth: Int, same: Int, _ search: inout Search
     ) throws(RepositoryError) {
-        guard depth < search.path.count, search.directories < Self.mostDirectories else { return }
+        guard depth < search.path.count, !search.isOver else { return }
         search.directories += 1
         let name = search.path[depth]
         let isLast = depth == search.path.count - 1
         let pattern = Self.pattern(of: name)
         var found: [TreeEntry] = []
-        for page in pages {
-            for entry in try loader.page(page) {
-                search.names += 1
-                guard search.names <= Self.mostNames else { break }
-                guard entry.name == name || Self.pattern(of: entry.name) == pattern,
-                    entry.metadata.type == (isLast ? .regular : .directory)
-                else { continue }
-                found.append(entry)
+        for page in pages where !search.isOver {
+            let entries = try loader.page(page)
+            search.names += entries.count
+            found += entries.filter {
+                $0.metadata.type == (isLast ? .regular : .directory)
+                    && ($0.name == name || Self.pattern(of: $0.name) == pattern)
             }
         }
         // The newest first, but before all the one of the same name: that is the most alike.

@@ -9,6 +9,7 @@ final class FileTraits: Sendable {
     /// Where the file is cut; nil when it is no file of tensors.
     let cuts: TensorCuts?
     private let base: BaseFile?
+    private let tally = BaseTally()
     private let families = Mutex<[Int: ChunkFamily]>([:])
 
     init(cuts: TensorCuts?, base: BaseFile?) {
@@ -25,7 +26,8 @@ final class FileTraits: Sendable {
         let number = cuts.stretch(at: range.lowerBound)
         let stretch = cuts.stretches[number]
         let family = family(number) {
-            ChunkFamily(elementWidth: stretch.elementWidth, isFloatingPoint: stretch.isFloatingPoint)
+            ChunkFamily(
+                elementWidth: stretch.elementWidth, isFloatingPoint: stretch.isFloatingPoint, bases: tally)
         }
         let offset = Int(range.lowerBound - stretch.range.lowerBound)
         let other = stretch.name.flatMap {

@@ -21,7 +21,11 @@ final class SnapshotFile {
         var offset: UInt64 = 0
         for item in items {
             starts.append(offset)
-            offset += item.length
+            let (end, isTooLarge) = offset.addingReportingOverflow(item.length)
+            guard !isTooLarge, end <= UInt64(Int64.max) else {
+                throw RepositoryError(.damaged, "\(PathText.display(entry.name)) has an impossible length")
+            }
+            offset = end
         }
         self.starts = starts
         size = offset
@@ -40,12 +44,11 @@ final class SnapshotFile {
         return lower
     }
 
-    /// The chunk that begins at `offset` and has `length` bytes; nil when there is no such chunk.
-    func chunk(at offset: UInt64, length: Int) -> ChunkID? {
-        guard offset < size else { return nil }
-        let item = item(at: offset)
-        guard starts[item] == offset, case .chunk(let id, let own) = items[item], Int(own) == length else { return nil }
-        return id
+    /// Calls `body` with each chunk: where it begins, its id, and its bytes.
+    func forEachChunk(_ body: (_ start: UInt64, _ id: ChunkID, _ length: Int) -> Void) {
+        for (start, item) in zip(starts, items) {
+            if case .chunk(let id, let length) = item { body(start, id, Int(length)) }
+        }
     }
 
     /// Fills `buffer` with the bytes at `offset`, and answers how many: fewer than fit only at the file's end.

@@ -34,7 +34,9 @@ package struct SnapshotTree: Sendable {
         var entry: TreeEntry?
         var pages = pages
         for (depth, name) in path.enumerated() {
-            guard entry == nil || entry?.metadata.type == .directory, let found = try find(name, in: pages) else {
+            guard entry == nil || entry?.metadata.type == .directory,
+                let found = try TreeEntry.find(name, in: pages, loader)
+            else {
                 let missing = PathText.display(Array(path.prefix(depth + 1).joined(separator: [UInt8(ascii: "/")])))
                 throw RepositoryError(
                     .noSuchName,
@@ -46,7 +48,13 @@ package struct SnapshotTree: Sendable {
         return entry
     }
 
-    private func find(_ name: [UInt8], in pages: [ChunkID]) throws(RepositoryError) -> TreeEntry? {
+}
+
+extension TreeEntry {
+    /// The entry `name` of the directory with these pages; nil when there is none.
+    static func find(
+        _ name: [UInt8], in pages: [ChunkID], _ loader: TreeLoader
+    ) throws(RepositoryError) -> TreeEntry? {
         for page in pages {
             let entries = try loader.page(page)
             guard let last = entries.last, !last.name.lexicographicallyPrecedes(name) else { continue }
