@@ -47,6 +47,7 @@ let package = Package(
         .target(name: "TensorFiles", swiftSettings: strict),
         // Level 3
         .target(name: "Chunking", dependencies: ["Basics", "TensorFiles"], swiftSettings: strict),
+        .target(name: "Checkpoints", dependencies: ["Basics", "TensorFiles"], swiftSettings: strict),
         .target(name: "ObjectStorage", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
         // Level 4
         .target(
@@ -75,15 +76,17 @@ let package = Package(
         .target(
             name: "Orchestration",
             dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", systemPackage,
-                logging,
+                "Basics", "Sealing", "Compression", "Checkpoints", "ObjectStorage", "RepositoryFormat", "Repository",
+                "Snapshots", systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 9
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser, systemPackage, logging,
+                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser,
+                systemPackage,
+                logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -141,5 +144,8 @@ let package = Package(
         .testTarget(
             name: "TensorFilesTests", dependencies: ["TensorFiles"], exclude: ["Samples", "make_samples.py"],
             swiftSettings: strict),
+        .testTarget(
+            name: "CheckpointsTests", dependencies: ["Basics", "Checkpoints", "Compression", "TensorFiles"],
+            exclude: ["FormatSamples", "Samples", "make_format_samples.py", "make_samples.py"], swiftSettings: strict),
     ]
 )

@@ -24,6 +24,7 @@ SCRIPTS = {
              ["kill_every_request.py", "--writes", "--stores", "directory,rclone,moto,radosgw"]),
     "thrash": (["thrash.py", "--quick"], ["thrash.py"]),
     "corruption": (["corruption.py", "--quick"], ["corruption.py", "--objects", "4"]),
+    "torn": (["torn_checkpoints.py", "--rounds", "4"], ["torn_checkpoints.py", "--rounds", "100"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

@@ -33,6 +33,7 @@ package struct BecalmCommand: ParsableCommand {
                 name: "Look inside",
                 subcommands: [
                     SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
+                    InspectCommand.self,
                 ]),
             CommandGroup(
                 name: "Maintain",

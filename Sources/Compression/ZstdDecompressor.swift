@@ -54,4 +54,35 @@ package final class ZstdDecompressor {
         }
         return size
     }
+
+    /// The content of a frame that another program wrote, which need not announce its size.
+    ///
+    /// Takes memory by what the frame holds, not by what it claims: at most twice that, and `mostBytes`.
+    ///
+    /// - Throws: `corrupted` when `frame` is not one whole frame; `tooLarge` when it holds more than `mostBytes`, or
+    ///   cannot be opened within that, which the library does not tell apart.
+    package func decompress(foreign frame: [UInt8], atMost mostBytes: Int) throws(CompressionError) -> [UInt8] {
+        let extent = unsafe frame.withUnsafeBytes { unsafe ZSTD_findFrameCompressedSize($0.baseAddress, $0.count) }
+        let begins = frame.prefix(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        guard begins == Self.magic, ZSTD_isError(extent) == 0, extent == frame.count else {
+            throw CompressionError(.corrupted, "\(frame.count) bytes are not exactly one zstd frame")
+        }
+        var capacity = min(max(4 * frame.count, 64 << 10), mostBytes)
+        while true {
+            var failure: Int?
+            let content = unsafe [UInt8](unsafeUninitializedCapacity: capacity) { buffer, count in
+                let result = unsafe frame.withUnsafeBytes {
+                    unsafe ZSTD_decompressDCtx(context, buffer.baseAddress, capacity, $0.baseAddress, $0.count)
+                }
+                if ZSTD_isError(result) == 0 { count = result } else { failure = result }
+            }
+            guard let failure else { return content }
+            guard capacity < mostBytes else {
+                throw CompressionError(
+                    .tooLarge,
+                    "a zstd frame of \(frame.count) bytes cannot be opened in \(mostBytes): \(zstdReason(failure))")
+            }
+            capacity = capacity > mostBytes / 2 ? mostBytes : capacity * 2
+        }
+    }
 }

@@ -112,7 +112,7 @@ package struct InspectionJourney: Sendable {
 
     /// Runs blocking `body` on a thread of its own. It calls `check` now and then, which throws once the task that waits
     /// is cancelled.
-    private static func offload<R: Sendable>(
+    static func offload<R: Sendable>(
         name: String, _ body: @escaping @Sendable (_ check: @escaping @Sendable () throws -> Void) throws -> R
     ) async throws -> R {
         let flag = CancellationFlag()

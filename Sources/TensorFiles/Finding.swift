@@ -86,6 +86,12 @@ package struct TornEvidence: Hashable, Sendable, CustomStringConvertible {
     /// The least size in bytes that the whole file would have, as far as is known.
     package var expectedSize: UInt64?
 
+    package init(kind: Kind, message: String, expectedSize: UInt64? = nil) {
+        self.kind = kind
+        self.message = message
+        self.expectedSize = expectedSize
+    }
+
     package var description: String { message }
 }
 

@@ -37,20 +37,20 @@ extension TensorByteSource {
 }
 
 /// A part of a file, as a file of its own.
-struct SourceSlice: TensorByteSource {
+package struct SourceSlice: TensorByteSource {
     let base: any TensorByteSource
     let start: UInt64
-    let size: UInt64
+    package let size: UInt64
 
     /// The part with `range`, which lies within `base`.
-    init(_ base: any TensorByteSource, _ range: Range<UInt64>) {
+    package init(_ base: any TensorByteSource, _ range: Range<UInt64>) {
         precondition(range.upperBound <= base.size, "a slice beyond its source")
         self.base = base
         start = range.lowerBound
         size = range.upperBound - range.lowerBound
     }
 
-    func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+    package func read(at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
         try base.read(at: start + offset, into: buffer)
     }
 }

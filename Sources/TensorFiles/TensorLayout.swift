@@ -42,6 +42,13 @@ package struct TensorLayout: Sendable {
         package var tensors: Int
         package var elements: UInt64
         package var bytes: UInt64
+
+        package init(dtype: TensorDType, tensors: Int, elements: UInt64, bytes: UInt64) {
+            self.dtype = dtype
+            self.tensors = tensors
+            self.elements = elements
+            self.bytes = bytes
+        }
     }
 
     /// The file's place in a set of files that only together are a model.

@@ -34,13 +34,13 @@ enum ImportTable {
         // Level 7
         "Orchestration": [
             "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Workloads",
+            "Checkpoints", "Workloads",
             "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 9
         "Commands": [
             "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Orchestration", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
+            "Checkpoints", "Orchestration", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 10
         "becalm": ["Commands"],

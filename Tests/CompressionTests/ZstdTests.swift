@@ -153,4 +153,35 @@ struct ZstdTests {
         #expect(refused > 100)
         #expect(try decompress(frame, room: 3000, with: decompressor) == text)
     }
+
+    @Test("A frame of another program need not announce its size, and is bounded all the same")
+    func foreignFrames() throws {
+        let decompressor = ZstdDecompressor()
+        // One raw block, then one that repeats a byte a hundred thousand times; no size in the header.
+        let text = Array("abc".utf8)
+        let frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58] + [UInt8(text.count << 3), 0, 0] + text
+        let count = 100_000
+        let run = [
+            UInt8(truncatingIfNeeded: count << 3 | 2 | 1), UInt8(truncatingIfNeeded: count >> 5), UInt8(count >> 13),
+        ]
+        let whole = frame + run + [0x77]
+        #expect(throws: CompressionError.self) { try decompress(whole, room: 200_000, with: decompressor) }
+        let expected = text + [UInt8](repeating: 0x77, count: count)
+        #expect(try decompressor.decompress(foreign: whole, atMost: 1 << 20) == expected)
+        #expect(try decompressor.decompress(foreign: whole, atMost: expected.count) == expected)
+        #expect(throws: CompressionError.self) {
+            try decompressor.decompress(foreign: whole, atMost: expected.count - 1)
+        }
+        for length in 0..<whole.count {
+            #expect(throws: CompressionError.self) {
+                try decompressor.decompress(foreign: Array(whole.prefix(length)), atMost: 1 << 20)
+            }
+        }
+        #expect(throws: CompressionError.self) { try decompressor.decompress(foreign: whole + [0], atMost: 1 << 20) }
+        // A skippable frame holds nothing.
+        let skippable: [UInt8] = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9]
+        #expect(throws: CompressionError.self) { try decompressor.decompress(foreign: skippable, atMost: 1 << 20) }
+        let announced = try #require(try compress(expected, with: try ZstdCompressor(level: 3)))
+        #expect(try decompressor.decompress(foreign: announced, atMost: 1 << 20) == expected)
+    }
 }

@@ -9,12 +9,15 @@ struct JSONReader {
 
     private(set) var cursor: SourceCursor
     private let limits: TensorFileLimits
+    /// Whether `NaN`, `Infinity` and `-Infinity` are values, as Python's `json` writes and reads them.
+    private let isPython: Bool
     /// For each open object or array, whether an element has been read.
     private var open: [Bool] = []
 
-    init(_ cursor: SourceCursor, limits: TensorFileLimits) {
+    init(_ cursor: SourceCursor, limits: TensorFileLimits, isPython: Bool = false) {
         self.cursor = cursor
         self.limits = limits
+        self.isPython = isPython
     }
 
     /// Bytes from the source's start to the next piece.
@@ -44,6 +47,7 @@ struct JSONReader {
         case UInt8(ascii: "\""): .string
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): .number
         case UInt8(ascii: "t"), UInt8(ascii: "f"), UInt8(ascii: "n"): .literal
+        case UInt8(ascii: "N") where isPython, UInt8(ascii: "I") where isPython: .literal
         default: throw damaged("a value expected")
         }
     }
@@ -158,12 +162,18 @@ struct JSONReader {
     mutating func readNumber() throws -> String {
         guard try kind() == .number else { throw damaged("a number expected") }
         var text: [UInt8] = []
+        if isPython, try cursor.peek() == UInt8(ascii: "-") {
+            text.append(try cursor.readByte())
+            if try cursor.peek() == UInt8(ascii: "I") { return "-" + (try readLiteral()) }
+        }
         while let byte = try cursor.peek() {
             guard (0x30...0x39).contains(byte) || [0x2b, 0x2d, 0x2e, 0x45, 0x65].contains(byte) else { break }
             text.append(byte)
             _ = try cursor.readByte()
             // Longer ones mean nothing that a Double or a UInt64 could hold.
-            guard text.count <= 512 else { throw damaged("a number of more than 512 characters") }
+            guard text.count <= 512 else {
+                throw Stop.unsupported("\(cursor.structure) has a number of more than 512 characters")
+            }
         }
         guard Self.isNumber(text) else {
             throw cursor.isAtEnd ? cursor.ended : damaged("a number that JSON has not")
@@ -213,15 +223,18 @@ struct JSONReader {
         return values
     }
 
-    private mutating func readLiteral() throws {
+    /// A word that is a value.
+    mutating func readLiteral() throws -> String {
         var text: [UInt8] = []
-        while let byte = try cursor.peek(), (0x61...0x7a).contains(byte), text.count < 6 {
+        while let byte = try cursor.peek(), (0x61...0x7a).contains(byte | 0x20), text.count < 9 {
             text.append(byte)
             _ = try cursor.readByte()
         }
-        guard ["true", "false", "null"].contains(String(decoding: text, as: UTF8.self)) else {
+        let word = String(decoding: text, as: UTF8.self)
+        guard ["true", "false", "null"].contains(word) || isPython && ["NaN", "Infinity"].contains(word) else {
             throw cursor.isAtEnd ? cursor.ended : damaged("a word that JSON has not")
         }
+        return word
     }
 
     /// Passes over one value, whatever it is.
@@ -246,7 +259,7 @@ struct JSONReader {
                 brackets.append(.array)
             case .string: _ = try readString(atMost: 0)
             case .number: _ = try readNumber()
-            case .literal: try readLiteral()
+            case .literal: _ = try readLiteral()
             }
         } while open.count > outer
     }
