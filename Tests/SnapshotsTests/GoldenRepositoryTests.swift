@@ -49,9 +49,54 @@ struct GoldenRepositoryTests {
         #expect(try SourceTree.read(target.path.appending("run/ckpt/weights.bin")) == weights)
     }
 
-    @Test("Version 1 verifies in full")
-    func verifies() async throws {
-        let report = try await Verifier(repository: try await open("v1")).verify(
+    /// The bytes of SHA-256 of a counter that begins at `start`.
+    private static func stream(_ count: Int, from start: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var counter = start
+        while bytes.count < count {
+            bytes += SHA256State.digest(of: Array(String(counter).utf8)).bytes
+            counter += 1
+        }
+        return Array(bytes.prefix(count))
+    }
+
+    /// A model of two tensors, as a trainer saves it first, and after a step that touched every 16th number of the first.
+    private static func model(stepped: Bool) -> [UInt8] {
+        var weights = stream(300_000, from: 0).flatMap { [$0 & 7, 0x3c | $0 >> 7] }
+        if stepped {
+            let noise = stream(weights.count / 32 + 1, from: 90_000)
+            for index in stride(from: 0, to: weights.count, by: 32) { weights[index] ^= noise[index / 32] & 1 }
+        }
+        let first = #"{"a":{"dtype":"BF16","shape":[300000],"data_offsets":[0,600000]},"#
+        var header = Array((first + #""b":{"dtype":"F32","shape":[1000],"data_offsets":[600000,604000]}}"#).utf8)
+        while header.count % 8 != 0 { header.append(UInt8(ascii: " ")) }
+        return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header + weights
+            + stream(4000, from: 50_000)
+    }
+
+    @Test("Byte planes, and a difference to them, restore to the same bytes")
+    func tensors() async throws {
+        let repository = try await open("v1-tensors")
+        let id = try #require(Identifier(hex: "2dd74a09d9c6ef00ebc61cf6834ea006"))
+        let target = try ObjectStorageTesting.TemporaryDirectory()
+        let request = RestoreRequest(snapshot: id, target: Array(target.path.string.utf8), verify: true)
+        let result = try await RestoreOperation(
+            repository: repository, request: request, progress: OperationProgress()
+        ).run()
+        #expect(result.damaged.isEmpty && result.failed.isEmpty && result.files == 2)
+        #expect(result.contentDigest == "6aa425cedf34595075cb00a4580ce05217dbb58c3b9faed00aff9fba6b8cd9e3")
+        for (number, stepped) in [(1, false), (2, true)] {
+            let restored = try SourceTree.read(target.path.appending("run/checkpoint-\(number)/model.safetensors"))
+            #expect(restored == Self.model(stepped: stepped))
+        }
+        let index = try await repository.loadIndex()
+        let bases = index.segments.flatMap(\.entries).compactMap(\.base)
+        #expect(bases.count == 1 && bases.allSatisfy { index.findWhole($0, kind: .data) != nil })
+    }
+
+    @Test("Version 1 verifies in full", arguments: ["v1", "v1-tensors"])
+    func verifies(version: String) async throws {
+        let report = try await Verifier(repository: try await open(version)).verify(
             VerifyOptions(depth: .full, displayPath: { PathText.display($0) }))
         #expect(report.problems.isEmpty)
         #expect(report.snapshots == 2)

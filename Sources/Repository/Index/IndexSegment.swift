@@ -30,7 +30,7 @@ package final class IndexSegment: Sendable {
     }
 
     /// All entries, in the order of their ids.
-    var entries: [IndexEntry] { (0..<count).map { entry($0) } }
+    package var entries: [IndexEntry] { (0..<count).map { entry($0) } }
 
     /// Entries in it.
     package var count: Int { layout.entryCount }
