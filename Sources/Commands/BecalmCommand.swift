@@ -10,7 +10,7 @@ package struct BecalmCommand: ParsableCommand {
             machines may use one repository at once.
 
             EXIT STATUS: 0 done, 1 failed, 3 partial, 10 no repository, 11 busy, 12 wrong key, 13 stored data damaged, \
-            14 credentials refused, 15 storage unreachable, 16 no space, 64 usage, 130 and 143 signals.
+            14 credentials refused, 15 storage unreachable, 16 no space, 21 checkpoint torn or none complete, 64 usage, 130 and 143 signals.
 
             ENVIRONMENT: BECALM_REPOSITORY; BECALM_PASSWORD, BECALM_PASSWORD_FILE or BECALM_PASSWORD_COMMAND; the \
             same with BECALM_NEW_PASSWORD for a password that is being set; BECALM_CACHE_DIR; and what the AWS \
@@ -28,7 +28,8 @@ package struct BecalmCommand: ParsableCommand {
         version: Version.number,
         groupedSubcommands: [
             CommandGroup(
-                name: "Back up and restore", subcommands: [InitCommand.self, BackupCommand.self, RestoreCommand.self]),
+                name: "Back up and restore",
+                subcommands: [InitCommand.self, BackupCommand.self, RestoreCommand.self, DrillCommand.self]),
             CommandGroup(
                 name: "Look inside",
                 subcommands: [

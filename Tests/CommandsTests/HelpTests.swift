@@ -8,7 +8,8 @@ import Testing
 @Suite("Help, completions, manual page")
 struct HelpTests {
     static let commands = [
-        "init", "backup", "restore", "snapshots", "show", "diff", "manifest", "verify", "forget", "prune", "key",
+        "init", "backup", "restore", "drill", "snapshots", "show", "diff", "manifest", "verify", "forget", "prune",
+        "key",
         "key list", "key add", "key remove", "key rotate", "key passwd", "key generate", "doctor",
     ]
 
@@ -77,7 +78,7 @@ struct HelpTests {
         for command in Self.commands where command != "key" {
             #expect(run.out.contains(".SS \"becalm \(command)\""), "\(command)")
         }
-        for code in ["0", "1", "3", "10", "11", "12", "13", "14", "15", "16", "64", "130, 143"] {
+        for code in ["0", "1", "3", "10", "11", "12", "13", "14", "15", "16", "21", "64", "130, 143"] {
             #expect(run.out.contains("\\fB\(code)\\fR"))
         }
         #expect(run.out.contains("\\fB\\-\\-repository\\fR"))

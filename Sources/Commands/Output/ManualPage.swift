@@ -133,6 +133,7 @@ enum ManualPage {
             ("10", "no repository"), ("11", "busy: somebody else is at work on it"), ("12", "wrong key"),
             ("13", "integrity: stored data is damaged"), ("14", "the storage refused the credentials"),
             ("15", "the storage cannot be reached"), ("16", "no space"),
+            ("21", "a checkpoint that matters is torn, or none is complete"),
             ("64", "usage: the command line makes no sense, or names a snapshot, path or key that is not there"),
             ("130, 143", "interrupted, terminated"),
         ].flatMap { [".TP", "\\fB\($0.0)\\fR", escape($0.1)] }

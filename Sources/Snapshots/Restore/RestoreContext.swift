@@ -96,13 +96,19 @@ final class RestoreContext: Sendable {
         result.withLock { Self.append(Self.note(path, "\(error)"), to: &$0.failed) }
     }
 
-    func damaged(_ path: [[UInt8]], _ error: any Error) {
+    /// `lost` are the bytes that could not be had, where that is known.
+    func damaged(_ path: [[UInt8]], _ error: any Error, lost: [Range<UInt64>] = []) {
         progress.update { $0.files += 1 }
-        result.withLock { Self.append(Self.note(path, "\(error)"), to: &$0.damaged) }
+        result.withLock { Self.append(Self.note(path, "\(error)", lost), to: &$0.damaged) }
     }
 
-    private static func note(_ path: [[UInt8]], _ message: String) -> RestoreResult.Note {
-        .init(path: path.isEmpty ? "/" : PathText.display(Array(path.joined(separator: [0x2f]))), message: message)
+    /// How long reading back took.
+    func verified(in seconds: Double) { result.withLock { $0.verifySeconds = seconds } }
+
+    private static func note(_ path: [[UInt8]], _ message: String, _ lost: [Range<UInt64>] = []) -> RestoreResult.Note {
+        .init(
+            path: path.isEmpty ? "/" : PathText.display(Array(path.joined(separator: [0x2f]))), message: message,
+            lost: Array(lost.prefix(RestoreResult.Note.mostLost)))
     }
 
     private static func append(_ note: RestoreResult.Note, to notes: inout [RestoreResult.Note]) {

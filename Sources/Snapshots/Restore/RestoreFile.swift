@@ -14,6 +14,8 @@ final class RestoreFile: Sendable {
         var remaining: Int
         var failure: (any Error)?
         var damage: RepositoryError?
+        /// Where the chunks begin that cannot be had.
+        var lost: Set<UInt64> = []
         var bytesWritten: UInt64 = 0
     }
 
@@ -168,10 +170,29 @@ final class RestoreFile: Sendable {
         try release()
     }
 
-    /// Notes that a chunk cannot be had.
-    func lose(_ error: RepositoryError) throws {
-        state.withLock { $0.damage = $0.damage ?? error }
+    /// Notes that the chunk at `offset` cannot be had.
+    func lose(_ error: RepositoryError, at offset: UInt64) throws {
+        state.withLock { state in
+            state.damage = state.damage ?? error
+            state.lost.insert(offset)
+        }
         try release()
+    }
+
+    /// The bytes of the chunks that begin at `lost`, neighbours joined.
+    private func ranges(of lost: Set<UInt64>) -> [Range<UInt64>] {
+        var ranges: [Range<UInt64>] = []
+        var offset: UInt64 = 0
+        for item in items {
+            defer { offset += item.length }
+            guard case .chunk = item, lost.contains(offset) else { continue }
+            if let last = ranges.last, last.upperBound == offset {
+                ranges[ranges.count - 1] = last.lowerBound..<offset + item.length
+            } else {
+                ranges.append(offset..<offset + item.length)
+            }
+        }
+        return ranges
     }
 
     /// Notes that the file cannot be restored.
@@ -187,7 +208,7 @@ final class RestoreFile: Sendable {
     }
 
     private func complete() {
-        let (failure, damage, bytes) = state.withLock { ($0.failure, $0.damage, $0.bytesWritten) }
+        let (failure, damage, lost, bytes) = state.withLock { ($0.failure, $0.damage, $0.lost, $0.bytesWritten) }
         context.wrote(bytes)
         if let failure { return context.failed(path, failure) }
         do {
@@ -198,7 +219,7 @@ final class RestoreFile: Sendable {
                 let kept = name + Array(".becalm-damaged".utf8)
                 let directory = try directory()
                 if kept.count <= 255 { try directory.rename(workingName, to: kept) }
-                return context.damaged(path, damage)
+                return context.damaged(path, damage, lost: ranges(of: lost))
             }
             let remarks = context.metadata.apply(entry.metadata, to: writer)
             try writer.close()

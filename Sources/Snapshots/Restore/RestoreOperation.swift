@@ -41,7 +41,11 @@ package struct RestoreOperation: Sendable {
                     target: target)
                 try Self.refuseExisting(context, pages, index)
                 try RestorePass(context: context, index: index).run(pages: pages)
-                if operation.request.verify { try RestoreVerifier(context: context, index: index).run(pages: pages) }
+                if operation.request.verify {
+                    let restored = clock.now
+                    try RestoreVerifier(context: context, index: index).run(pages: pages)
+                    context.verified(in: (clock.now - restored) / .seconds(1))
+                }
                 return context.outcome
             }
         }

@@ -250,7 +250,7 @@ final class RestorePass {
             for place in places[id] ?? [] { try place.file.write(bytes, at: place.offset) }
         }
         for failure in failures {
-            for place in places[failure.id] ?? [] { try place.file.lose(failure.error) }
+            for place in places[failure.id] ?? [] { try place.file.lose(failure.error, at: place.offset) }
         }
     }
 

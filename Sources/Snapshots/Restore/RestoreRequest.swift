@@ -47,10 +47,17 @@ package struct RestoreResult: Sendable {
         /// As text; bytes that are not UTF-8 are escaped.
         package var path: String
         package var message: String
+        /// Of a damaged file: the bytes that could not be had, in order, neighbours joined, at most `mostLost` of them.
+        /// Empty where nothing is known of single bytes.
+        package var lost: [Range<UInt64>]
 
-        package init(path: String, message: String) {
+        /// Ranges of a file that are kept.
+        package static let mostLost = 1000
+
+        package init(path: String, message: String, lost: [Range<UInt64>] = []) {
             self.path = path
             self.message = message
+            self.lost = lost
         }
     }
 
@@ -66,6 +73,8 @@ package struct RestoreResult: Sendable {
     package var durationSeconds: Double = 0
     /// Files that were read back and compared; nil when that was not asked for.
     package var verified: UInt64?
+    /// How much of `durationSeconds` reading back took.
+    package var verifySeconds: Double = 0
     /// Patterns that nothing in the snapshot fits.
     package var unmatched: [String] = []
     /// Whether there were patterns, and nothing in the snapshot fits any of them.
