@@ -54,6 +54,8 @@ enum DirectoryRemoval {
         guard try isDirectory(name, in: top) else { return try removed(unlinkat(top, name, 0)) }
         guard let directory = try open(name, in: top) else { return }
         defer { close(directory) }
+        // What somebody has mounted here is not ours.
+        guard try device(of: directory) == device(of: top) else { throw Errno.resourceBusy }
         for child in try names(in: directory) {
             guard try isDirectory(child, in: directory) else {
                 try removed(unlinkat(directory, child, 0))
@@ -77,6 +79,12 @@ enum DirectoryRemoval {
             // The name is taken by something of the tree itself.
             guard [ENOTEMPTY, EEXIST, ENOTDIR].contains(errno) else { throw Errno(rawValue: errno) }
         }
+    }
+
+    private static func device(of directory: CInt) throws(Errno) -> dev_t {
+        var facts = stat()
+        guard fstat(directory, &facts) == 0 else { throw Errno(rawValue: errno) }
+        return facts.st_dev
     }
 
     private static func isDirectory(_ name: [CChar], in directory: CInt) throws(Errno) -> Bool {
