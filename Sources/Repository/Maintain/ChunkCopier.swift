@@ -131,9 +131,11 @@ private final class EncoderPool: @unchecked Sendable {
         let encoder = try idle.withLock { $0.popLast() } ?? ChunkEncoder(session: session)
         defer { idle.withLock { $0.append(encoder) } }
         // Nothing is known of where it comes from, so it is looked at by itself.
-        let family = ChunkFamily(elementWidth: nil, isFloatingPoint: false)
-        let traits = ChunkTraits(family: family, offset: 0, base: base)
-        return try encoder.add([bytes], contentDigest: digest, kind: kind, traits: traits, asWhole: isWhole)
+        return try encoder.add(
+            [bytes], contentDigest: digest, kind: kind,
+            traits: ChunkTraits(
+                family: ChunkFamily(elementWidth: nil, isFloatingPoint: false), offset: 0, base: base),
+            asWhole: isWhole)
     }
 
     /// Call when no thread adds any more.

@@ -139,6 +139,10 @@ extension VerifyRun {
             basesLostIn.insert(pack)
             add(VerifyProblem(object: object, kind: .pack, message: failure.error.message))
         }
+        // What a base in it that could not be read has told already, it tells better itself.
+        if !findings.messages.isEmpty, basesLostIn.remove(job.id) != nil {
+            report.problems.removeAll { $0.object == name }
+        }
         if findings.fingerprint != fingerprints[job.id] {
             add(
                 VerifyProblem(
@@ -148,8 +152,6 @@ extension VerifyRun {
                 ))
         }
         guard !findings.messages.isEmpty else { return }
-        // What was found of it from outside says less.
-        report.problems.removeAll { $0.object == name && basesLostIn.contains(job.id) }
         let shown = findings.messages.prefix(Self.messagesPerPack).joined(separator: "; ")
         let more = findings.messages.count - Self.messagesPerPack
         add(

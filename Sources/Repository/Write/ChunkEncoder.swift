@@ -55,11 +55,11 @@ package final class ChunkEncoder {
     /// repository has it. Answers its id. The pieces are read before it returns.
     ///
     /// - Parameters:
-    ///   - traits: may make it smaller.
+    ///   - traits: may make it smaller; asked for only when the chunk is new and long enough.
     ///   - asWhole: whether only a copy that needs no base counts as there. `traits` name no base then.
     package func add(
-        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind, traits: ChunkTraits? = nil,
-        asWhole: Bool = false
+        _ pieces: [UnsafeRawBufferPointer], contentDigest: Digest, kind: ChunkKind,
+        traits: @autoclosure () -> ChunkTraits? = nil, asWhole: Bool = false
     ) throws(RepositoryError) -> ChunkID {
         let count = pieces.reduce(0) { $0 + $1.count }
         let id = session.repository.chunkIdentifier.id(of: contentDigest, kind: kind)
@@ -68,7 +68,7 @@ package final class ChunkEncoder {
             if count < Self.groupedBelow {
                 try addToGroup(pieces, id, count, kind)
             } else {
-                try addAlone(pieces, id, count, kind, traits)
+                try addAlone(pieces, id, count, kind, traits())
             }
         } catch {
             let error = RepositoryError(error)

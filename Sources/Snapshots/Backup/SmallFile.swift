@@ -46,9 +46,9 @@ struct SmallFile: Sendable {
         let bytes = buffer.bytes
         let digest = SHA256State.digest(of: bytes)
         if !bytes.isEmpty {
-            let traits = ChunkTraits(
-                family: ChunkFamily(elementWidth: nil, isFloatingPoint: false), offset: 0)
-            let id = try encoder.add([bytes], contentDigest: digest, kind: .data, traits: traits)
+            let id = try encoder.add(
+                [bytes], contentDigest: digest, kind: .data,
+                traits: ChunkTraits(family: ChunkFamily(elementWidth: nil, isFloatingPoint: false), offset: 0))
             items = [.chunk(id, length: UInt32(bytes.count))]
         }
         entry.content = .inline(items)
