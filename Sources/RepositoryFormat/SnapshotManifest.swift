@@ -45,6 +45,8 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     /// A snapshot that this one replaces because its data may have been collected under it.
     package var supersedes: String?
     package var problems: [Problem]
+    /// Checkpoints, models and caches in the tree, as they were judged while they were stored; nil when nobody judged.
+    package var inventory: StateInventory?
     /// Seconds the backup took.
     package var durationSeconds: Double
     /// Program and version that wrote it.
@@ -53,7 +55,7 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     package init(
         time: Timestamp, host: String, user: String, paths: [String], tags: [String], root: [ChunkID],
         contentDigest: Digest?, totals: Totals, parent: Identifier?, supersedes: Identifier?, problems: [Problem],
-        durationSeconds: Double, program: String
+        inventory: StateInventory? = nil, durationSeconds: Double, program: String
     ) {
         self.time = CalendarTime(time).text
         timeNanoseconds = time.nanoseconds
@@ -67,6 +69,7 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
         self.parent = parent?.description
         self.supersedes = supersedes?.description
         self.problems = problems
+        self.inventory = inventory
         self.durationSeconds = durationSeconds
         self.program = program
     }

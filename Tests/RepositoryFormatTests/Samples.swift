@@ -108,11 +108,19 @@ struct Samples {
         var totals = SnapshotManifest.Totals()
         totals.files = number(1 << 50)
         totals.bytes = number(1 << 50)
+        var state = StateInventory.State(
+            path: "run/checkpoint-2", kind: "checkpoint", format: "transformers-trainer", judgement: "torn")
+        state.tensors = [.init(dtype: "BF16", tensors: number(9), elements: number(1 << 40), bytes: number(1 << 40))]
+        state.files = ["run/a"]
+        var inventory = StateInventory()
+        inventory.states = [state]
+        inventory.runs = [.init(path: "run", format: "transformers-trainer")]
         return SnapshotManifest(
             time: Timestamp(nanoseconds: 1_767_225_600_123_456_789), host: "höst\n", user: "me",
             paths: ["/a b", "/ü\u{0}"], tags: ["x"], root: [try chunk(), try chunk()], contentDigest: try digest(),
             totals: totals, parent: try identifier(), supersedes: nil,
-            problems: [.init(path: "/a", message: "gone")], durationSeconds: 1.5, program: "becalm 0")
+            problems: [.init(path: "/a", message: "gone")], inventory: inventory, durationSeconds: 1.5,
+            program: "becalm 0")
     }
 
     mutating func chain(_ hasPredecessor: Bool) throws -> SnapshotChain {
