@@ -68,7 +68,7 @@ let package = Package(
         .target(
             name: "Snapshots",
             dependencies: [
-                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository",
+                "Basics", "CFileSystemShims", "Sealing", "Chunking", "RepositoryFormat", "Repository", "Checkpoints",
                 systemPackage, logging,
             ],
             swiftSettings: strict),
@@ -120,7 +120,7 @@ let package = Package(
             name: "SnapshotsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "ObjectStorageTesting", "RepositoryFormat", "Repository",
-                "Snapshots", systemPackage, logging,
+                "Snapshots", "Checkpoints", systemPackage, logging,
             ],
             exclude: ["Golden"], swiftSettings: strict),
         .testTarget(

@@ -50,6 +50,8 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case let error as SnapshotError:
             (status, kind) = Self.verdict(error.code)
             message = error.message
+        case let error as IncompleteState:
+            (status, kind, message) = (.checkpointTorn, "checkpoint_incomplete", "no snapshot is made: \(error)")
         case let error as FormatError:
             (status, kind) = Self.verdict(RepositoryError(error))
             message = error.message

@@ -1,6 +1,4 @@
 package import Checkpoints
-internal import Compression
-internal import Sealing
 internal import Snapshots
 
 /// Looks for checkpoints, models and caches below a path on this machine, and judges them. Changes nothing.
@@ -25,18 +23,8 @@ package struct SurveyJourney: Sendable {
         }
         try await JourneyError.mapping {
             try await InspectionJourney.offload(name: "becalm-survey") { check in
-                var options = SurveyOptions()
+                var options = SurveyOptions.standard
                 options.depth = isDeep ? .deep : .structure
-                options.hasher = { algorithm in
-                    switch algorithm {
-                    case .sha1: SHA1Hasher()
-                    case .sha256: SHA256Hasher()
-                    }
-                }
-                options.zstd = { frame, mostBytes in
-                    // What does not open is for the survey to judge; why, it does not ask.
-                    try? ZstdDecompressor().decompress(foreign: frame, atMost: mostBytes)
-                }
                 options.progress = { _ in try check() }
                 try Survey(try Self.tree(at: text), options: options).run(visit)
             }
@@ -57,17 +45,5 @@ package struct SurveyJourney: Sendable {
             }
             throw JourneyError(.failed, kind: "source_missing", "cannot look at \(path): \(error)")
         }
-    }
-
-    private struct SHA1Hasher: StreamingHasher {
-        private var state = SHA1State()
-        mutating func update(_ bytes: UnsafeRawBufferPointer) { state.update(bytes) }
-        mutating func finish() -> [UInt8] { state.finish() }
-    }
-
-    private struct SHA256Hasher: StreamingHasher {
-        private var state = SHA256State()
-        mutating func update(_ bytes: UnsafeRawBufferPointer) { state.update(bytes) }
-        mutating func finish() -> [UInt8] { state.finish().bytes }
     }
 }

@@ -180,8 +180,7 @@ struct BackupRestoreTests {
             of: Array("log".utf8), owners: context.owners, includingExtendedAttributes: true)
         metadata.size = 500_000
         let root = DirectoryNode(
-            entry: TreeEntry(name: [1], metadata: FileMetadata(type: .directory, permissions: 0)), parent: nil
-        ) { _, _ in }
+            entry: TreeEntry(name: [1], metadata: FileMetadata(type: .directory, permissions: 0)), parent: nil)
         let small = SmallFile(
             directory: directory, name: Array("log".utf8),
             entry: TreeEntry(name: Array("log".utf8), metadata: metadata), slot: root.announce())

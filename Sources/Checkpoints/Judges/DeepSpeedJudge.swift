@@ -3,6 +3,7 @@ internal import TensorFiles
 /// Checkpoints of DeepSpeed: a directory for each tag, and a file `latest` beside them.
 struct DeepSpeedJudge: Judge {
     let format = CheckpointFormat.deepspeed
+    let trackerNames: Set<String> = ["latest", "latest_universal"]
 
     func recognises(_ directory: TreeDirectory) -> Bool {
         DeepSpeedPart.isLikely(directory)
@@ -37,7 +38,7 @@ struct DeepSpeedJudge: Judge {
         let candidates = (isUniversal ? own : ordinary).sorted { ($0.step ?? -1) < ($1.step ?? -1) }
         let tracker = isUniversal ? "latest_universal" : "latest"
         var run = RunFinding(path: directory.path, format: isUniversal ? .deepspeedUniversal : .deepspeed)
-        run.trackers = ["latest", "latest_universal"].filter { directory.hasFile($0) }.map { directory.path($0) }
+        run.trackers = trackerNames.sorted().filter { directory.hasFile($0) }.map { directory.path($0) }
         let tag: String?
         if directory.hasFile(tracker) {
             let text = try context.text(directory.path(tracker))

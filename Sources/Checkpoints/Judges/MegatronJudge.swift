@@ -3,6 +3,7 @@ internal import TensorFiles
 /// Checkpoints of Megatron-LM and Megatron-Core: a directory for each iteration, and a tracker file beside them.
 struct MegatronJudge: Judge {
     let format = CheckpointFormat.megatronDist
+    let trackerNames: Set<String> = [tracker]
     private static let tracker = "latest_checkpointed_iteration.txt"
 
     private func iteration(_ name: String) -> Int64? { name.number(after: "iter_") }

@@ -4,6 +4,7 @@ internal import TensorFiles
 /// `checkpoint_manager_snapshot.json` that lists those that were committed.
 package struct RayTrainJudge: Judge {
     package let format = CheckpointFormat.rayTrain
+    package let trackerNames: Set<String> = [snapshot]
 
     package init() {}
 

@@ -41,6 +41,10 @@ struct TorchJudge: Judge {
         var finding = CheckpointFinding(path: path, kind: .checkpoint, format: .torch, contents: .files([path]))
         finding.take(directory[name])
         finding.quarantineName = name + ".torn"
+        // Many things are called ".bin": those that begin otherwise are not opened by any parser.
+        let start =
+            isPromised ? nil : try context.read(path) { .complete(try $0.bytes(0..<min($0.size, 4))) }.value
+        guard isPromised || start == [0x50, 0x4b, 3, 4] || start?.first == 0x80 else { return nil }
         let read = try TorchPart.read(path, context)
         if case .notThisFormat = read { return nil }
         if directory[name]?.kind == .file, directory[name]?.size == 0 {
@@ -48,10 +52,7 @@ struct TorchJudge: Judge {
             finding.isEmpty = true
             return finding
         }
-        if read.value == nil, !isPromised {
-            let start = try context.read(path) { .complete(try $0.bytes(0..<min($0.size, 4))) }.value
-            guard start == [0x50, 0x4b, 3, 4] || start == [0x80, 2, 0x8a, 0x0a] else { return nil }
-        }
+        if read.value == nil, !isPromised, start?.first == 0x80, start != [0x80, 2, 0x8a, 0x0a] { return nil }
         guard let file = finding.accept(read, of: path) else { return finding }
         finding.count(file.layout)
         finding.step = TorchPart.step(in: file.pickle)

@@ -23,6 +23,10 @@ package protocol Judge: Sendable {
     /// The format of an `unknown` finding, when this judge fails.
     var format: CheckpointFormat { get }
 
+    /// Names of the files in which the framework keeps which checkpoint is the newest. A backup of a running job reads them
+    /// before it looks which checkpoints there are, so that none names a later one.
+    var trackerNames: Set<String> { get }
+
     /// Whether the directory may hold something of the format: from names and kinds alone. The entries are those that
     /// no judge before has claimed.
     func recognises(_ directory: TreeDirectory) -> Bool
@@ -41,6 +45,9 @@ package protocol Judge: Sendable {
 }
 
 extension Judge {
+    /// Most frameworks go by the names of the checkpoints.
+    package var trackerNames: Set<String> { [] }
+
     /// No framework looks for the newest of these by itself.
     package func run(
         _ directory: TreeDirectory, _ found: [FoundCheckpoint], _ context: JudgeContext

@@ -44,7 +44,20 @@ package final class JudgeContext {
             return known
         }
         guard case .found(let place, let entry) = try tree.resolve(path), entry.kind == .directory else { return nil }
-        let directory = try read(place, as: path)
+        return keep(try read(place, as: path))
+    }
+
+    /// The directory at `path`, whose entries the caller knows. Throws `SurveyStop`.
+    func directory(_ path: String, entries: [TreeEntry]) throws -> TreeDirectory {
+        try progress(0)
+        let limit = options.directoryEntries
+        return keep(
+            TreeDirectory(
+                path: path, name: name(path), entries: Array(entries.prefix(limit)), isPartial: entries.count > limit))
+    }
+
+    private func keep(_ directory: TreeDirectory) -> TreeDirectory {
+        let path = directory.path
         if directory.isPartial { partial = path }
         guard directory.entries.count < Self.mostCachedEntries else { return directory }
         if cachedEntries + directory.entries.count > Self.mostCachedEntries || directories.count > 1000 {
@@ -74,9 +87,12 @@ package final class JudgeContext {
             entries.append(entry)
             return true
         }
-        // Formats tell themselves by the names of their directories, and people point at one of those.
-        let name = path.isEmpty ? tree.location.map { TreePath.name($0) } : nil
-        return TreeDirectory(path: path, name: name, entries: entries, isPartial: isPartial)
+        return TreeDirectory(path: path, name: name(path), entries: entries, isPartial: isPartial)
+    }
+
+    /// Formats tell themselves by the names of their directories, and people point at one of those.
+    private func name(_ path: String) -> String? {
+        path.isEmpty ? tree.location.map { TreePath.name($0) } : nil
     }
 
     /// Goes through all below a directory, links not followed. Keeps no more in memory than the names of directories not

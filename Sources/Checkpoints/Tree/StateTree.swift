@@ -64,6 +64,11 @@ package enum TreePath {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? ""
     }
 
+    /// Whether `path` is `directory` or lies below it.
+    package static func holds(_ directory: String, _ path: String) -> Bool {
+        directory.isEmpty || path == directory || path.hasPrefix(directory + "/")
+    }
+
     /// The path as reports show it: "." for the root.
     package static func shown(_ path: String) -> String { path.isEmpty ? "." : path }
 }

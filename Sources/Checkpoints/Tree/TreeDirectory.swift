@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    internal import Glibc
+#else
+    internal import Musl
+#endif
+
 /// A directory's entries, as judges look at them.
 package struct TreeDirectory: Sendable {
     /// Relative to the tree's root; "" for the root.
@@ -20,9 +26,20 @@ package struct TreeDirectory: Sendable {
     /// Whether it has no entries, or none that are left.
     package var isEmpty: Bool { entries.isEmpty }
 
+    private static func compare(_ left: UnsafeBufferPointer<UInt8>, _ right: UnsafeBufferPointer<UInt8>) -> CInt {
+        guard let first = left.baseAddress, let second = right.baseAddress else { return 0 }
+        return memcmp(first, second, min(left.count, right.count))
+    }
+
     /// By bytes, for names that Unicode holds to be equal are two files all the same.
     private static func precedes(_ left: String, _ right: String) -> Bool {
-        left.utf8.lexicographicallyPrecedes(right.utf8)
+        let order = left.utf8.withContiguousStorageIfAvailable { left in
+            right.utf8.withContiguousStorageIfAvailable { right in
+                let common = compare(left, right)
+                return common == 0 ? left.count < right.count : common < 0
+            }
+        }
+        return (order ?? nil) ?? left.utf8.lexicographicallyPrecedes(right.utf8)
     }
 
     /// The entry with this name.

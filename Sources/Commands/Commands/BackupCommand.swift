@@ -16,6 +16,11 @@ package struct BackupCommand: RunnableCommand {
             interrupted backup is gone on with by running it again. Sources that cannot be read or change meanwhile \
             are named; the snapshot is made all the same, and the exit code is 3.
 
+            A job may be running and saving. Checkpoints are judged as they are read: complete ones are taken; what is being \
+            written, or was removed while it was read, is left out and named, and the next backup takes it. So are \
+            unfinished downloads, locks and tokens in a Hugging Face cache. A torn checkpoint that has not changed for a \
+            quarter of an hour is stored as it is, and a restore sets it aside.
+
             A pattern without '/' leaves out names anywhere; one with '/' is matched from the snapshot's root. '*' and \
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
@@ -72,6 +77,11 @@ package struct BackupCommand: RunnableCommand {
             """, valueName: "which"))
     package var delta = "auto"
 
+    @Flag(
+        name: .long,
+        help: "Fail, with exit code 21 and before anything is stored, where a checkpoint is not complete.")
+    package var requireComplete = false
+
     package init() {}
 
     package mutating func validate() throws {
@@ -99,7 +109,7 @@ package struct BackupCommand: RunnableCommand {
         let request = BackupRequest(
             paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
             excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, bases: bases,
-            program: Version.program)
+            requiresComplete: requireComplete, program: Version.program)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "backing up", global) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()
@@ -121,6 +131,24 @@ package struct BackupCommand: RunnableCommand {
         return exclude + lines.filter { !$0.isEmpty && !$0.hasPrefix("#") }
     }
 
+    private func report(_ inventory: StateInventory, _ context: CommandContext) {
+        for entry in inventory.leftOut {
+            context.output.emit(
+                "left_out", [.init("path", .string(entry.path)), .init("message", .string(entry.message))])
+            if context.output.mode == .text {
+                context.console.say(Console.oneLine("becalm: left out \(entry.path): \(entry.message)"))
+            }
+        }
+        guard context.output.mode == .text else { return }
+        for state in inventory.states where state.judgement == "torn" || state.judgement == "empty" {
+            context.console.say(
+                Console.oneLine("becalm: \(state.path) is \(state.judgement): \(state.reasons.first ?? "")"))
+        }
+        for run in inventory.runs {
+            for warning in run.warnings { context.console.say(Console.oneLine("becalm: \(run.path): \(warning)")) }
+        }
+    }
+
     private func report(_ result: BackupResult, _ context: CommandContext) {
         let manifest = result.manifest
         for problem in manifest.problems {
@@ -130,6 +158,8 @@ package struct BackupCommand: RunnableCommand {
                 context.console.say(Console.oneLine("becalm: \(PathText.about(problem.path, problem.message))"))
             }
         }
+        report(manifest.inventory ?? StateInventory(), context)
+        let states = manifest.inventory?.states ?? []
         let counters = result.counters
         let files = Format.count(manifest.totals.files, "file")
         context.output.summary(
@@ -142,7 +172,8 @@ package struct BackupCommand: RunnableCommand {
                 .init("bytes_new", .unsigned(counters.bytesNew)),
                 .init("bytes_stored", .unsigned(counters.bytesStored)),
                 .init("duration_seconds", .number(result.durationSeconds)),
-                .init("problems", .unsigned(UInt64(manifest.problems.count))), .init("checkpoints", .array([])),
+                .init("problems", .unsigned(UInt64(manifest.problems.count))),
+                .init("checkpoints", .array(states.map { .object(StateText.summary($0)) })),
             ],
             text: """
                 snapshot \(result.snapshot) of \(files), \(Format.bytes(manifest.totals.bytes))
@@ -150,6 +181,7 @@ package struct BackupCommand: RunnableCommand {
                 \(Format.duration(result.durationSeconds))
                 """
                     + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
+                    + StateText.line(states)
                     + (result.isPartial
                         ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
     }

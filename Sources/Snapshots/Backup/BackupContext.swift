@@ -14,6 +14,8 @@ final class BackupContext: Sendable {
     let parameters: ChunkerParameters
     let scanner: CutScanner
     let journal: BackupJournal
+    /// The checkpoints, models and caches that are met.
+    let states = StateLedger()
     private let problems = Mutex<[SnapshotManifest.Problem]>([])
     private let hardLinks = Mutex<[HardLink: LinkState]>([:])
     /// Problems that a manifest lists; more are counted in the last line.
@@ -47,6 +49,11 @@ final class BackupContext: Sendable {
     /// Throws when the owner has asked for an end or the session has failed.
     func check() throws {
         try session.check()
+        try Self.check(progress)
+    }
+
+    /// Throws when the owner has asked for an end.
+    static func check(_ progress: OperationProgress) throws {
         if progress.isCancelled {
             throw RepositoryError(.cancelled, "the backup was interrupted: run it again, it goes on from here")
         }
@@ -57,9 +64,11 @@ final class BackupContext: Sendable {
         problems.withLock { $0.append(.init(path: PathText.display(path), message: message)) }
     }
 
-    /// What was noted, by path, at most a thousand of it.
+    /// What was noted, by path, at most a thousand of it. What concerns a checkpoint that is left out as a whole is not
+    /// the snapshot's problem.
     var notedProblems: [SnapshotManifest.Problem] {
-        let all = problems.withLock { $0 }.sorted { ($0.path, $0.message) < ($1.path, $1.message) }
+        let all = problems.withLock { $0 }.filter { !states.isLeftOut($0.path) }
+            .sorted { ($0.path, $0.message) < ($1.path, $1.message) }
         guard all.count > Self.problemLimit else { return all }
         return all.prefix(Self.problemLimit) + [.init(path: "", message: "and \(all.count - Self.problemLimit) more")]
     }

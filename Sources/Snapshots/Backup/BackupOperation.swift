@@ -20,12 +20,17 @@ package struct BackupOperation: Sendable {
 
     /// Backs the sources up and commits the snapshot.
     ///
-    /// Throws `RepositoryError` (`.cancelled` after an interruption, with what was stored kept for the next run) and
-    /// `SnapshotError` (`.invalidArgument`, `.sourceMissing` when none of the sources is there).
+    /// Throws `RepositoryError` (`.cancelled` after an interruption, with what was stored kept for the next run),
+    /// `SnapshotError` (`.invalidArgument`, `.sourceMissing` when none of the sources is there) and, only where complete
+    /// checkpoints are required, `IncompleteState`.
     package func run() async throws -> BackupResult {
         try checkNames()
         let clock = ContinuousClock()
         let began = clock.now
+        let (request, progress) = (request, progress)
+        try await BlockingBridge.offload(name: "becalm-judge") {
+            Result { try StateWatch.requireComplete(request) { try BackupContext.check(progress) } }
+        }
         let started = repository.options.clock.now()
         var index = try await repository.loadIndex(recovering: true)
         var attempt = 1
@@ -102,6 +107,7 @@ package struct BackupOperation: Sendable {
                 try BackupPass(context: context, parentPages: parentPages, basePages: basePages, loader: loader).run()
             }
         }
+        if request.requiresComplete, let state = context.states.incomplete { throw state }
         let problems = context.notedProblems
         guard outcome.sourcesFound > 0 else {
             throw SnapshotError(
@@ -116,7 +122,8 @@ package struct BackupOperation: Sendable {
         let manifest = SnapshotManifest(
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,
-            parent: parent?.id, supersedes: nil, problems: problems, durationSeconds: duration(),
+            parent: parent?.id, supersedes: nil, problems: problems,
+            inventory: request.judging == nil ? nil : context.states.inventory, durationSeconds: duration(),
             program: request.program)
         let chain = SnapshotChain(
             source: source, counter: (chained?.object.chain.counter ?? 0) + 1,

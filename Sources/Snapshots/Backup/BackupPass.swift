@@ -45,8 +45,8 @@ struct BackupPass {
         }
         let root = DirectoryNode(
             entry: TreeEntry(name: Array("root".utf8), metadata: FileMetadata(type: .directory, permissions: 0)),
-            parent: nil
-        ) { entry, totals in outcome.withLock { $0 = (entry, totals) } }
+            parent: nil,
+            finished: { entry, totals in outcome.withLock { $0 = (entry, totals) } })
         var found = 0
         do {
             let encoder = try ChunkEncoder(session: session)

@@ -1,3 +1,4 @@
+package import Checkpoints
 package import Repository
 package import RepositoryFormat
 
@@ -16,6 +17,12 @@ package struct BackupRequest: Sendable {
     package var oneFileSystem: Bool
     /// Where chunks are looked for to which new ones may be stored as the difference.
     package var bases: Bases
+    /// How checkpoints, models and caches are judged; nil to store everything as it lies there.
+    package var judging: SurveyOptions?
+    /// Whether to fail, with `IncompleteState`, where a checkpoint is not complete.
+    package var requiresComplete: Bool
+    /// Seconds for which a torn checkpoint must not have changed to be stored as it is: before, it may be being written.
+    package var quietSeconds: Int64
     /// Program and version, for the manifest.
     package var program: String
 
@@ -29,8 +36,12 @@ package struct BackupRequest: Sendable {
 
     package init(
         paths: [[UInt8]], host: String, user: String, tags: [String] = [], excludes: [String] = [],
-        fileDigests: Bool = true, oneFileSystem: Bool = false, bases: Bases = .parent, program: String
+        fileDigests: Bool = true, oneFileSystem: Bool = false, bases: Bases = .parent, judging: SurveyOptions? = nil,
+        requiresComplete: Bool = false, quietSeconds: Int64 = 900, program: String
     ) {
+        self.judging = judging
+        self.requiresComplete = requiresComplete
+        self.quietSeconds = quietSeconds
         self.bases = bases
         self.paths = paths
         self.host = host

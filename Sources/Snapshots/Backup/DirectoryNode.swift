@@ -34,16 +34,19 @@ final class DirectoryNode: Sendable {
 
     private let entry: TreeEntry
     private let parent: Slot?
+    private let isKept: @Sendable () -> Bool
     private let finished: @Sendable (TreeEntry, SnapshotManifest.Totals) -> Void
     private let state = Mutex(State())
 
-    /// A directory below `parent`; `finished` is called for the one without a parent.
+    /// A directory below `parent`; `finished` is called for the one without a parent. `isKept` is asked when all in it is
+    /// stored, on the thread that has stored the last of it: what is not kept is dropped.
     init(
-        entry: TreeEntry, parent: Slot?,
+        entry: TreeEntry, parent: Slot?, isKept: @escaping @Sendable () -> Bool = { true },
         finished: @escaping @Sendable (TreeEntry, SnapshotManifest.Totals) -> Void = { _, _ in }
     ) {
         self.entry = entry
         self.parent = parent
+        self.isKept = isKept
         self.finished = finished
     }
 
@@ -110,7 +113,7 @@ final class DirectoryNode: Sendable {
         }
         guard let (entry, totals) = done else { return }
         if let parent {
-            try parent.node.fill(parent, entry, encoder, totals: totals)
+            try parent.node.fill(parent, isKept() ? entry : nil, encoder, totals: totals)
         } else {
             finished(entry, totals)
         }

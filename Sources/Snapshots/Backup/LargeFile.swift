@@ -402,11 +402,13 @@ final class LargeFile: Sendable {
             context.note(path, failure.message)
             return try context.fill(slot, nil, of: walked, encoder)
         }
-        if let failure {
-            context.note(path, failure.message)
-        } else if reader.changed(since: entry.metadata) {
-            context.note(path, "changed while it was read: what was read may be torn")
+        let change =
+            failure?.message
+            ?? (reader.changed(since: entry.metadata) ? "changed while it was read: what was read may be torn" : nil)
+        guard context.states.settles(path, entry.metadata, isTorn: change != nil) else {
+            return try context.fill(slot, nil, of: walked, encoder)
         }
+        if let change { context.note(path, change) }
         var stored = entry
         if wantsDigest {
             Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))

@@ -31,19 +31,35 @@ struct SmallFile: Sendable {
     func store(_ context: BackupContext, _ encoder: ChunkEncoder, _ buffer: Buffer) throws -> Bool {
         var entry = entry
         do {
-            switch try read(&entry, buffer) {
-            case .whole: break
-            case .torn: context.note(directory.path(of: name), "changed while it was read: what was read may be torn")
-            case .outgrown: return false
+            let reading = try read(&entry, buffer)
+            if case .outgrown = reading { return false }
+            let path = directory.path(of: name)
+            let isTorn = reading == .torn
+            guard context.states.settles(path, entry.metadata, isTorn: isTorn) else {
+                try drop(context, encoder)
+                return true
             }
-        } catch {
+            if isTorn { context.note(path, "changed while it was read: what was read may be torn") }
+        } catch let error as SnapshotError {
             context.note(directory.path(of: name), error.message)
-            context.progress.update { $0.bytes += self.entry.metadata.size }
-            try context.fill(slot, nil, of: self.entry.metadata, encoder)
+            try drop(context, encoder)
             return true
         }
+        try store(buffer.bytes, as: entry, context, encoder)
+        return true
+    }
+
+    private func drop(_ context: BackupContext, _ encoder: ChunkEncoder) throws {
+        context.progress.update { $0.bytes += entry.metadata.size }
+        try context.fill(slot, nil, of: entry.metadata, encoder)
+    }
+
+    /// Stores `bytes`, which were read when the file was as in `found`, and fills the slot.
+    func store(
+        _ bytes: UnsafeRawBufferPointer, as found: TreeEntry, _ context: BackupContext, _ encoder: ChunkEncoder
+    ) throws {
+        var entry = found
         var items: [ContentItem] = []
-        let bytes = buffer.bytes
         let digest = SHA256State.digest(of: bytes)
         if !bytes.isEmpty {
             let id = try encoder.add(
@@ -56,7 +72,6 @@ struct SmallFile: Sendable {
         entry.fileDigest = context.request.fileDigests ? digest : nil
         context.progress.update { $0.bytes += self.entry.metadata.size }
         try context.fill(slot, entry, of: self.entry.metadata, encoder)
-        return true
     }
 
     /// Reads the file as it is now into `buffer` and brings `entry` up to date.

@@ -12,6 +12,8 @@ final class SourceWalker {
     private let loader: TreeLoader
     private let excludes: [GlobPattern]
     private let bases: BaseFinder?
+    /// Over the source at hand, when it is a directory.
+    private var watch: StateWatch?
     private var batch: [SmallFile] = []
     private var batchBytes: UInt64 = 0
 
@@ -38,6 +40,7 @@ final class SourceWalker {
             let parentEntry = cursor.entry(named: name)
             do {
                 let (directory, entryName) = try Self.openParent(of: path)
+                watch = try StateWatch.over(path, as: name, context)
                 if try visit(directory, entryName, as: name, [name], slot, parentEntry, device: nil) { found += 1 }
             } catch let error as SnapshotError {
                 context.note(path, error.message)
@@ -66,11 +69,14 @@ final class SourceWalker {
     /// Deals with one entry: fills its slot or hands it on. Whether it is in the snapshot as far as is known.
     private func visit(
         _ directory: DirectoryHandle, _ name: [UInt8]?, as storedName: [UInt8], _ path: [[UInt8]],
-        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?, device: UInt64?
+        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?, device: UInt64?, metadata known: FileMetadata? = nil,
+        early: EarlyReading? = nil
     ) throws -> Bool {
         try context.check()
         let metadata: FileMetadata
-        if let name {
+        if let known = early?.metadata ?? known {
+            metadata = known
+        } else if let name {
             metadata = try directory.metadata(of: name, owners: context.owners, includingExtendedAttributes: true)
         } else {
             metadata = try directory.ownMetadata(owners: context.owners, includingExtendedAttributes: true)
@@ -90,7 +96,8 @@ final class SourceWalker {
                 $0.bytesTotal += metadata.size
                 $0.current = PathText.display(directory.path(of: name ?? storedName))
             }
-            try store(directory, name ?? storedName, entry, path, slot, parentEntry)
+            watch?.saw(path, metadata)
+            try store(directory, name ?? storedName, entry, path, slot, parentEntry, early)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             context.progress.update { $0.filesTotal += 1 }
             try context.fill(slot, entry, of: metadata, encoder)
@@ -105,18 +112,48 @@ final class SourceWalker {
         guard path.count < TreeWalker.maximumDepth else {
             throw SnapshotError(.refusedPath, "is over \(TreeWalker.maximumDepth) directories deep")
         }
-        let names = try directory.names()
-        let node = DirectoryNode(entry: entry, parent: slot)
+        let listing = try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        try watch?.enter(path, entry.metadata, listing)
+        do {
+            if watch?.leavesOut(path) == true {
+                try slot.node.fill(slot, nil, encoder)
+            } else {
+                try descend(directory, listing, entry, path, slot, parentEntry)
+            }
+        } catch let error as SnapshotError {
+            try watch?.leave()
+            throw error
+        }
+        try watch?.leave()
+    }
+
+    private func descend(
+        _ directory: DirectoryHandle, _ judged: DirectoryListing, _ entry: TreeEntry, _ path: [[UInt8]],
+        _ slot: DirectoryNode.Slot,
+        _ parentEntry: TreeEntry?
+    ) throws {
+        // Before the names: what tells the job which checkpoint is the newest must not tell of one that came later.
+        let early = watch?.readEarly(in: directory, owners: context.owners) ?? [:]
+        let listing =
+            early.isEmpty
+            ? judged : try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        let node = DirectoryNode(entry: entry, parent: slot, isKept: isKept(path))
         let isDirectory = parentEntry?.metadata.type == .directory
         var cursor = ParentCursor(
             loader: loader, session: context.session, pages: isDirectory ? parentEntry?.pages ?? [] : [])
-        for name in names {
+        for (index, name) in listing.names.enumerated() {
             let childPath = path + [name]
-            if excludes.contains(where: { $0.matches(childPath) }) { continue }
+            if excludes.contains(where: { $0.matches(childPath) }) {
+                watch?.excludes(childPath)
+                continue
+            }
+            if watch?.leavesOut(childPath) == true { continue }
             let child = node.announce()
             do {
                 let known = cursor.entry(named: name)
-                _ = try visit(directory, name, as: name, childPath, child, known, device: entry.metadata.device)
+                _ = try visit(
+                    directory, name, as: name, childPath, child, known, device: entry.metadata.device,
+                    metadata: listing.metadata(at: index), early: early[name])
             } catch let error as SnapshotError {
                 context.note(directory.path(of: name), error.message)
                 try node.fill(child, nil, encoder)
@@ -125,9 +162,24 @@ final class SourceWalker {
         try node.close(encoder)
     }
 
+    /// What is asked when all of the directory entered last is stored: whether it is the complete checkpoint that it was.
+    private func isKept(_ path: [[UInt8]]) -> @Sendable () -> Bool {
+        guard let stateGuard = watch?.guardOfDirectory else { return { true } }
+        guard path.count == 1 else { return { stateGuard.holds() } }
+        // What was named is stored, whatever has become of it.
+        let context = context
+        return {
+            if let change = stateGuard.change() {
+                context.note(stateGuard.place, change)
+                context.states.doubt(stateGuard.state, change)
+            }
+            return true
+        }
+    }
+
     private func store(
         _ directory: DirectoryHandle, _ name: [UInt8], _ entry: TreeEntry, _ path: [[UInt8]],
-        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?
+        _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?, _ early: EarlyReading?
     ) throws {
         guard try context.claimLink(slot, entry, encoder) else { return }
         if let known = parentEntry, try isUnchanged(entry, known) {
@@ -136,6 +188,10 @@ final class SourceWalker {
             same.fileDigest = context.request.fileDigests ? known.fileDigest : nil
             context.progress.update { $0.bytes += entry.metadata.size }
             return try context.fill(slot, same, of: entry.metadata, encoder)
+        }
+        if let early {
+            let file = SmallFile(directory: directory, name: name, entry: entry, slot: slot)
+            return try early.bytes.withUnsafeBytes { try file.store($0, as: entry, context, encoder) }
         }
         do throws(SnapshotError) {
             if entry.metadata.size <= SmallFile.limit {

@@ -1,0 +1,332 @@
+import Basics
+import Checkpoints
+import FoundationEssentials
+import Logging
+import ObjectStorage
+import ObjectStorageTesting
+import Repository
+import RepositoryFormat
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import Snapshots
+
+/// Backups of what real libraries have saved, complete, torn, and changing under the reader.
+@Suite("Backup of AI state") struct StateBackupTests {
+    private static let samples = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appending(path: "CheckpointsTests")
+
+    /// A repository and a source.
+    private struct Place {
+        let store = MemoryObjectStore()
+        let repository: Repository
+        let tree: SourceTree
+
+        init() async throws {
+            repository = try await Repository.create(
+                store: store, credential: .keyFile([UInt8](repeating: 7, count: 32)),
+                options: RepositoryOptions(memoryBytes: 96 << 20, processors: 2, logger: Logger(label: "test")))
+            tree = try SourceTree()
+        }
+
+        func path(_ name: String) -> String { name.isEmpty ? tree.path.string : tree.path.appending(name).string }
+
+        /// Copies a sample directory or file of the judges' tests, with the times of now.
+        func add(_ sample: String, as name: String) throws {
+            try FileManager.default.createDirectory(
+                at: URL(filePath: path(name)).deletingLastPathComponent(), withIntermediateDirectories: true)
+            let source = StateBackupTests.samples.appending(path: sample).path
+            try FileManager.default.copyItem(atPath: source, toPath: path(name))
+            try touch(name)
+        }
+
+        /// Sets the times of what is at `name`, and of all below, to so many seconds ago.
+        func touch(_ name: String, secondsAgo: Double = 0) throws {
+            let date = Date(timeIntervalSinceNow: -secondsAgo)
+            let below = (try? FileManager.default.subpathsOfDirectory(atPath: path(name))) ?? []
+            for entry in below.map({ "\(name)/\($0)" }) + [name] {
+                // Of a link the target's time is set, if it leads anywhere.
+                try? FileManager.default.setAttributes([.modificationDate: date], ofItemAtPath: path(entry))
+            }
+        }
+
+        func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: path(name)) }
+
+        func backUp(
+            named names: [String] = [""], excludes: [String] = [], requiresComplete: Bool = false,
+            progress: @escaping @Sendable (Int) throws -> Void = { _ in }
+        ) async throws -> BackupResult {
+            var options = SurveyOptions()
+            options.progress = progress
+            let request = BackupRequest(
+                paths: names.map { Array(path($0).utf8) }, host: "h", user: "u", excludes: excludes, judging: options,
+                requiresComplete: requiresComplete, program: "test")
+            return try await BackupOperation(
+                repository: repository, request: request, progress: OperationProgress()
+            ).run()
+        }
+
+        /// All paths in a snapshot, with the content of files under 100 bytes.
+        func contents(_ result: BackupResult) async throws -> [String: String] {
+            let index = try await repository.loadIndex()
+            let loader = TreeLoader(repository: repository, index: index)
+            let pages = try result.manifest.rootPages()
+            return try await BlockingBridge.offload(name: "test") {
+                Result {
+                    var found: [String: String] = [:]
+                    var walker = TreeWalker(loader: loader)
+                    try walker.walk(pages: pages) { path, entry in
+                        var text = ""
+                        if entry.metadata.type == .regular, entry.metadata.size < 100 {
+                            let file = try SnapshotFile(entry, loader: loader)
+                            var bytes = [UInt8](repeating: 0, count: Int(file.size))
+                            _ = try bytes.withUnsafeMutableBytes { try file.read(at: 0, into: $0) }
+                            text = String(decoding: bytes, as: UTF8.self)
+                        }
+                        found[String(decoding: Array(path.joined(separator: [0x2f])), as: UTF8.self)] = text
+                        return .descend
+                    }
+                    return found
+                }
+            }
+        }
+    }
+
+    private static func judgements(_ result: BackupResult) -> [String: String] {
+        Dictionary(
+            (result.manifest.inventory?.states ?? []).map { ($0.path, $0.judgement) }, uniquingKeysWith: { a, _ in a })
+    }
+
+    private static func leftOut(_ result: BackupResult) -> [String] {
+        (result.manifest.inventory?.leftOut ?? []).map { String($0.path.split(separator: "/").last ?? "") }.sorted()
+    }
+
+    @Test("A complete checkpoint is taken, one that is being written is left out and named")
+    func beingWritten() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-4")
+        try place.remove("out/checkpoint-4/trainer_state.json")
+        try place.add("Samples/torch/plain.pt", as: "model.pt")
+        let whole = try SourceTree.read(place.tree.path.appending("model.pt"))
+        try place.tree.write("half.pt", Array(whole.prefix(whole.count / 2)))
+        let result = try await place.backUp()
+        #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete", "run/model.pt": "complete"])
+        #expect(Self.leftOut(result) == ["checkpoint-4", "half.pt"])
+        let reason = result.manifest.inventory?.leftOut.first { $0.path.hasSuffix("checkpoint-4") }?.message ?? ""
+        #expect(reason.contains("being written") && reason.contains("trainer_state.json"))
+        #expect(!result.isPartial)
+        let contents = try await place.contents(result)
+        #expect(contents["run/out/checkpoint-2/model.safetensors"] != nil)
+        #expect(!contents.keys.contains { $0.contains("checkpoint-4") || $0.contains("half") })
+        #expect(UInt64(contents.count) == result.manifest.totals.files + result.manifest.totals.directories)
+        // What would be resumed from is told of the snapshot, not of what was left out.
+        let run = try #require(result.manifest.inventory?.runs.first)
+        #expect(run.path == "run/out" && run.resumesFrom == "run/out/checkpoint-2" && run.warnings.isEmpty)
+    }
+
+    @Test("A torn checkpoint that has been so for long is stored, and known to be torn")
+    func longTorn() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.remove("out/checkpoint-2/trainer_state.json")
+        try place.touch("out/checkpoint-2", secondsAgo: 3600)
+        let result = try await place.backUp()
+        let state = try #require(result.manifest.inventory?.states.first)
+        #expect(state.path == "run/out/checkpoint-2" && state.judgement == "torn")
+        #expect(state.quarantineName == "checkpoint-2.torn" && state.step == 2)
+        #expect(state.reasons.first?.contains("trainer_state.json") == true)
+        #expect(try await place.contents(result)["run/out/checkpoint-2/model.safetensors"] != nil)
+        #expect(Self.leftOut(result).isEmpty)
+    }
+
+    @Test("What was named itself is stored, torn or not")
+    func namedItself() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "checkpoint-2")
+        try place.remove("checkpoint-2/trainer_state.json")
+        try place.tree.write("half.pt", Array("PK\u{3}\u{4}0000".utf8))
+        let result = try await place.backUp(named: ["checkpoint-2", "half.pt"])
+        #expect(Self.judgements(result) == ["checkpoint-2": "torn", "half.pt": "torn"])
+        #expect(try await place.contents(result).keys.contains("half.pt"))
+    }
+
+    @Test("Where complete checkpoints are required, none is made with another")
+    func requiresComplete() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-4")
+        try place.remove("out/checkpoint-4/optimizer.pt")
+        let error = await #expect(throws: IncompleteState.self) {
+            _ = try await place.backUp(requiresComplete: true)
+        }
+        #expect(error?.path == "run/out/checkpoint-4" && error?.judgement == "torn")
+        #expect(try await place.repository.listSnapshots().snapshots.isEmpty)
+        let result = try await place.backUp(excludes: ["checkpoint-4"], requiresComplete: true)
+        #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete"])
+        try place.remove("out/checkpoint-4")
+        _ = try await place.backUp(requiresComplete: true)
+    }
+
+    @Test("A checkpoint of which a pattern takes a part is not held for complete")
+    func excludedPart() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        let result = try await place.backUp(excludes: ["optimizer.pt"])
+        #expect(Self.judgements(result) == ["run/out/checkpoint-2": "unknown"])
+        #expect(result.manifest.inventory?.states.first?.reasons.first?.contains("optimizer.pt") == true)
+    }
+
+    @Test("A Hugging Face cache is stored without what is unfinished and secret, and in spite of its tag")
+    func hubCache() async throws {
+        let place = try await Place()
+        try place.add("FormatSamples/hub", as: "huggingface")
+        try place.tree.write("huggingface/token", Array("hf_secret".utf8))
+        try place.tree.write("huggingface/stored_tokens", Array("hf_secret".utf8))
+        let blobs = "huggingface/hub/models--tiny--model/blobs"
+        try place.tree.write("\(blobs)/0123abcd.incomplete", Array("part".utf8))
+        try FileManager.default.createDirectory(
+            atPath: place.path("huggingface/hub/.locks/models--tiny--model"), withIntermediateDirectories: true)
+        try place.tree.write("huggingface/hub/.locks/models--tiny--model/x.lock", [])
+        let result = try await place.backUp()
+        #expect(Self.leftOut(result).filter { $0 != ".locks" } == ["0123abcd.incomplete", "stored_tokens", "token"])
+        let contents = try await place.contents(result)
+        #expect(!contents.keys.contains { $0.contains("token") && !$0.contains("tokenizer") })
+        #expect(!contents.keys.contains { $0.contains(".incomplete") || $0.hasSuffix(".lock") })
+        #expect(contents.keys.contains("run/huggingface/hub/CACHEDIR.TAG"))
+        let sources = try FileManager.default.subpathsOfDirectory(atPath: place.path("huggingface")).filter {
+            !$0.contains(".locks") && !$0.hasSuffix("token") && !$0.hasSuffix("tokens") && !$0.contains(".incomplete")
+        }
+        #expect(
+            Set(contents.keys.filter { $0.hasPrefix("run/huggingface/") })
+                == Set(sources.map { "run/huggingface/\($0)" }))
+    }
+
+    @Test("A tracker never names a checkpoint that came after the checkpoints were listed", arguments: 1...12)
+    func trackerFirst(moment: Int) async throws {
+        let place = try await Place()
+        try place.add("Samples/deepspeed/zero2", as: "ds")
+        let (from, to) = (place.path("ds/global_step20"), place.path("ds/global_step30"))
+        let latest = place.path("ds/latest")
+        // The job saves another one at one of the moments at which judges look around.
+        let looks = Atomic<Int>(0)
+        let result = try await place.backUp { _ in
+            guard looks.wrappingAdd(1, ordering: .relaxed).newValue == moment else { return }
+            try FileManager.default.copyItem(atPath: from, toPath: to)
+            try Data("global_step30".utf8).write(to: URL(filePath: latest))
+        }
+        let contents = try await place.contents(result)
+        let named = try #require(contents["run/ds/latest"])
+        #expect(contents.keys.contains("run/ds/\(named)"))
+        let run = try #require(result.manifest.inventory?.runs.first)
+        #expect(run.resumesFrom == "run/ds/\(named)" && run.trackers == ["run/ds/latest"])
+        #expect(!result.isPartial)
+    }
+
+    @Test("A checkpoint that changes while it is read is left out")
+    func changing() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.add("Samples/trainer/run/checkpoint-2", as: "other/checkpoint-2")
+        let notes = place.path("other/checkpoint-2/notes.txt")
+        try place.tree.write("other/checkpoint-2/notes.txt", [])
+        let isDone = Atomic<Bool>(false)
+        let writer = WorkerThreads(count: 1, name: "test-writer") { _ in
+            guard let file = try? FileDescriptor.open(FilePath(notes), .writeOnly, options: .append) else { return }
+            while !isDone.load(ordering: .relaxed) { _ = try? file.writeAll([0x2e]) }
+            try? file.close()
+        }
+        let outcome: Result<BackupResult, any Error>
+        do { outcome = .success(try await place.backUp()) } catch { outcome = .failure(error) }
+        isDone.store(true, ordering: .relaxed)
+        writer.join()
+        let result = try outcome.get()
+        #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete"])
+        #expect(Self.leftOut(result) == ["checkpoint-2"])
+        #expect(!result.isPartial, "\(result.manifest.problems)")
+        let contents = try await place.contents(result)
+        #expect(!contents.keys.contains { $0.hasPrefix("run/other/checkpoint-2") })
+        #expect(UInt64(contents.count) == result.manifest.totals.files + result.manifest.totals.directories)
+        // The run's newest was taken back with it.
+        let runs = try #require(result.manifest.inventory?.runs)
+        #expect(runs.map(\.path) == ["run/other", "run/out"])
+        #expect(runs.map(\.resumesFrom) == [nil, "run/out/checkpoint-2"])
+    }
+
+    // MARK: Looking again
+
+    private func makeGuard(_ place: Place) throws -> (StateGuard, StateLedger) {
+        let finding = CheckpointFinding(path: "out/checkpoint-2", format: .transformersTrainer)
+        let ledger = StateLedger()
+        ledger.add(finding, below: "run")
+        let stateGuard = StateGuard(
+            finding, foundAt: "out/checkpoint-2", source: place.tree.path.string,
+            place: Array(place.path("out/checkpoint-2").utf8), root: "run", ledger: ledger, options: SurveyOptions())
+        let handle = try DirectoryHandle.open(path: Array(place.path("out").utf8))
+        stateGuard.saw(
+            "out/checkpoint-2",
+            try handle.metadata(
+                of: Array("checkpoint-2".utf8), owners: OwnerNames(), includingExtendedAttributes: false))
+        let own = try DirectoryHandle.open(path: Array(place.path("out/checkpoint-2").utf8))
+        for name in try own.names() {
+            stateGuard.saw(
+                "out/checkpoint-2/\(String(decoding: name, as: UTF8.self))",
+                try own.metadata(of: name, owners: OwnerNames(), includingExtendedAttributes: false))
+        }
+        return (stateGuard, ledger)
+    }
+
+    @Test(
+        "What has become of a checkpoint since it was judged is noticed",
+        arguments: ["nothing", "rotated", "file", "rewritten", "added", "replaced"])
+    func guards(change: String) async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.touch("out/checkpoint-2", secondsAgo: 100)
+        let (stateGuard, ledger) = try makeGuard(place)
+        switch change {
+        case "rotated": try place.remove("out/checkpoint-2")
+        case "file": try place.remove("out/checkpoint-2/optimizer.pt")
+        case "rewritten": try place.tree.write("out/checkpoint-2/optimizer.pt", [1, 2, 3])
+        case "added": try place.tree.write("out/checkpoint-2/new", [])
+        case "replaced":
+            // Of the same size, and the directory's time put back: only the file's time tells.
+            let size = try SourceTree.read(place.tree.path.appending("out/checkpoint-2/optimizer.pt")).count
+            try place.tree.write("out/checkpoint-2/optimizer.pt", [UInt8](repeating: 0, count: size))
+        default: break
+        }
+        #expect(stateGuard.holds() == (change == "nothing"))
+        #expect(ledger.inventory.states.count == (change == "nothing" ? 1 : 0))
+        #expect(ledger.inventory.leftOut.count == (change == "nothing" ? 0 : 1))
+        if change == "rotated" { #expect(ledger.inventory.leftOut.first?.message.contains("removed") == true) }
+    }
+
+    @Test("A single file that was written anew after it was judged is judged again", arguments: [true, false])
+    func singleFile(isWhole: Bool) async throws {
+        let place = try await Place()
+        try place.add("Samples/torch/plain.pt", as: "last.pt")
+        try place.touch("last.pt", secondsAgo: 100)
+        let handle = try DirectoryHandle.open(path: Array(place.path("").utf8))
+        let name = Array("last.pt".utf8)
+        let judged = try handle.metadata(of: name, owners: OwnerNames(), includingExtendedAttributes: false)
+        let ledger = StateLedger()
+        let path = Array(place.path("last.pt").utf8)
+        func watch() {
+            ledger.watch(
+                StateFile(
+                    path: path, state: "run/last.pt", size: judged.size, modified: judged.modified.nanoseconds,
+                    options: SurveyOptions()))
+        }
+        watch()
+        #expect(ledger.settles(path, judged, isTorn: false))
+        let bytes = try SourceTree.read(place.tree.path.appending("last.pt"))
+        try place.tree.write("last.pt", isWhole ? bytes : Array(bytes.dropLast(100)))
+        let read = try handle.metadata(of: name, owners: OwnerNames(), includingExtendedAttributes: false)
+        watch()
+        #expect(ledger.settles(path, read, isTorn: false) == isWhole)
+        watch()
+        #expect(!ledger.settles(path, read, isTorn: true))
+        #expect(ledger.inventory.leftOut.count == (isWhole ? 1 : 2))
+    }
+}
