@@ -6,6 +6,8 @@ package final class SurveyWalk {
     private static let mostKeptEntries = 1000
     private let context: JudgeContext
     private let judges: [any Judge]
+    /// Those of all judges.
+    private let knownTrackers: Set<String>
     private var frames: [Frame] = []
 
     package init(
@@ -13,6 +15,7 @@ package final class SurveyWalk {
     ) {
         context = JudgeContext(tree, options: options)
         self.judges = judges
+        knownTrackers = judges.reduce(into: []) { $0.formUnion($1.trackerNames) }
     }
 
     /// A directory under way.
@@ -66,7 +69,7 @@ package final class SurveyWalk {
     package var trackerNames: [String] {
         guard let directory = frames.last.flatMap({ $0.directory ?? $0.left }) else { return [] }
         return directory.entries.filter { entry in
-            entry.kind == .file && judges.contains { $0.trackerNames.contains(entry.name) }
+            entry.kind == .file && knownTrackers.contains(entry.name)
                 || entry.isLink && (entry.name.hasPrefix("latest") || entry.name.hasPrefix("last"))
         }.map(\.name)
     }
