@@ -113,7 +113,7 @@ final class SourceWalker {
             throw SnapshotError(.refusedPath, "is over \(TreeWalker.maximumDepth) directories deep")
         }
         let listing = try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
-        try watch?.enter(path, entry.metadata, listing)
+        try watch?.enter(path, listing)
         do {
             if watch?.leavesOut(path) == true {
                 try slot.node.fill(slot, nil, encoder)
@@ -137,6 +137,7 @@ final class SourceWalker {
         let listing =
             early.isEmpty
             ? judged : try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        watch?.listed(listing.names)
         let node = DirectoryNode(entry: entry, parent: slot, isKept: isKept(path))
         let isDirectory = parentEntry?.metadata.type == .directory
         var cursor = ParentCursor(

@@ -31,9 +31,11 @@ final class StateLedger: Sendable {
         let state = StateInventory.State(finding, below: root)
         contents.withLock { contents in
             if finding.isUnfinished { contents.note(IncompleteState(state)) }
-            guard contents.states.count < StateInventory.mostRecords else {
+            if contents.states.count >= StateInventory.mostRecords {
                 contents.unlisted += 1
-                return
+                // A restore must know of the torn ones; of the complete ones the first are the oldest, mostly.
+                guard let place = contents.states.firstIndex(where: { $0.judgement != "torn" }) else { return }
+                contents.states.remove(at: place)
             }
             contents.states.append(state)
         }

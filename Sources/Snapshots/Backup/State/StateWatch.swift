@@ -66,7 +66,7 @@ final class StateWatch {
 
     /// Judges the directory at `path`, its components in the snapshot. To be followed by `leave`, whatever happens
     /// between. Throws what the survey's `progress` throws, and `IncompleteState`.
-    func enter(_ path: [[UInt8]], _ metadata: FileMetadata, _ listing: DirectoryListing) throws {
+    func enter(_ path: [[UInt8]], _ listing: DirectoryListing) throws {
         // A name that is no text is not in any tree: nothing below it is judged.
         let path = text(path) ?? "\u{0}"
         open.append(Frame(path: path, stateGuard: open.last?.stateGuard))
@@ -76,7 +76,12 @@ final class StateWatch {
         for finding in withdrawn { walk.forget(finding) }
         withdrawn = []
         if let own = guards.removeValue(forKey: path) { open[open.count - 1].stateGuard = own }
-        open.last?.stateGuard?.saw(path, metadata)
+    }
+
+    /// Tells what is stored of the directory entered last.
+    func listed(_ names: [[UInt8]]) {
+        guard let last = open.last else { return }
+        last.stateGuard?.listed(last.path, names)
     }
 
     /// Leaves the directory that was entered last. Throws what the survey's `progress` throws.
@@ -121,7 +126,7 @@ final class StateWatch {
 
     /// Tells of an entry in the directory entered last, as it is when it is stored.
     func saw(_ path: [[UInt8]], _ metadata: FileMetadata) {
-        guard metadata.type == .regular, let last = open.last?.stateGuard, let path = text(path) else { return }
+        guard let last = open.last?.stateGuard, let path = text(path) else { return }
         last.saw(path, metadata)
     }
 
@@ -178,7 +183,9 @@ final class StateWatch {
         try policy.check(finding, below: root)
         ledger.add(finding, below: root)
         open[open.count - 1].found.append((state.path, finding.path, Self.files(finding)))
-        if finding.judgement == .complete { try watch(finding, state.path, foundAt: directory) }
+        if finding.judgement == .complete || finding.judgement == .unknown {
+            try watch(finding, state.path, foundAt: directory)
+        }
     }
 
     private static func files(_ finding: CheckpointFinding) -> [String]? {
@@ -188,7 +195,7 @@ final class StateWatch {
     /// What to leave out for leaving it out.
     private static func paths(_ finding: CheckpointFinding) -> [String] { files(finding) ?? [finding.path] }
 
-    /// Has a complete one looked at again once it is stored. What can be fetched again is not: it would be too dear.
+    /// Has what is not torn looked at again once it is stored. What can be fetched again is not: it would be too dear.
     private func watch(_ finding: CheckpointFinding, _ state: String, foundAt directory: String) throws {
         guard let files = Self.files(finding) else {
             guard finding.kind == .checkpoint else { return }
@@ -198,7 +205,7 @@ final class StateWatch {
             return
         }
         guard finding.kind != .cache else { return }
-        guard files.count == 1, let file = files.first else {
+        guard files.count == 1, let file = files.first, finding.judgement == .complete else {
             for file in files { ledger.watch(place(file), partOf: state) }
             return
         }
@@ -215,7 +222,8 @@ final class StateWatch {
         let files = Self.files(finding)
         guard finding.kind == .checkpoint || files?.count == 1 else { return false }
         let newest = files.map { newestModification(of: $0) } ?? newestModification(in: finding.path)
-        return newest.map { $0 >= policy.quietSince } ?? false
+        // What is gone already was being removed while it was judged.
+        return newest.map { $0 >= policy.quietSince } ?? true
     }
 
     /// Nil when none can be looked at.
