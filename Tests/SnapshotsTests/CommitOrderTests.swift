@@ -208,6 +208,20 @@ struct CommitOrderTests {
         #expect(left.contains("run/a-tracker") && !left.contains { $0.contains(".becalm-part") })
     }
 
+    @Test("A directory that cannot be read or made breaks what lies in it, though the marker lies elsewhere")
+    func directories() async throws {
+        var inventory = Self.inventory()
+        inventory.states[0].files = [
+            "run/checkpoint-10/a", "run/checkpoint-10/state.json", "run/checkpoint-10/weights",
+        ]
+        inventory.states[0].commitMarkers = ["run/z"]
+        let world = try await StateWorld(Self.files, inventory, sizes: Self.sizes)
+        try world.put("run/checkpoint-10")
+        let result = try await world.restore { $0.resume = true }
+        #expect(result.failed.map(\.path) == ["run/checkpoint-10", "run/checkpoint-10"], "\(result.failed)")
+        #expect(try !world.files().contains("run/z") && world.files().contains("run/checkpoint-20/.early"))
+    }
+
     @Test("What was left as found and differs when it is read back keeps its checkpoint uncommitted")
     func leftDiffering() async throws {
         let world = try await world()

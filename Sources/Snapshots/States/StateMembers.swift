@@ -7,6 +7,8 @@ struct StateMembers: Sendable {
     private var whole: [[UInt8]: [Int]] = [:]
     /// States that name their files, by those; and all by their commit markers.
     private var listed: [[UInt8]: [Int]] = [:]
+    /// All paths of the two tables in the order of their bytes.
+    private var sorted: [[UInt8]] = []
 
     /// The states of `inventory`, where `place` puts their paths.
     init(_ inventory: StateInventory, place: ([[UInt8]]) -> [[UInt8]] = { $0 }) {
@@ -22,6 +24,7 @@ struct StateMembers: Sendable {
                 listed[StatePath.key(place(file)), default: []].append(index)
             }
         }
+        sorted = Set(whole.keys).union(listed.keys).sorted { $0.lexicographicallyPrecedes($1) }
     }
 
     /// The states that `path` belongs to, as positions in the inventory.
@@ -34,12 +37,18 @@ struct StateMembers: Sendable {
         return found
     }
 
-    /// The states that have something below the directory `path`. Looks at all of them.
+    /// The states that have something below the directory `path`.
     func states(below path: [[UInt8]]) -> Set<Int> {
         let prefix = path.isEmpty ? [] : StatePath.key(path) + [StatePath.slash]
+        var (lower, upper) = (0, sorted.count)
+        while lower < upper {
+            let middle = (lower + upper) / 2
+            if sorted[middle].lexicographicallyPrecedes(prefix) { lower = middle + 1 } else { upper = middle }
+        }
         var found = Set<Int>()
-        for table in [whole, listed] {
-            for (key, states) in table where key.starts(with: prefix) { found.formUnion(states) }
+        for key in sorted[lower...].prefix(while: { $0.starts(with: prefix) }) {
+            found.formUnion(whole[key] ?? [])
+            found.formUnion(listed[key] ?? [])
         }
         return found
     }
