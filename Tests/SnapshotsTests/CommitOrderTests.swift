@@ -33,8 +33,8 @@ struct CommitOrderTests {
         private let descriptor = inotify_init1(CInt(O_NONBLOCK))
         private var names: [CInt: String] = [:]
 
-        func add(_ path: FilePath, as name: String) {
-            let mask = UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)
+        func add(_ path: FilePath, as name: String, leaving: Bool = false) {
+            let mask = leaving ? UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM) : UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)
             names[inotify_add_watch(descriptor, path.string, mask)] = name
         }
 
@@ -170,6 +170,26 @@ struct CommitOrderTests {
         }
         #expect(result.failed.isEmpty && result.damaged.isEmpty, "\(result)")
         #expect(try world.files() == (Self.files.map(\.0) + ["run/checkpoint-20/mine.json"]).sorted())
+    }
+
+    @Test(
+        "Old markers go before anything else is touched, the last ones first",
+        arguments: [RestoreRequest.Overwrite.always, .ifChanged])
+    func withdrawnFirst(overwrite: RestoreRequest.Overwrite) async throws {
+        let world = try await world()
+        try await world.restore()
+        let watch = Watch()
+        for directory in ["run", "run/checkpoint-10", "run/checkpoint-20"] {
+            watch.add(world.target.path.pushing(FilePath(directory)), as: directory, leaving: true)
+        }
+        let result = try await world.restore { $0.overwrite = overwrite }
+        #expect(result.files == 8 && (result.bytesWritten == 0) == (overwrite == .ifChanged))
+        let markers = [
+            "run/a-tracker", "run/checkpoint-20/.early", "run/checkpoint-20/state.json", "run/checkpoint-10/state.json",
+        ]
+        let others = ["run/checkpoint-10/a", "run/checkpoint-10/weights", "run/checkpoint-20/weights", "run/z"]
+        let events = watch.events()
+        #expect(events == markers + (overwrite == .always ? others : []), "\(events)")
     }
 
     @Test("A checkpoint of which a file is damaged is not committed; others are")
