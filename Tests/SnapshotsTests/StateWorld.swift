@@ -114,7 +114,10 @@ struct StateWorld {
 
     /// The content of a file in the target.
     func read(_ path: String) throws -> String {
-        String(decoding: try SourceTree.read(target.path.pushing(FilePath(path))), as: UTF8.self)
+        let place = target.path.pushing(FilePath(path))
+        let parent = try DirectoryHandle.open(path: Array(place.removingLastComponent().string.utf8))
+        try #require(try parent.type(of: Array((place.lastComponent?.string ?? "").utf8)) == .regular)
+        return String(decoding: try SourceTree.read(place), as: UTF8.self)
     }
 
     /// Makes a file in the target.
