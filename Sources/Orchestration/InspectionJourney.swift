@@ -56,6 +56,26 @@ package struct InspectionJourney: Sendable {
         }
     }
 
+    /// Visits the checkpoints, models and caches that `snapshot` lists, in its order, with how each lies in the repository:
+    /// nil where the tree does not hold it. Visits none where nobody looked for them when it was made.
+    package func states(
+        of snapshot: ListedSnapshot,
+        visit: @escaping @Sendable (_ state: StateInventory.State, _ storage: StateStorage?) throws -> Void
+    ) async throws(JourneyError) {
+        guard let states = snapshot.manifest?.inventory?.states, !states.isEmpty else { return }
+        try await JourneyError.mapping {
+            let index = try await repository.loadIndex()
+            let loader = TreeLoader(repository: repository, index: index)
+            let tree = try SnapshotTree(snapshot: snapshot, loader: loader)
+            try await Self.offload(name: "becalm-show") { check in
+                for state in states {
+                    try check()
+                    try visit(state, try StateStorage.measure(state, in: tree, index: index, check: check))
+                }
+            }
+        }
+    }
+
     /// What a comparison found besides what was visited.
     package struct Comparison: Sendable {
         package var before: Identifier

@@ -117,6 +117,7 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         switch code {
         case .noSpace: (.noSpace, "no_space")
         case .damaged: (.integrity, "damaged")
+        case .checkpointTorn: (.checkpointTorn, "checkpoint_torn")
         case .cancelled: (.interrupted, "cancelled")
         case .invalidArgument: (.usage, "invalid_argument")
         case .sourceMissing: (.failed, "source_missing")

@@ -18,12 +18,23 @@ package struct RestoreCommand: RunnableCommand {
             backslash takes the next character as it is. One without '/' fits names anywhere; one with '/' is matched \
             from the snapshot's root.
 
+            What commits a checkpoint, and what says which one a job resumes from, is written after everything else: an \
+            interrupted restore leaves no checkpoint that only looks whole, and one of which a file is damaged does not \
+            count as committed. A checkpoint that was torn when it was backed up gets another name, such as \
+            'checkpoint-20.torn', so that no job resumes from it; '--as-stored' leaves it its own.
+
+            '--checkpoint latest' brings back the newest complete checkpoint and what it needs to be resumed from, \
+            '--checkpoint 2000' the one of that step: its own files, those that lie beside it in the run's directory and \
+            belong to no other, and what names it to the job. The exit code is 21 when it is torn. Among the \
+            checkpoints of several runs '--include' chooses.
+
             Damaged files are named and everything else is restored; the exit code is 13. It is 3 when files could not \
             be written, or when no pattern fits anything. Owners and attributes that this system does not take are \
             named and are no failure.
 
             EXAMPLE:
               $ becalm restore latest:run42 --target /tmp/back --verify
+              $ becalm restore latest:run42 --target /tmp/back --checkpoint latest
               $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
             """)
 
@@ -43,6 +54,14 @@ package struct RestoreCommand: RunnableCommand {
         help: ArgumentHelp(
             "Restore only what matches, directories with all they hold; may be repeated.", valueName: "pattern"))
     package var include: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Restore one checkpoint and what it needs: 'latest' or its step.", valueName: "step"))
+    package var checkpoint: CheckpointChoice?
+
+    @Flag(name: .long, help: "Leave torn checkpoints their own names.")
+    package var asStored = false
 
     @Option(
         name: .long,
@@ -69,8 +88,8 @@ package struct RestoreCommand: RunnableCommand {
         let repository = try await RepositorySession(global, context).open(.reading)
         let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
         let request = RestoreRequest(
-            snapshot: listed.id, target: context.path(target), includes: include, overwrite: overwrite, resume: resume,
-            verify: verify, numericOwners: numericOwners)
+            snapshot: listed.id, target: context.path(target), includes: include, checkpoint: checkpoint,
+            overwrite: overwrite, resume: resume, verify: verify, numericOwners: numericOwners, setsAside: !asStored)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()
@@ -90,6 +109,18 @@ package struct RestoreCommand: RunnableCommand {
                 "nothing in snapshot \(result.snapshot.description.prefix(12)) fits --include '\(pattern)': 'becalm show -R' lists what there is",
                 kind: "unmatched", global, [.init("pattern", .string(pattern))])
         }
+        for aside in result.setAside {
+            context.output.emit(
+                "set_aside",
+                [
+                    .init("path", .string(aside.path)), .init("new_path", .string(aside.newPath)),
+                    .init("reasons", .strings(aside.reasons)),
+                ])
+            guard context.output.mode == .text else { continue }
+            let reason = aside.reasons.first.map { ": \($0)" } ?? ""
+            context.console.say(
+                Console.oneLine("becalm: set aside: \(aside.path) is torn and is now \(aside.newPath)\(reason)"))
+        }
         for (kind, notes) in [("damaged", result.damaged), ("failed", result.failed), ("remark", result.remarks)] {
             for note in notes {
                 context.output.emit(
@@ -103,21 +134,30 @@ package struct RestoreCommand: RunnableCommand {
             [
                 .init("snapshot", .string("\(result.snapshot)")),
                 .init("content_digest", .optional(result.contentDigest)),
+                .init("checkpoint", .optional(result.checkpoint)),
                 .init("files", .unsigned(result.files)), .init("bytes_written", .unsigned(result.bytesWritten)),
                 .init("skipped", .unsigned(result.skipped)),
                 .init("verified", result.verified.map { .unsigned($0) } ?? .null),
                 .init("damaged", .unsigned(UInt64(result.damaged.count))),
                 .init("failed", .unsigned(UInt64(result.failed.count))),
+                .init("set_aside", .unsigned(UInt64(result.setAside.count))),
                 .init("remarks", .unsigned(UInt64(result.remarks.count))),
                 .init("duration_seconds", .number(result.durationSeconds)),
             ],
             text: """
-                restored \(Format.count(result.files, "file")) of snapshot \(result.snapshot), \
+                restored \(Format.count(result.files, "file")) of \
+                \(result.checkpoint.map { "\(Console.oneLine($0)) in " } ?? "")snapshot \(result.snapshot), \
                 \(Format.bytes(result.bytesWritten)) written, in \(Format.duration(result.durationSeconds))
                 """ + (result.skipped > 0 ? "\n\(Format.count(result.skipped, "file")) left as found" : "")
+                    + (result.setAside.isEmpty
+                        ? "" : "\n\(Format.count(UInt64(result.setAside.count), "torn checkpoint")) set aside")
                     + (result.verified.map { "\n\(Format.count($0, "file")) read back and compared" } ?? "")
                     + (result.contentDigest.map { "\ncontent digest \($0)" } ?? ""))
     }
 }
 
 extension RestoreRequest.Overwrite: ExpressibleByArgument {}
+
+extension CheckpointChoice: ExpressibleByArgument {
+    package init?(argument: String) { self.init(argument) }
+}

@@ -11,8 +11,12 @@ package struct ShowCommand: RunnableCommand {
         commandName: "show",
         abstract: "Look inside a snapshot.",
         discussion: """
-            Without a path it says what the snapshot is and lists its root; with the path of a directory it lists that \
-            directory. Names are printed on one line each, whatever they contain.
+            Without a path it says what the snapshot is, which checkpoints and models are in it, and lists its root; with \
+            the path of a directory it lists that directory. Names are printed on one line each, whatever they contain.
+
+            Of a checkpoint or model it shows what was found when it was backed up, and what the repository stores for it: \
+            the bytes its chunks take, each counted once, which part of them is stored as the difference to an earlier \
+            one, and the ratio of what is stored to its size. What several have in common counts for each.
 
             EXAMPLE:
               $ becalm show latest
@@ -40,6 +44,7 @@ package struct ShowCommand: RunnableCommand {
         let journey = InspectionJourney(repository: repository)
         let listed = try await journey.snapshot(snapshot)
         describe(listed, context)
+        if path == nil { try await tellStates(listed, journey, context) }
         let totals = Mutex(SnapshotManifest.Totals())
         let (output, long) = (context.output, long)
         let damage = try await journey.list(
@@ -65,6 +70,29 @@ package struct ShowCommand: RunnableCommand {
         return damage.isEmpty ? .done : .integrity
     }
 
+    /// The table of checkpoints, models and caches, and what jobs resume from.
+    private func tellStates(
+        _ listed: ListedSnapshot, _ journey: InspectionJourney, _ context: CommandContext
+    ) async throws {
+        guard let inventory = listed.manifest?.inventory, !inventory.states.isEmpty else { return }
+        let output = context.output
+        let rows = Mutex((table: StateText.table, notes: [String]()))
+        try await journey.states(of: listed) { state, storage in
+            output.emit("state", StateText.members(state, storage))
+            output.flushIfLarge()
+            if output.isClosed { throw CancellationError() }
+            rows.withLock { rows in
+                rows.table.add(StateText.row(state, storage))
+                rows.notes += StateText.explanation(state, storage)
+            }
+        }
+        for run in inventory.runs { output.emit("run", StateText.members(run)) }
+        let (table, notes) = rows.withLock { $0 }
+        let unlisted =
+            inventory.unlisted > 0 ? ["and \(Format.count(inventory.unlisted, "finding")) that are not listed"] : []
+        output.lines(table.lines + notes + inventory.runs.flatMap { StateText.line($0) } + unlisted + [""])
+    }
+
     private func describe(_ listed: ListedSnapshot, _ context: CommandContext) {
         guard path == nil else { return }
         context.output.emit("snapshot", SnapshotText.members(listed))
@@ -72,6 +100,10 @@ package struct ShowCommand: RunnableCommand {
         for problem in manifest.problems {
             context.output.emit(
                 "problem", [.init("path", .string(problem.path)), .init("message", .string(problem.message))])
+        }
+        for leftOut in manifest.inventory?.leftOut ?? [] {
+            context.output.emit(
+                "left_out", [.init("path", .string(leftOut.path)), .init("message", .string(leftOut.message))])
         }
         var lines = [
             "snapshot        \(listed.id)", "time            \(Format.time(manifest.timestamp)) UTC",
@@ -83,6 +115,8 @@ package struct ShowCommand: RunnableCommand {
         ]
         if !manifest.tags.isEmpty { lines.append("tags            \(manifest.tags.joined(separator: ", "))") }
         lines += manifest.problems.map { "problem         \($0.path): \($0.message)" }
+        let leftOut = manifest.inventory?.leftOut ?? []
+        lines += leftOut.map { "left out        \($0.path): \($0.message)" }
         context.output.lines(lines.map(Console.oneLine) + [""])
     }
 }

@@ -10,7 +10,8 @@ package struct SnapshotsCommand: RunnableCommand {
         commandName: "snapshots",
         abstract: "List the snapshots, oldest first.",
         discussion: """
-            With a key of the role 'writer' only ids can be seen. Damaged snapshots are named; the exit code is 13 then.
+            Where backups have looked for checkpoints, it tells how many complete ones a snapshot has and the highest step \
+            of one. With a key of the role 'writer' only ids can be seen. Damaged snapshots are named; the exit code is 13 then.
 
             EXAMPLE:
               $ becalm snapshots --tag nightly
@@ -35,13 +36,13 @@ package struct SnapshotsCommand: RunnableCommand {
         let repository = try await RepositorySession(global, context).open(.reading)
         let listing = try await InspectionJourney(repository: repository).snapshots()
         let chosen = listing.snapshots.filter(matches)
-        var table = TextTable([
-            .left("id"), .left("time (UTC)"), .left("host"), .left("tags"), .right("files"), .right("size"),
-            .left("paths"),
-        ])
+        let withCheckpoints = chosen.contains { (SnapshotText.complete($0)?.count ?? 0) > 0 }
+        var table = TextTable(
+            [.left("id"), .left("time (UTC)"), .left("host"), .left("tags"), .right("files"), .right("size")]
+                + (withCheckpoints ? [.left("checkpoints")] : []) + [.left("paths")])
         for snapshot in chosen {
             context.output.emit("snapshot", SnapshotText.members(snapshot))
-            table.add(SnapshotText.row(snapshot))
+            table.add(SnapshotText.row(snapshot, withCheckpoints: withCheckpoints))
         }
         if !table.isEmpty { context.output.lines(table.lines) }
         for damage in listing.damage {

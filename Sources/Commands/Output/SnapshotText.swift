@@ -14,17 +14,34 @@ enum SnapshotText {
             .init("files", manifest.map { .unsigned($0.totals.files) } ?? .null),
             .init("bytes", manifest.map { .unsigned($0.totals.bytes) } ?? .null),
             .init("problems", manifest.map { .unsigned(UInt64($0.problems.count)) } ?? .null),
+            .init("complete_checkpoints", complete(snapshot).map { .unsigned($0.count) } ?? .null),
+            .init("newest_step", complete(snapshot)?.step.map { .integer($0) } ?? .null),
         ]
     }
 
-    /// The cells of a row: id (with a '!' when it is partial), time, host, tags, files, size, paths.
-    static func row(_ snapshot: ListedSnapshot) -> [String] {
+    /// How many complete checkpoints a snapshot lists, and the highest step of one; nil where nobody looked for them.
+    static func complete(_ snapshot: ListedSnapshot) -> (count: UInt64, step: Int64?)? {
+        guard let inventory = snapshot.manifest?.inventory else { return nil }
+        let complete = inventory.states.filter { $0.kind == "checkpoint" && $0.judgement == "complete" }
+        return (UInt64(complete.count), complete.compactMap(\.step).max())
+    }
+
+    /// `3, step 2000`; empty where nobody looked.
+    private static func checkpoints(_ snapshot: ListedSnapshot) -> String {
+        guard let complete = complete(snapshot) else { return "" }
+        return "\(complete.count)" + (complete.step.map { ", step \($0)" } ?? "")
+    }
+
+    /// The cells of a row: id (with a '!' when it is partial), time, host, tags, files, size, complete checkpoints if
+    /// wanted, paths.
+    static func row(_ snapshot: ListedSnapshot, withCheckpoints: Bool) -> [String] {
+        let middle = withCheckpoints ? [checkpoints(snapshot)] : []
         let id = String(snapshot.id.description.prefix(12))
-        guard let manifest = snapshot.manifest else { return [id, "", "", "", "", "", "(sealed)"] }
+        guard let manifest = snapshot.manifest else { return [id, "", "", "", "", ""] + middle + ["(sealed)"] }
         return [
             manifest.problems.isEmpty ? id : id + "!", Format.time(manifest.timestamp), Console.oneLine(manifest.host),
             Console.oneLine(manifest.tags.joined(separator: ",")), "\(manifest.totals.files)",
-            Format.bytes(manifest.totals.bytes), Console.oneLine(manifest.paths.joined(separator: " ")),
-        ]
+            Format.bytes(manifest.totals.bytes),
+        ] + middle + [Console.oneLine(manifest.paths.joined(separator: " "))]
     }
 }

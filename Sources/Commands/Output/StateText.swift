@@ -1,8 +1,94 @@
+internal import Orchestration
 internal import RepositoryFormat
 internal import Snapshots
 
-/// What a manifest says of checkpoints, models and caches, for people and for machines.
+/// The checkpoints, models and caches in a snapshot, for programs and for people. Nothing of an inventory is trusted.
 enum StateText {
+    /// The columns of the table.
+    static var table: TextTable {
+        TextTable([
+            .left("path"), .left("format"), .right("step"), .right("size"), .right("parameters"), .left("types"),
+            .left("judgement"), .right("stored"), .right("differences"), .right("ratio"),
+        ])
+    }
+
+    /// The cells of a row.
+    static func row(_ state: StateInventory.State, _ storage: StateStorage?) -> [String] {
+        var types = state.tensors.prefix(2).map { "\($0.dtype) \(Format.bytes($0.bytes))" }
+        if state.tensors.count > 2 { types.append("…") }
+        let isWhole = storage.map { $0.missingChunks == 0 && $0.unreadable == 0 } ?? true
+        return [
+            path(state.path), Console.oneLine(state.format), state.step.map { "\($0)" } ?? "",
+            state.bytes.map(Format.bytes) ?? "", CheckpointText.parameters(state.parameters),
+            Console.oneLine(types.joined(separator: ", ")), Console.oneLine(state.judgement),
+            storage.map { Format.bytes($0.storedBytes) + (isWhole ? "" : "!") } ?? "",
+            storage?.differenceShare.map { "\(Int(($0 * 100).rounded())) %" } ?? "",
+            storage?.ratio.map(ratio) ?? "",
+        ]
+    }
+
+    /// What stands below the table for a state: why it is not complete, and what the repository lacks of it.
+    static func explanation(_ state: StateInventory.State, _ storage: StateStorage?) -> [String] {
+        var lines = state.reasons.map { "\(state.judgement): \($0)" }
+        if let storage, storage.missingChunks > 0 || storage.unreadable > 0 {
+            lines.append(
+                "damaged: the repository lacks \(Format.count(storage.missingChunks, "chunk")) of it, and \(Format.count(storage.unreadable, "list")) of chunks or names could not be read"
+            )
+        }
+        return lines.map { Console.oneLine("\(path(state.path)): \($0)") }
+    }
+
+    /// What a job would resume from.
+    static func line(_ run: StateInventory.Run) -> [String] {
+        let resume = run.resumesFrom.map { "resumes from \($0)" } ?? "would start anew"
+        return ["\(run.path.isEmpty ? "." : run.path): \(run.format) \(resume)"].map(Console.oneLine)
+            + run.warnings.map { Console.oneLine("  warning: \($0)") }
+    }
+
+    /// The members of a `state` object.
+    static func members(_ state: StateInventory.State, _ storage: StateStorage?) -> [JSONValue.Member] {
+        let dtypes = state.tensors.map { total in
+            JSONValue.object([
+                .init("dtype", .string(total.dtype)), .init("tensors", .unsigned(total.tensors)),
+                .init("elements", .unsigned(total.elements)), .init("bytes", .unsigned(total.bytes)),
+            ])
+        }
+        let stored = storage.map { storage in
+            JSONValue.object([
+                .init("files", .unsigned(storage.files)), .init("bytes", .unsigned(storage.bytes)),
+                .init("chunks", .unsigned(storage.chunks)), .init("chunk_bytes", .unsigned(storage.chunkBytes)),
+                .init("difference_bytes", .unsigned(storage.differenceBytes)),
+                .init("difference_share", storage.differenceShare.map { .number($0) } ?? .null),
+                .init("stored_bytes", .unsigned(storage.storedBytes)),
+                .init("ratio", storage.ratio.map { .number($0) } ?? .null),
+                .init("missing_chunks", .unsigned(storage.missingChunks)),
+                .init("unreadable", .unsigned(storage.unreadable)),
+            ])
+        }
+        return [
+            .init("path", .string(state.path)), .init("kind", .string(state.kind)),
+            .init("format", .string(state.format)), .init("step", state.step.map { .integer($0) } ?? .null),
+            .init("judgement", .string(state.judgement)),
+            .init("bytes", state.bytes.map { .unsigned($0) } ?? .null),
+            .init("modified_ns", state.modified.map { .integer($0) } ?? .null),
+            .init("parameters", state.parameters.map { .unsigned($0) } ?? .null), .init("dtypes", .array(dtypes)),
+            .init("files", state.files.map { .strings($0) } ?? .null), .init("reasons", .strings(state.reasons)),
+            .init("commit_markers", .strings(state.commitMarkers)),
+            .init("quarantine_name", .optional(state.quarantineName)), .init("storage", stored ?? .null),
+        ]
+    }
+
+    /// The members of a `run` object.
+    static func members(_ run: StateInventory.Run) -> [JSONValue.Member] {
+        [
+            .init("path", .string(run.path)), .init("format", .string(run.format)),
+            .init("resumes_from", .optional(run.resumesFrom)),
+            .init("step", run.step.map { .integer($0) } ?? .null),
+            .init("newest_complete", .optional(run.newestComplete)), .init("trackers", .strings(run.trackers)),
+            .init("warnings", .strings(run.warnings)),
+        ]
+    }
+
     /// The members of a state in a backup's summary.
     static func summary(_ state: StateInventory.State) -> [JSONValue.Member] {
         [
@@ -27,5 +113,13 @@ enum StateText {
         let caches = states.filter { $0.kind == "cache" }
         if !caches.isEmpty { parts.append(Format.count(UInt64(caches.count), "cache")) }
         return parts.isEmpty ? "" : "\n" + parts.joined(separator: "; ")
+    }
+
+    private static func path(_ path: String) -> String { PathText.display(Array(path.utf8)) }
+
+    /// Two digits behind the point.
+    private static func ratio(_ value: Double) -> String {
+        let hundredths = Int((min(value, 1e6) * 100).rounded())
+        return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)"
     }
 }

@@ -15,7 +15,9 @@ package struct BytesTier: DrillTier {
         let hasDigests = stage.manifest.contentDigest != nil
         let clock = ContinuousClock()
         let start = clock.now
-        let request = RestoreRequest(snapshot: stage.snapshot.id, target: stage.tree, verify: hasDigests)
+        // As it is stored: what is torn under its own name, for that is what a job would come upon.
+        let request = RestoreRequest(
+            snapshot: stage.snapshot.id, target: stage.tree, verify: hasDigests, setsAside: false, commitsDamaged: true)
         let result: RestoreResult
         do {
             result = try await withTaskCancellationHandler {

@@ -7,7 +7,7 @@ package struct SnapshotError: Error, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case sourceMissing, sourceUnreadable, changedWhileRead, notADirectory, refusedPath, noSpace
             case permissionDenied, targetMissing, targetNotEmpty, targetUnwritable, alreadyExists, tooManyOpenFiles
-            case damaged, cancelled, failed, invalidArgument
+            case damaged, checkpointTorn, cancelled, failed, invalidArgument
         }
         private let kind: Kind
         /// What was to be read is not there, or not any more.
@@ -36,6 +36,8 @@ package struct SnapshotError: Error, Sendable, CustomStringConvertible {
         package static let tooManyOpenFiles = Code(kind: .tooManyOpenFiles)
         /// What a snapshot holds makes no sense.
         package static let damaged = Code(kind: .damaged)
+        /// A checkpoint that was asked for is torn or empty, or none is complete.
+        package static let checkpointTorn = Code(kind: .checkpointTorn)
         /// The caller gave up.
         package static let cancelled = Code(kind: .cancelled)
         /// Anything else.

@@ -6,8 +6,9 @@ internal import Synchronization
 
 /// A regular file that is being restored, by any number of threads at once.
 ///
-/// Its bytes go to a temporary name in the same directory, which it leaves when it is complete; a file that is brought
-/// up to date in place keeps its name. The temporary name follows from snapshot and path: a later run finds it.
+/// Its bytes go to a temporary name in the same directory, which it leaves when it is complete, or if it is held when it
+/// is published; a file that is brought up to date in place keeps its name. The temporary name follows from snapshot and
+/// path: a later run finds it.
 final class RestoreFile: Sendable {
     private struct State {
         var writer: FileWriter?
@@ -17,6 +18,8 @@ final class RestoreFile: Sendable {
         /// Where the chunks begin that cannot be had.
         var lost: Set<UInt64> = []
         var bytesWritten: UInt64 = 0
+        /// Of a held file that is complete: what could not be set.
+        var held: [RestoreRemark]?
     }
 
     /// Where a chunk goes.
@@ -30,6 +33,8 @@ final class RestoreFile: Sendable {
     let items: [ContentItem]
     /// Whether the file that is there is brought up to date in place.
     private let inPlace: Bool
+    /// Whether it waits for `publish` under its temporary name.
+    private let isHeld: Bool
     private let temporaryName: [UInt8]
     private let context: RestoreContext
     private let state: Mutex<State>
@@ -38,12 +43,17 @@ final class RestoreFile: Sendable {
     private let turn = Mutex<Void>(())
     /// From this size on a file is written past the page cache.
     private static let directBytes: UInt64 = 32 << 20
+    /// Behind the name of what could be saved of a damaged file.
+    static let damagedSuffix = Array(".becalm-damaged".utf8)
 
-    init(path: [[UInt8]], entry: TreeEntry, items: [ContentItem], inPlace: Bool, context: RestoreContext) {
+    init(
+        path: [[UInt8]], entry: TreeEntry, items: [ContentItem], inPlace: Bool, isHeld: Bool, context: RestoreContext
+    ) {
         self.path = path
         self.entry = entry
         self.items = items
         self.inPlace = inPlace
+        self.isHeld = isHeld
         self.context = context
         temporaryName = context.temporaryName(for: path)
         let chunks = items.count { if case .chunk = $0 { true } else { false } }
@@ -216,18 +226,41 @@ final class RestoreFile: Sendable {
             if let damage {
                 // What could be saved is kept under a name that no program takes for the real one.
                 try writer.close()
-                let kept = name + Array(".becalm-damaged".utf8)
+                let kept = name + Self.damagedSuffix
                 let directory = try directory()
                 if kept.count <= 255 { try directory.rename(workingName, to: kept) }
                 return context.damaged(path, damage, lost: ranges(of: lost))
             }
             let remarks = context.metadata.apply(entry.metadata, to: writer)
             try writer.close()
-            state.withLock { $0.writer = nil }
+            state.withLock { state in
+                state.writer = nil
+                if isHeld { state.held = remarks }
+            }
+            if isHeld { return }
             if !inPlace { try directory().rename(temporaryName, to: name) }
             context.restored(path, remarks)
         } catch {
             context.failed(path, error)
         }
+    }
+
+    /// Gives a held file its name if it is complete. Answers whether it has it now; why not, the result says.
+    func publish() -> Bool {
+        guard let remarks = state.withLock({ $0.held }) else { return false }
+        do {
+            try directory().rename(temporaryName, to: name)
+            context.restored(path, remarks)
+            return true
+        } catch {
+            context.failed(path, error)
+            return false
+        }
+    }
+
+    /// Removes a held file, which is not to have its name.
+    func discard() throws(SnapshotError) {
+        guard state.withLock({ $0.held }) != nil else { return }
+        try directory().remove(name: temporaryName)
     }
 }

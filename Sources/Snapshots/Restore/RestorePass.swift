@@ -3,8 +3,9 @@ internal import Repository
 internal import RepositoryFormat
 internal import Synchronization
 
-/// Walks the snapshot's tree and restores it in batches: files are fetched pack by pack, directories get their metadata
-/// when everything in them is there.
+/// Walks the snapshot's tree and restores it in batches: files are fetched pack by pack. What commits checkpoints is
+/// fetched with the rest and gets its names afterwards, in order; directories get their metadata when everything in them
+/// is there.
 ///
 /// Blocks; runs on a thread of ours.
 final class RestorePass {
@@ -25,31 +26,79 @@ final class RestorePass {
     private var directories: [(path: [[UInt8]], metadata: FileMetadata)] = []
     private var links: [(path: [[UInt8]], first: [[UInt8]], entry: TreeEntry)] = []
     private var firstNames: [Link: [[UInt8]]] = [:]
+    private var late: [LateEntry] = []
 
     private struct Link: Hashable {
         let device: UInt64
         let inode: UInt64
     }
 
+    /// What waits for everything else.
+    private struct LateEntry {
+        let plan: RestorePlan.Late
+        let path: [[UInt8]]
+        let entry: TreeEntry
+        /// With its content, under its temporary name; nil for what is made when its turn comes.
+        let file: RestoreFile?
+    }
+
+    /// An entry in the target.
+    struct Place: Sendable {
+        let path: [[UInt8]]
+        let entry: TreeEntry
+    }
+
+    /// Paths in the target of what `commit` writes.
+    private(set) var held = Set<[UInt8]>()
+    /// The regular files that `commit` has written.
+    private(set) var committed: [Place] = []
+
     init(context: RestoreContext, index: RepositoryIndex) {
         self.context = context
         loader = TreeLoader(repository: context.repository, index: index)
         reader = ChunkReader(repository: context.repository, index: index)
-        includes = context.request.includes.map { GlobPattern($0) }
+        includes = context.selection == nil ? context.request.includes.map { GlobPattern($0) } : []
         unmatched = Set(includes.indices)
     }
 
-    /// Restores everything below these pages.
-    func run(pages: [ChunkID]) throws {
+    /// Restores everything below these pages but what `commit` writes.
+    func restore(pages: [ChunkID]) throws {
+        try withdraw()
         var walker = TreeWalker(loader: loader)
         try walker.walk(pages: pages) { path, entry in
             try context.check()
             return try visit(path, entry)
         }
         try restoreBatch()
-        context.matchedAllBut(unmatched.sorted().map { context.request.includes[$0] })
-        for damage in walker.damage { context.damaged(damage.path, damage.error) }
-        for link in links { makeLink(link.path, link.first, link.entry) }
+        if context.selection == nil {
+            context.matchedAllBut(unmatched.sorted().map { context.request.includes[$0] })
+        }
+        for damage in walker.damage { context.damaged(context.plan.place(damage.path), damage.error) }
+        makeLinks()
+        // A marker must not reach the disk before what it stands for.
+        if !late.isEmpty || context.request.verify { try context.target.root.synchronizeFileSystem() }
+    }
+
+    /// Writes what commits checkpoints, in order, then what runs resume from; then the directories' metadata.
+    func commit() throws {
+        var withheld: [Int: [String]] = [:]
+        var isAtTrackers = false
+        for item in late.sorted(by: { $0.plan.order < $1.plan.order }) {
+            try context.check()
+            if item.plan.isTracker, !isAtTrackers {
+                isAtTrackers = true
+                try context.target.root.synchronizeFileSystem()
+            }
+            if let state = brokenState(item.plan) {
+                try attempt(item.path) { try item.file?.discard() }
+                withheld[state, default: []].append(StatePath.text(item.path))
+            } else {
+                try publish(item)
+            }
+        }
+        late = []
+        for (state, names) in withheld.sorted(by: { $0.key < $1.key }) { tellWithheld(state, names) }
+        tellMoved()
         for directory in directories.reversed() {
             do {
                 let handle = try context.target.directory(directory.path, create: true)
@@ -72,22 +121,39 @@ final class RestorePass {
         return isIncluded
     }
 
-    private func visit(_ path: [[UInt8]], _ entry: TreeEntry) throws -> TreeWalker.Step {
-        let isIncluded = isIncluded(path)
-        if entry.metadata.type == .directory {
-            guard isIncluded else { return .descend }
-            do {
-                try makeDirectory(path, entry)
-                return .descend
-            } catch let error as SnapshotError {
-                if error.code == .noSpace { throw error }
-                context.failed(path, error)
-                return .skip
-            }
+    private func visit(_ source: [[UInt8]], _ stored: TreeEntry) throws -> TreeWalker.Step {
+        let isDirectory = stored.metadata.type == .directory
+        if let selection = context.selection {
+            let part = selection.part(of: source, stored)
+            if part == .otherTracker { tellOtherTracker(source, selection) }
+            guard part == .within || part == .above && isDirectory else { return .skip }
+        } else {
+            guard isIncluded(source) else { return isDirectory ? .descend : .skip }
         }
-        guard isIncluded else { return .skip }
+        let path = context.plan.place(source)
+        var entry = stored
+        entry.name = path[path.count - 1]
+        context.usesNames(of: source)
+        if context.plan.unnamed.contains(StatePath.key(source)) {
+            context.remark(path, "is torn, and keeps its name, for there is no other that is free")
+        }
+        if isDirectory {
+            return try attempt(path) { try makeDirectory(path, entry) } ? .descend : .skip
+        }
+        if let plan = context.plan.late[StatePath.key(source)] {
+            try attempt(path) { try hold(plan, path, entry) }
+        } else {
+            try attempt(path) { try restore(path, entry) }
+        }
+        return .skip
+    }
+
+    /// Runs `body`, whose failure is the path's alone: noted, and answered with false.
+    @discardableResult
+    private func attempt(_ path: [[UInt8]], _ body: () throws -> Void) throws -> Bool {
         do {
-            try restore(path, entry)
+            try body()
+            return true
         } catch let error as SnapshotError {
             if error.code == .noSpace { throw error }
             context.failed(path, error)
@@ -96,7 +162,7 @@ final class RestorePass {
         {
             context.damaged(path, error)
         }
-        return .skip
+        return false
     }
 
     private func makeDirectory(_ path: [[UInt8]], _ entry: TreeEntry) throws {
@@ -131,13 +197,7 @@ final class RestorePass {
             let inPlace = there == .regular && (context.request.resume || context.request.overwrite == .ifChanged)
             if inPlace { try checkOurs(directory, entry, .regular) }
             if let there, !inPlace { try clear(directory, entry, there) }
-            let items = try loader.items(of: entry.content ?? .inline([]))
-            try check(items, of: entry)
-            add(
-                RestoreFile(
-                    path: path, entry: entry, items: items, inPlace: inPlace && isUpdatable(directory, entry),
-                    context: context))
-            if batchChunkCount >= Self.batchChunks || batch.count >= Self.openBatchFiles { try restoreBatch() }
+            _ = try add(path, entry, inPlace: inPlace && isUpdatable(directory, entry), isHeld: false)
             return
         }
         if let there { try clear(directory, entry, there) }
@@ -147,10 +207,7 @@ final class RestorePass {
             } else {
                 try directory.makeSpecialFile(name: entry.name, metadata: metadata)
             }
-        if let remark {
-            context.remark(path, [remark])
-            return context.skipped()
-        }
+        if let remark { return context.unmade(path, remark) }
         context.restored(path, context.metadata.apply(metadata, to: entry.name, in: directory))
     }
 
@@ -199,16 +256,15 @@ final class RestorePass {
         }
         let found = try directory.metadata(
             of: entry.name, owners: context.metadata.owners, includingExtendedAttributes: false)
-        let wanted = entry.metadata
-        // Not every file system keeps nanoseconds.
-        let isSame =
-            there == wanted.type && found.linkTarget == wanted.linkTarget
-            && (there != .regular || found.size == wanted.size)
-            && (there != .regular || abs(found.modified - wanted.modified) < 2)
-        guard isSame else {
+        guard there == found.type, RestoreContext.isSame(found, entry.metadata) else {
             throw SnapshotError(
                 .alreadyExists, "is there, and no earlier run of this restore has left it: \(ways)")
         }
+    }
+
+    private func makeLinks() {
+        for link in links { makeLink(link.path, link.first, link.entry) }
+        links = []
     }
 
     private func makeLink(_ path: [[UInt8]], _ first: [[UInt8]], _ entry: TreeEntry) {
@@ -221,8 +277,7 @@ final class RestorePass {
             }
             let source = try context.target.directory(Array(first.dropLast()), create: false)
             if let remark = try directory.makeHardLink(name: name, to: firstName, in: source) {
-                context.remark(path, [remark])
-                return context.skipped()
+                return context.unmade(path, remark)
             }
             context.restored(path, [])
         } catch {
@@ -230,11 +285,122 @@ final class RestorePass {
         }
     }
 
+    // MARK: What comes last
+
+    /// Takes the names away from what is written last, where it is there from before: until the rest is as it should be
+    /// the checkpoint must not count as committed. What the target has and the snapshot has not is never touched.
+    private func withdraw() throws {
+        guard context.request.resume || context.request.overwrite != nil else { return }
+        if context.request.overwrite == .never, !context.request.resume { return }
+        for late in context.plan.late.values.sorted(by: { $0.order > $1.order }) {
+            guard var entry = late.entry, context.wants(late.path, entry) else { continue }
+            let path = context.plan.place(late.path)
+            entry.name = path[path.count - 1]
+            do {
+                let directory = try context.target.directory(Array(path.dropLast()), create: false)
+                guard let there = try directory.type(of: entry.name), there != .directory else { continue }
+                try checkOurs(directory, entry, there)
+                let keepsContent =
+                    there == .regular && entry.metadata.type == .regular && context.request.overwrite != .always
+                if keepsContent, isUpdatable(directory, entry) {
+                    try directory.rename(entry.name, to: context.temporaryName(for: path))
+                } else {
+                    try directory.remove(name: entry.name)
+                }
+            } catch {
+                // Its directory is missing, or what is there is not ours: restoring it tells of that.
+                if error.code == .noSpace { throw error }
+            }
+        }
+    }
+
+    /// Restores the content of an entry that is written last, as far as that can be done without its name.
+    private func hold(_ plan: RestorePlan.Late, _ path: [[UInt8]], _ entry: TreeEntry) throws {
+        var file: RestoreFile?
+        if entry.metadata.type == .regular, entry.metadata.linkCount <= 1 {
+            context.progress.update { $0.current = StatePath.text(path) }
+            let directory = try context.target.directory(Array(path.dropLast()), create: true)
+            if let there = try directory.type(of: entry.name) {
+                if context.request.overwrite == .never, !context.request.resume { return context.left(path) }
+                try clear(directory, entry, there)
+            }
+            file = try add(path, entry, inPlace: false, isHeld: true)
+        }
+        held.insert(StatePath.key(path))
+        late.append(LateEntry(plan: plan, path: path, entry: entry, file: file))
+    }
+
+    private func publish(_ item: LateEntry) throws {
+        var isDone = true
+        if let file = item.file {
+            isDone = file.publish()
+        } else {
+            isDone = try attempt(item.path) { try restore(item.path, item.entry) }
+            try restoreBatch()
+            makeLinks()
+        }
+        if isDone, item.entry.metadata.type == .regular { committed.append(Place(path: item.path, entry: item.entry)) }
+    }
+
+    /// A state that must not be committed by `item`; nil when there is none.
+    private func brokenState(_ item: RestorePlan.Late) -> Int? {
+        guard !context.request.commitsDamaged else { return nil }
+        var states = Set(item.states)
+        for run in item.runs {
+            guard let path = context.plan.inventory.runs[run].resumesFrom else { continue }
+            for (index, state) in context.plan.inventory.states.enumerated() where state.path == path {
+                states.insert(index)
+            }
+        }
+        return states.sorted().first { context.broken($0) != nil }
+    }
+
+    private func tellWithheld(_ index: Int, _ names: [String]) {
+        guard let path = StatePath.components(context.plan.inventory.states[index].path),
+            let reason = context.broken(index)
+        else { return }
+        let more = names.count > 3 ? " and \(names.count - 3) more" : ""
+        context.withheld(
+            context.plan.place(path),
+            "not committed, for \(reason) could not be restored: left out \(names.prefix(3).joined(separator: ", "))\(more); restore it once more when that is mended, or another checkpoint"
+        )
+    }
+
+    /// Says which jobs would look for what has another name now.
+    private func tellMoved() {
+        for run in context.plan.inventory.runs {
+            guard let resumed = run.resumesFrom, let directory = StatePath.directory(run.path),
+                let path = StatePath.components(resumed), let aside = context.plan.aside(of: path).last,
+                context.outcome.setAside.contains(where: {
+                    $0.newPath == StatePath.text(context.plan.place(aside.path))
+                })
+            else { continue }
+            let other = run.newestComplete.map { "; the newest complete one is \($0)" } ?? ""
+            context.remark(
+                context.plan.place(directory),
+                "a job would resume from \(StatePath.text(path)), which is set aside: name another one to it\(other)")
+        }
+    }
+
+    private func tellOtherTracker(_ path: [[UInt8]], _ selection: CheckpointSelection) {
+        context.remark(
+            path,
+            "left out, for it names another checkpoint: tell the job by name to resume from \(StatePath.text(selection.path))"
+        )
+    }
+
     // MARK: Content
 
-    private func add(_ file: RestoreFile) {
+    /// Puts a regular file in the batch.
+    private func add(_ path: [[UInt8]], _ entry: TreeEntry, inPlace: Bool, isHeld: Bool) throws -> RestoreFile {
+        let items = try loader.items(of: entry.content ?? .inline([]))
+        try check(items, of: entry)
+        let file = RestoreFile(
+            path: path, entry: entry, items: items, inPlace: inPlace, isHeld: isHeld, context: context)
         batch.append(file)
-        batchChunkCount += file.items.count
+        batchChunkCount += items.count
+        if batchChunkCount >= Self.batchChunks || batch.count >= Self.openBatchFiles { try restoreBatch() }
+        return file
     }
 
     private func restoreBatch() throws {

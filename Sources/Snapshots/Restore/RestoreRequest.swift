@@ -15,8 +15,10 @@ package struct RestoreRequest: Sendable {
     package var snapshot: Identifier
     /// The directory to restore into, raw bytes; made when it is missing.
     package var target: [UInt8]
-    /// Shell patterns (`GlobPattern`); empty for everything.
+    /// Shell patterns (`GlobPattern`); empty for everything. With `checkpoint`, they choose among checkpoints.
     package var includes: [String]
+    /// Restore this checkpoint and what it needs, and nothing else.
+    package var checkpoint: CheckpointChoice?
     /// Nil refuses to touch anything that exists.
     package var overwrite: Overwrite?
     /// Whether to go on with an interrupted restore to the same target.
@@ -25,18 +27,26 @@ package struct RestoreRequest: Sendable {
     package var verify: Bool
     /// Whether owners are set by id only, not by name.
     package var numericOwners: Bool
+    /// Whether torn checkpoints get names under which their frameworks do not pick them.
+    package var setsAside: Bool
+    /// Whether commit markers are written for states of which something is damaged, too.
+    package var commitsDamaged: Bool
 
     package init(
-        snapshot: Identifier, target: [UInt8], includes: [String] = [], overwrite: Overwrite? = nil,
-        resume: Bool = false, verify: Bool = false, numericOwners: Bool = false
+        snapshot: Identifier, target: [UInt8], includes: [String] = [], checkpoint: CheckpointChoice? = nil,
+        overwrite: Overwrite? = nil, resume: Bool = false, verify: Bool = false, numericOwners: Bool = false,
+        setsAside: Bool = true, commitsDamaged: Bool = false
     ) {
         self.snapshot = snapshot
         self.target = target
         self.includes = includes
+        self.checkpoint = checkpoint
         self.overwrite = overwrite
         self.resume = resume
         self.verify = verify
         self.numericOwners = numericOwners
+        self.setsAside = setsAside
+        self.commitsDamaged = commitsDamaged
     }
 }
 
@@ -61,8 +71,27 @@ package struct RestoreResult: Sendable {
         }
     }
 
+    /// A torn state that was restored under another name.
+    package struct SetAside: Hashable, Sendable {
+        /// Below the target, as text: where it would be by its own name.
+        package var path: String
+        /// Where it is.
+        package var newPath: String
+        /// Why it counts as torn, one line each.
+        package var reasons: [String]
+
+        package init(path: String, newPath: String, reasons: [String]) {
+            self.path = path
+            self.newPath = newPath
+            self.reasons = reasons
+        }
+    }
+
     package var snapshot: Identifier
-    /// Of the whole snapshot, when it was restored whole; nil with patterns or without file digests.
+    /// The checkpoint that was asked for, by its path in the snapshot as text; nil when none was.
+    package var checkpoint: String?
+    /// Of the whole snapshot, when it was restored whole and as it was stored; nil with patterns, with something set aside
+    /// and without file digests.
     package var contentDigest: String?
     /// Entries restored or found right, directories not counted.
     package var files: UInt64 = 0
@@ -79,11 +108,14 @@ package struct RestoreResult: Sendable {
     package var unmatched: [String] = []
     /// Whether there were patterns, and nothing in the snapshot fits any of them.
     package var fitsNothing = false
-    /// Attributes that could not be set.
+    /// Torn states that have other names now.
+    package var setAside: [SetAside] = []
+    /// Attributes that could not be set, and what else is worth knowing.
     package var remarks: [Note] = []
     /// Entries whose content is damaged in the repository: integrity.
     package var damaged: [Note] = []
-    /// Entries that could not be written, or differ when read back.
+    /// Entries that could not be written, or differ when read back; states that were left without their commit markers
+    /// because of such, or of damage.
     package var failed: [Note] = []
 
     package init(snapshot: Identifier) { self.snapshot = snapshot }

@@ -11,31 +11,46 @@ struct RestoreVerifier {
     let context: RestoreContext
     let index: RepositoryIndex
 
-    private struct Item: Sendable {
-        let path: [[UInt8]]
-        let entry: TreeEntry
+    /// Checks all regular files below these pages that the request includes, but those `held` back, by their paths in
+    /// the target; differences become failures.
+    func run(pages: [ChunkID], except held: Set<[UInt8]>) throws {
+        try check { push in
+            var walker = TreeWalker(loader: TreeLoader(repository: context.repository, index: index))
+            try walker.walk(pages: pages) { path, entry in
+                try context.check()
+                guard entry.metadata.type == .regular, context.wants(path, entry) else { return .descend }
+                let place = context.plan.place(path)
+                var entry = entry
+                entry.name = place[place.count - 1]
+                if !held.contains(StatePath.key(place)) { push(RestorePass.Place(path: place, entry: entry)) }
+                return .descend
+            }
+        }
     }
 
-    /// Checks all regular files below these pages that the request includes; differences become failures.
-    func run(pages: [ChunkID]) throws {
-        let includes = context.request.includes.map { GlobPattern($0) }
-        let queue = BoundedQueue<Item>(limit: 256)
+    /// Checks these files.
+    func run(_ files: [RestorePass.Place]) throws {
+        guard !files.isEmpty else { return }
+        try check { push in
+            for file in files {
+                try context.check()
+                push(file)
+            }
+        }
+    }
+
+    /// Checks what `body` hands over, but what is known to have failed.
+    private func check(_ body: (_ push: (RestorePass.Place) -> Void) throws -> Void) throws {
+        let queue = BoundedQueue<RestorePass.Place>(limit: 256)
         let context = context
         let workers = WorkerThreads(count: context.repository.options.processors, name: "becalm-verify") { _ in
             let buffer = Buffer(capacity: 1 << 20)
             while let item = queue.pop() { Self.check(item, context, buffer) }
         }
         let known = Set(context.outcome.damaged.map(\.path) + context.outcome.failed.map(\.path))
-        var walker = TreeWalker(loader: TreeLoader(repository: context.repository, index: index))
         do {
-            try walker.walk(pages: pages) { path, entry in
-                try context.check()
-                let isIncluded = includes.isEmpty || includes.contains { $0.matchesOrContains(path) }
-                let text = PathText.display(Array(path.joined(separator: [0x2f])))
-                if entry.metadata.type == .regular, isIncluded, !known.contains(text) {
-                    queue.push(Item(path: path, entry: entry))
-                }
-                return .descend
+            try body { file in
+                if !known.contains(StatePath.text(file.path)) { queue.push(file) }
             }
             queue.close()
             workers.join()
@@ -46,7 +61,7 @@ struct RestoreVerifier {
         }
     }
 
-    private static func check(_ item: Item, _ context: RestoreContext, _ buffer: Buffer) {
+    private static func check(_ item: RestorePass.Place, _ context: RestoreContext, _ buffer: Buffer) {
         do {
             guard let expected = item.entry.fileDigest else {
                 throw SnapshotError(.invalidArgument, "has no SHA-256 in the snapshot to be checked against")
