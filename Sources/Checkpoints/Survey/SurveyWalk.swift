@@ -64,11 +64,10 @@ package final class SurveyWalk {
         frames[parent].found += frame.found.prefix(room)
     }
 
-    /// Files in the directory entered last that tell its job which checkpoint is the newest: names that judges know, and
-    /// symbolic links that say so themselves.
-    package var trackerNames: [String] {
-        guard let directory = frames.last.flatMap({ $0.directory ?? $0.left }) else { return [] }
-        return directory.entries.filter { entry in
+    /// Names among `entries` of what tells a job which checkpoint is the newest: files that judges know, and symbolic links
+    /// that say so themselves.
+    package func trackers(among entries: [TreeEntry]) -> [String] {
+        entries.filter { entry in
             entry.kind == .file && knownTrackers.contains(entry.name)
                 || entry.isLink && (entry.name.hasPrefix("latest") || entry.name.hasPrefix("last"))
         }.map(\.name)

@@ -140,9 +140,13 @@ package struct BackupCommand: RunnableCommand {
             }
         }
         guard context.output.mode == .text else { return }
-        for state in inventory.states where state.judgement == "torn" || state.judgement == "empty" {
+        for state in inventory.states where state.judgement != "complete" && !state.reasons.isEmpty {
             context.console.say(
                 Console.oneLine("becalm: \(state.path) is \(state.judgement): \(state.reasons.first ?? "")"))
+        }
+        if inventory.unlisted > 0 {
+            context.console.say(
+                "becalm: \(inventory.unlisted) more checkpoints, models or things left out are not listed")
         }
         for run in inventory.runs {
             for warning in run.warnings { context.console.say(Console.oneLine("becalm: \(run.path): \(warning)")) }

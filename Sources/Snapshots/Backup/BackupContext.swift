@@ -27,7 +27,8 @@ final class BackupContext: Sendable {
     }
 
     private enum LinkState {
-        case pending([(DirectoryNode.Slot, TreeEntry)])
+        /// With the raw absolute paths of the other names.
+        case pending([(DirectoryNode.Slot, TreeEntry, path: [UInt8])])
         case stored(FileContent?, Digest?, size: UInt64)
     }
 
@@ -64,6 +65,12 @@ final class BackupContext: Sendable {
         problems.withLock { $0.append(.init(path: PathText.display(path), message: message)) }
     }
 
+    /// Notes a source that cannot be read. A checkpoint that is gone is none: it was rotated away, and is left out.
+    func note(_ path: [UInt8], _ error: SnapshotError) {
+        if error.code == .sourceMissing, states.loses(path) { return }
+        note(path, error.message)
+    }
+
     /// What was noted, by path, at most a thousand of it. What concerns a checkpoint that is left out as a whole is not
     /// the snapshot's problem.
     var notedProblems: [SnapshotManifest.Problem] {
@@ -82,21 +89,24 @@ final class BackupContext: Sendable {
             try check()
             throw RepositoryError(error.cause ?? error)
         }
-        note(path, error.message)
+        note(path, error)
         try fill(slot, nil, of: metadata, encoder)
     }
 
     /// Whether the caller is to store this file. Other names of an inode that is stored, or being stored, share it.
-    func claimLink(_ slot: DirectoryNode.Slot, _ entry: TreeEntry, _ encoder: ChunkEncoder) throws -> Bool {
+    func claimLink(
+        _ slot: DirectoryNode.Slot, _ entry: TreeEntry, at path: [UInt8], _ encoder: ChunkEncoder
+    ) throws -> Bool {
         guard entry.metadata.linkCount > 1 else { return true }
         let key = HardLink(device: entry.metadata.device, inode: entry.metadata.inode)
         let known = hardLinks.withLock { links -> (FileContent?, Digest?, UInt64)? in
             switch links[key] {
-            case nil:
+            // What could not be stored by one name may be by another.
+            case nil, .stored(nil, _, _):
                 links[key] = .pending([])
                 return nil
             case .pending(let waiting):
-                links[key] = .pending(waiting + [(slot, entry)])
+                links[key] = .pending(waiting + [(slot, entry, path)])
                 return (nil, nil, .max)
             case .stored(let content, let digest, let size): return (content, digest, size)
             }
@@ -114,12 +124,16 @@ final class BackupContext: Sendable {
         try slot.node.fill(slot, entry, encoder)
         guard original.linkCount > 1 else { return }
         let key = HardLink(device: original.device, inode: original.inode)
-        let waiting = hardLinks.withLock { links -> [(DirectoryNode.Slot, TreeEntry)] in
+        let waiting = hardLinks.withLock { links -> [(DirectoryNode.Slot, TreeEntry, path: [UInt8])] in
             guard case .pending(let waiting)? = links[key] else { return [] }
             links[key] = .stored(entry?.content, entry?.fileDigest, size: entry?.metadata.size ?? 0)
             return waiting
         }
-        for (other, waitingEntry) in waiting {
+        for (other, waitingEntry, path) in waiting {
+            if entry == nil {
+                _ = states.loses(path)
+                note(path, "is another name of a file that could not be stored by its first: the next backup takes it")
+            }
             try fillLink(other, waitingEntry, entry?.content, entry?.fileDigest, entry?.metadata.size ?? 0, encoder)
         }
     }

@@ -11,6 +11,14 @@ package struct BackupOperation: Sendable {
     private let progress: OperationProgress
     /// Passes over the sources at the most, when data that a pass relied on is collected under it.
     private static let attempts = 4
+    /// Passes at the most when a job's checkpoints are rotated away faster than they are read.
+    private static let statePasses = 3
+
+    /// The complete checkpoints in a directory changed while they were read, and no other is stored.
+    private struct BereftOfCheckpoints: Error {
+        /// In the snapshot.
+        var directory: String
+    }
 
     package init(repository: Repository, request: BackupRequest, progress: OperationProgress) {
         self.repository = repository
@@ -37,7 +45,7 @@ package struct BackupOperation: Sendable {
         while true {
             let session = try await WriteSession.begin(repository, index: index)
             do {
-                return try await pass(session, started) {
+                return try await pass(session, started, isLast: attempt >= Self.statePasses) {
                     let elapsed = (clock.now - began).components
                     return Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
                 }
@@ -47,6 +55,14 @@ package struct BackupOperation: Sendable {
                 let missing = session.index.missing
                 index = try await repository.loadIndex(recovering: true)
                 index.markMissing(missing)
+                attempt += 1
+            } catch let error as BereftOfCheckpoints {
+                // What was stored is found again: this pass is quicker, and what was saved meanwhile is there.
+                repository.options.logger.notice(
+                    "pass \(attempt) of the backup is done again: the checkpoints in \(error.directory) changed under it"
+                )
+                await session.heartbeatEnd()
+                index = try await repository.loadIndex(recovering: true)
                 attempt += 1
             } catch {
                 await session.abandon()
@@ -86,7 +102,7 @@ package struct BackupOperation: Sendable {
     }
 
     private func pass(
-        _ session: WriteSession, _ started: Timestamp, _ duration: @escaping @Sendable () -> Double
+        _ session: WriteSession, _ started: Timestamp, isLast: Bool, _ duration: @escaping @Sendable () -> Double
     ) async throws -> BackupResult {
         progress.update { $0 = OperationProgress.Status(isCancelled: $0.isCancelled) }
         let paths = request.paths.map { PathText.display($0) }
@@ -107,6 +123,13 @@ package struct BackupOperation: Sendable {
                 try BackupPass(context: context, parentPages: parentPages, basePages: basePages, loader: loader).run()
             }
         }
+        if let directory = context.states.bereft {
+            guard isLast else { throw BereftOfCheckpoints(directory: directory) }
+            context.note(
+                Array(directory.utf8),
+                "no complete checkpoint in it is in the snapshot: each changed while it was read; exclude more, or have more of them kept"
+            )
+        }
         if request.requiresComplete, let state = context.states.incomplete { throw state }
         let problems = context.notedProblems
         guard outcome.sourcesFound > 0 else {
@@ -123,7 +146,7 @@ package struct BackupOperation: Sendable {
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,
             parent: parent?.id, supersedes: nil, problems: problems,
-            inventory: request.judging == nil ? nil : context.states.inventory, durationSeconds: duration(),
+            inventory: request.judging == nil ? nil : context.states.inventory(problems), durationSeconds: duration(),
             program: request.program)
         let chain = SnapshotChain(
             source: source, counter: (chained?.object.chain.counter ?? 0) + 1,

@@ -399,14 +399,16 @@ final class LargeFile: Sendable {
         context.journal.ended(self)
         let path = directory.path(of: name)
         if let failure, failure.code != .changedWhileRead {
-            context.note(path, failure.message)
+            context.note(path, failure)
             return try context.fill(slot, nil, of: walked, encoder)
         }
         let change =
             failure?.message
             ?? (reader.changed(since: entry.metadata) ? "changed while it was read: what was read may be torn" : nil)
-        guard context.states.settles(path, entry.metadata, isTorn: change != nil) else {
-            return try context.fill(slot, nil, of: walked, encoder)
+        switch context.states.settle(path, entry.metadata, isTorn: change != nil) {
+        case .stored: break
+        case .doubtful(let problem): context.note(path, problem)
+        case .dropped: return try context.fill(slot, nil, of: walked, encoder)
         }
         if let change { context.note(path, change) }
         var stored = entry

@@ -35,13 +35,16 @@ struct SmallFile: Sendable {
             if case .outgrown = reading { return false }
             let path = directory.path(of: name)
             let isTorn = reading == .torn
-            guard context.states.settles(path, entry.metadata, isTorn: isTorn) else {
+            switch context.states.settle(path, entry.metadata, isTorn: isTorn) {
+            case .stored: break
+            case .doubtful(let problem): context.note(path, problem)
+            case .dropped:
                 try drop(context, encoder)
                 return true
             }
             if isTorn { context.note(path, "changed while it was read: what was read may be torn") }
         } catch let error as SnapshotError {
-            context.note(directory.path(of: name), error.message)
+            context.note(directory.path(of: name), error)
             try drop(context, encoder)
             return true
         }

@@ -83,6 +83,7 @@ final class SourceWalker {
         }
         let entry = TreeEntry(name: storedName, metadata: metadata)
         if let device, device != metadata.device, context.request.oneFileSystem {
+            watch?.excludes(path)
             try slot.node.fill(slot, nil, encoder)
             return false
         }
@@ -112,13 +113,17 @@ final class SourceWalker {
         guard path.count < TreeWalker.maximumDepth else {
             throw SnapshotError(.refusedPath, "is over \(TreeWalker.maximumDepth) directories deep")
         }
-        let listing = try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        var listing = try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        let early = watch?.readEarly(path, in: directory, listing, owners: context.owners) ?? [:]
+        if !early.isEmpty {
+            listing = try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
+        }
         try watch?.enter(path, listing)
         do {
             if watch?.leavesOut(path) == true {
                 try slot.node.fill(slot, nil, encoder)
             } else {
-                try descend(directory, listing, entry, path, slot, parentEntry)
+                try descend(directory, listing, early, entry, path, slot, parentEntry)
             }
         } catch let error as SnapshotError {
             try watch?.leave()
@@ -128,16 +133,11 @@ final class SourceWalker {
     }
 
     private func descend(
-        _ directory: DirectoryHandle, _ judged: DirectoryListing, _ entry: TreeEntry, _ path: [[UInt8]],
+        _ directory: DirectoryHandle, _ listing: DirectoryListing, _ early: [[UInt8]: EarlyReading],
+        _ entry: TreeEntry, _ path: [[UInt8]],
         _ slot: DirectoryNode.Slot,
         _ parentEntry: TreeEntry?
     ) throws {
-        // Before the names: what tells the job which checkpoint is the newest must not tell of one that came later.
-        let early = watch?.readEarly(in: directory, owners: context.owners) ?? [:]
-        let listing =
-            early.isEmpty
-            ? judged : try DirectoryListing(of: directory, owners: context.owners, isJudged: watch != nil)
-        watch?.listed(listing.names)
         let node = DirectoryNode(entry: entry, parent: slot, isKept: isKept(path))
         let isDirectory = parentEntry?.metadata.type == .directory
         var cursor = ParentCursor(
@@ -156,7 +156,7 @@ final class SourceWalker {
                     directory, name, as: name, childPath, child, known, device: entry.metadata.device,
                     metadata: listing.metadata(at: index), early: early[name])
             } catch let error as SnapshotError {
-                context.note(directory.path(of: name), error.message)
+                context.note(directory.path(of: name), error)
                 try node.fill(child, nil, encoder)
             }
         }
@@ -182,7 +182,7 @@ final class SourceWalker {
         _ directory: DirectoryHandle, _ name: [UInt8], _ entry: TreeEntry, _ path: [[UInt8]],
         _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?, _ early: EarlyReading?
     ) throws {
-        guard try context.claimLink(slot, entry, encoder) else { return }
+        guard try context.claimLink(slot, entry, at: directory.path(of: name), encoder) else { return }
         if let known = parentEntry, try isUnchanged(entry, known) {
             var same = entry
             same.content = known.content

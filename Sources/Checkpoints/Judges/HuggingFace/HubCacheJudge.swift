@@ -77,7 +77,9 @@ package struct HubCacheJudge: Judge {
             directory.name == Self.homeName || hub?.directoryNames.contains(where: { HubRepository.isName($0) }) == true
         else { return nil }
         let secrets = Self.secretNames.filter { directory.hasFile($0) }
-        let disposable = Self.homeDisposable.filter { directory[$0] != nil }
+        // Anything may be called so: what a cache can do without is only known beside a cache.
+        let isHome = hub?.directoryNames.contains { HubRepository.isName($0) } == true
+        let disposable = isHome ? Self.homeDisposable.filter { directory[$0] != nil } : []
         guard !secrets.isEmpty || !disposable.isEmpty else { return nil }
         var finding = CheckpointFinding(
             path: directory.path, kind: .cache, format: .huggingFaceCache, contents: .files([]))

@@ -9,12 +9,12 @@ final class StateLedger: Sendable {
         var runs: [StateInventory.Run] = []
         var leftOut: [SnapshotManifest.Problem] = []
         var unlisted: UInt64 = 0
-        /// What was judged complete, and turned out to be changing, by its path.
-        var dropped: Set<String> = []
-        /// Single files that are a state each, by their raw absolute path, until they are stored.
+        /// What was not torn when it was judged, and turned out to be changing, by its path.
+        var dropped: [(path: String, isCheckpoint: Bool)] = []
+        /// Absolute paths of sources as text, and what they are called in the snapshot.
+        var sources: [(path: String, root: String)] = []
+        /// Files of states, by their raw absolute path, until they are stored.
         var files: [[UInt8]: StateFile] = [:]
-        /// Files that are part of a state of several, by their raw absolute path: the state's path.
-        var parts: [[UInt8]: String] = [:]
         var incomplete: IncompleteState?
     }
 
@@ -26,6 +26,11 @@ final class StateLedger: Sendable {
 
     // MARK: What was found
 
+    /// Says where a source lies, absolute and raw, and what it is called in the snapshot.
+    func began(_ source: [UInt8], root: String) {
+        contents.withLock { $0.sources.append((PathText.display(source), root)) }
+    }
+
     /// Takes a finding that is stored. Its paths are relative to a source; `root` is the source's name in the snapshot.
     func add(_ finding: CheckpointFinding, below root: String) {
         let state = StateInventory.State(finding, below: root)
@@ -33,8 +38,11 @@ final class StateLedger: Sendable {
             if finding.isUnfinished { contents.note(IncompleteState(state)) }
             if contents.states.count >= StateInventory.mostRecords {
                 contents.unlisted += 1
-                // A restore must know of the torn ones; of the complete ones the first are the oldest, mostly.
-                guard let place = contents.states.firstIndex(where: { $0.judgement != "torn" }) else { return }
+                // A restore must know of the torn ones, a person of the checkpoints.
+                let ranks = contents.states.map(\.rank)
+                guard let lowest = ranks.min(), lowest < state.rank || lowest == state.rank && state.files == nil,
+                    let place = ranks.firstIndex(of: lowest)
+                else { return }
                 contents.states.remove(at: place)
             }
             contents.states.append(state)
@@ -70,65 +78,86 @@ final class StateLedger: Sendable {
         }
     }
 
-    /// Takes a state back that was judged complete and is left out all the same. `path` is its own, relative to the
-    /// snapshot's root; `place` the absolute one.
+    /// Takes a state back that was not torn when it was judged and is left out all the same. `path` is its own, relative to
+    /// the snapshot's root; `place` the absolute one.
     func drop(_ path: String, at place: [UInt8], _ reason: String) {
-        contents.withLock { contents in
-            contents.dropped.insert(path)
-            if var state = contents.states.first(where: { $0.path == path }) {
-                state.reasons = [reason]
-                contents.note(IncompleteState(state))
-            }
-            contents.states.removeAll { $0.path == path || $0.path.hasPrefix(path + "/") }
-            contents.leaveOut(PathText.display(place), reason)
-        }
+        contents.withLock { $0.drop(path, at: place, reason) }
     }
 
     /// The first thing that keeps the snapshot from holding complete checkpoints only.
     var incomplete: IncompleteState? { contents.withLock { $0.incomplete } }
 
-    // MARK: Single files
+    /// The directory, in the snapshot, of a checkpoint that was complete and is left out, and beside which no complete one
+    /// is stored.
+    var bereft: String? {
+        contents.withLock { contents in
+            contents.dropped.filter(\.isCheckpoint).map { TreePath.parent($0.path) }.first { directory in
+                !contents.states.contains {
+                    $0.judgement == Judgement.complete.rawValue && $0.kind == StateKind.checkpoint.rawValue
+                        && TreePath.parent($0.path).utf8.elementsEqual(directory.utf8)
+                }
+            }
+        }
+    }
 
-    /// Watches a file that is a state by itself.
+    // MARK: Files
+
+    /// What is to be done with a file that was read.
+    enum Settlement {
+        case stored
+        /// Stored, with a problem to be noted.
+        case doubtful(String)
+        /// Not stored, and named among what is left out.
+        case dropped
+    }
+
+    /// Watches a file of a state. One that belongs to several states is watched for all of them.
     func watch(_ file: StateFile) {
         contents.withLock { contents in
-            guard contents.files.count < Self.mostFiles else { return }
-            contents.files[file.path] = file
+            if contents.files[file.path] != nil {
+                contents.files[file.path]?.states += file.states
+                contents.files[file.path]?.isWhole = false
+            } else if contents.files.count < Self.mostFiles {
+                contents.files[file.path] = file
+            }
         }
     }
 
-    /// Watches a file that belongs to the state at `state` with others.
-    func watch(_ path: [UInt8], partOf state: String) {
-        contents.withLock { contents in
-            guard contents.parts.count < Self.mostFiles else { return }
-            contents.parts[path] = state
-        }
-    }
-
-    /// Whether the file at `path` may stand in the snapshot as it was read; if not, it is named among what is left out.
+    /// Says what is to be done with the file at `path`. Blocks.
     ///
     /// - Parameters:
     ///   - metadata: the file's when it was read.
     ///   - isTorn: whether it changed while it was read.
-    func settles(_ path: [UInt8], _ metadata: FileMetadata, isTorn: Bool) -> Bool {
-        let (file, state) = contents.withLock { contents -> (StateFile?, String?) in
-            // Most files are none, and it costs something to look.
-            (
-                contents.files.isEmpty ? nil : contents.files.removeValue(forKey: path),
-                contents.parts.isEmpty ? nil : contents.parts[path]
-            )
+    func settle(_ path: [UInt8], _ metadata: FileMetadata, isTorn: Bool) -> Settlement {
+        let file = contents.withLock { $0.takeFile(path) }
+        guard let file, isTorn || !file.isSame(metadata) else { return .stored }
+        guard file.isWhole else {
+            for state in file.states { doubt(state, "\(PathText.display(path)) changed after it was judged") }
+            return isTorn ? .stored : .doubtful("changed after the checkpoint or model that it belongs to was judged")
         }
-        if let state, isTorn { doubt(state, "\(PathText.display(path)) changed while it was read") }
-        guard let file, let reason = isTorn ? StateFile.changed : file.reasonToLeaveOut(metadata) else { return true }
-        drop(file.state, at: path, reason)
-        return false
+        guard let reason = isTorn ? StateFile.changed : file.reasonToLeaveOut(metadata) else { return .stored }
+        for state in file.states { drop(state, at: path, reason) }
+        return .dropped
+    }
+
+    /// Says that the file at `path` is gone. Whether it was a state by itself, which is named now.
+    func loses(_ path: [UInt8]) -> Bool {
+        guard let file = contents.withLock({ $0.takeFile(path) }) else { return false }
+        guard file.isWhole else {
+            for state in file.states { doubt(state, "\(PathText.display(path)) is not in the snapshot") }
+            return false
+        }
+        for state in file.states { drop(state, at: path, "it was removed before it could be read") }
+        return true
     }
 
     // MARK: The outcome
 
-    /// What the manifest says of it.
-    var inventory: StateInventory {
+    /// What the manifest says of it. `problems` are of files that are not stored as they are: what holds one is not known
+    /// to be complete.
+    func inventory(_ problems: [SnapshotManifest.Problem] = []) -> StateInventory {
         contents.withLock { contents in
+            for problem in problems { contents.doubtWhatHolds(problem) }
             var inventory = StateInventory()
             inventory.states = contents.states
             inventory.leftOut = contents.leftOut
@@ -136,7 +165,9 @@ final class StateLedger: Sendable {
             inventory.runs = contents.runs.map { run in
                 var run = run
                 for member in [\StateInventory.Run.resumesFrom, \.newestComplete] {
-                    guard let path = run[keyPath: member], contents.dropped.contains(path) else { continue }
+                    guard let path = run[keyPath: member],
+                        contents.dropped.contains(where: { $0.path.utf8.elementsEqual(path.utf8) })
+                    else { continue }
                     run[keyPath: member] = nil
                     if member == \.resumesFrom {
                         run.step = nil
@@ -158,6 +189,20 @@ final class StateLedger: Sendable {
 }
 
 extension StateLedger.Contents {
+    /// The watched file at `path`, which is not watched any more. Most files are none, and it costs something to look.
+    mutating func takeFile(_ path: [UInt8]) -> StateFile? { files.isEmpty ? nil : files.removeValue(forKey: path) }
+
+    mutating func drop(_ path: String, at place: [UInt8], _ reason: String) {
+        let known = states.first { $0.path.utf8.elementsEqual(path.utf8) }
+        dropped.append((path, known.map { $0.kind == StateKind.checkpoint.rawValue } ?? false))
+        if var state = known {
+            state.reasons = [reason]
+            note(IncompleteState(state))
+        }
+        states.removeAll { TreePath.holds(path, $0.path) }
+        leaveOut(PathText.display(place), reason)
+    }
+
     mutating func note(_ state: IncompleteState) { incomplete = incomplete ?? state }
 
     mutating func leaveOut(_ path: String, _ reason: String) {
@@ -168,14 +213,32 @@ extension StateLedger.Contents {
         leftOut.append(.init(path: path, message: reason))
     }
 
-    mutating func doubt(_ path: String, _ reason: String) {
-        guard let index = states.firstIndex(where: { $0.path == path }), states[index].judgement == "complete" else {
-            return
+    mutating func doubtWhatHolds(_ problem: SnapshotManifest.Problem) {
+        for (source, root) in sources where TreePath.holds(source, problem.path) {
+            let path = root + problem.path.dropFirst(source.count)
+            for state in states where state.files.map({ $0.contains(path) }) ?? TreePath.holds(state.path, path) {
+                doubt(state.path, "\(TreePath.name(path)) in it: \(problem.message)")
+            }
         }
+    }
+
+    mutating func doubt(_ path: String, _ reason: String) {
+        guard let index = states.firstIndex(where: { $0.path.utf8.elementsEqual(path.utf8) }),
+            states[index].judgement == Judgement.complete.rawValue
+        else { return }
         states[index].judgement = Judgement.unknown.rawValue
         states[index].reasons = [reason]
-        var state = states[index]
-        state.reasons = [reason]
-        note(IncompleteState(state))
+    }
+}
+
+extension StateInventory.State {
+    /// Which records are kept where there are too many: the higher ones.
+    fileprivate var rank: Int {
+        switch (judgement, kind) {
+        case (Judgement.torn.rawValue, _): 3
+        case (_, StateKind.checkpoint.rawValue) where files == nil: 2
+        case (_, StateKind.checkpoint.rawValue): 1
+        default: 0
+        }
     }
 }

@@ -15,15 +15,25 @@ extension StateWatch {
         }
         let policy = StatePolicy(
             context.request, now: context.session.repository.options.clock.now().nanoseconds)
+        context.states.began(path, root: String(decoding: name, as: UTF8.self))
+        if isLink(path) { return nil }
         if let watch = StateWatch(source: path, root: name, policy: policy, options: options, ledger: context.states) {
             return watch
         }
         for finding in try NamedFile(path)?.findings(options) ?? [] {
             try policy.check(finding, below: "")
             context.states.add(finding, below: "")
-            context.states.watch(path, partOf: finding.path)
         }
         return nil
+    }
+
+    /// Whether a symbolic link was named, which is stored as such.
+    private static func isLink(_ path: [UInt8]) -> Bool {
+        guard path.last != UInt8(ascii: "/"), let slash = path.lastIndex(of: UInt8(ascii: "/")),
+            let parent = try? DirectoryHandle.open(path: slash == 0 ? [UInt8(ascii: "/")] : Array(path[..<slash])),
+            let status = try? parent.status(of: Array(path[(slash + 1)...]))
+        else { return false }
+        return status.type == .symbolicLink
     }
 
     /// Judges all sources before anything is stored, where complete checkpoints are required. Throws `IncompleteState`, and
@@ -37,6 +47,7 @@ extension StateWatch {
         }
         let policy = StatePolicy(request, now: 0)
         for source in request.paths {
+            if isLink(source) { continue }
             let root = String(decoding: SourceWalker.rootName(source), as: UTF8.self)
             guard let path = String(validating: source, as: UTF8.self), let tree = try? LocalTree(path) else {
                 for finding in try NamedFile(source)?.findings(options) ?? [] { try policy.check(finding, below: "") }

@@ -15,9 +15,9 @@ final class StateWatch {
     private let source: String
     private let root: String
     /// Why what lies at a path is left out, by the path.
-    private var reasons: [String: Reason] = [:]
+    private var reasons: [[UInt8]: Reason] = [:]
     /// Checkpoints to be looked at again, by the path of their directory, until the walker comes there.
-    private var guards: [String: StateGuard] = [:]
+    private var guards: [[UInt8]: StateGuard] = [:]
     /// What the walker is in, from the source's root on.
     private var open: [Frame] = []
 
@@ -27,6 +27,8 @@ final class StateWatch {
         var stateGuard: StateGuard?
         /// States found at the directory, with what belongs to them.
         var found: [(state: String, path: String, files: [String]?)] = []
+        /// What judges looked at to find them.
+        var relied: Set<[UInt8]> = []
         var early: [String] = []
     }
 
@@ -34,6 +36,11 @@ final class StateWatch {
         var text: String
         /// Set for what is being written, and part of a checkpoint.
         var unfinished: StateInventory.State?
+
+        init(text: String, unfinished: StateInventory.State? = nil) {
+            self.text = text
+            self.unfinished = unfinished
+        }
     }
 
     /// A watch over the directory `source`, absolute and raw, which stands in the snapshot as `root`; nil when its path is
@@ -69,19 +76,16 @@ final class StateWatch {
     func enter(_ path: [[UInt8]], _ listing: DirectoryListing) throws {
         // A name that is no text is not in any tree: nothing below it is judged.
         let path = text(path) ?? "\u{0}"
-        open.append(Frame(path: path, stateGuard: open.last?.stateGuard))
+        open.append(Frame(path: path, stateGuard: open.last?.stateGuard, early: early))
+        early = []
+        tree.startRecording()
         _ = try walk.enter(path, entries: listing.entries) { event in
             if case .checkpoint(let finding) = event { try take(finding, foundAt: path) }
         }
+        open[open.count - 1].relied = tree.visited
         for finding in withdrawn { walk.forget(finding) }
         withdrawn = []
-        if let own = guards.removeValue(forKey: path) { open[open.count - 1].stateGuard = own }
-    }
-
-    /// Tells what is stored of the directory entered last.
-    func listed(_ names: [[UInt8]]) {
-        guard let last = open.last else { return }
-        last.stateGuard?.listed(last.path, names)
+        if let own = guards.removeValue(forKey: Array(path.utf8)) { open[open.count - 1].stateGuard = own }
     }
 
     /// Leaves the directory that was entered last. Throws what the survey's `progress` throws.
@@ -105,7 +109,7 @@ final class StateWatch {
 
     /// Whether the entry at `path` is left out; what is gets named.
     func leavesOut(_ path: [[UInt8]]) -> Bool {
-        guard !reasons.isEmpty, let path = text(path), let reason = reasons[path] else { return false }
+        guard !reasons.isEmpty, let path = text(path), let reason = reasons[Array(path.utf8)] else { return false }
         if let state = reason.unfinished {
             ledger.leaveOut(place(path), reason.text, unfinished: state)
         } else {
@@ -118,10 +122,17 @@ final class StateWatch {
     func excludes(_ path: [[UInt8]]) {
         guard let path = text(path) else { return }
         for frame in open {
-            for found in frame.found where found.files.map({ $0.contains(path) }) ?? TreePath.holds(found.path, path) {
-                ledger.doubt(found.state, "\(TreePath.name(path)) in it was left out by a pattern")
+            let isRelied =
+                StateRelevance.holds(path)
+                || frame.relied.contains { TreePath.holds(path, String(decoding: $0, as: UTF8.self)) }
+            for found in frame.found where isRelied && holds(found, path) {
+                ledger.doubt(found.state, "\(TreePath.name(path)) in it was left out, as was asked for")
             }
         }
+    }
+
+    private func holds(_ found: (state: String, path: String, files: [String]?), _ path: String) -> Bool {
+        found.files.map { $0.contains { $0.utf8.elementsEqual(path.utf8) } } ?? TreePath.holds(found.path, path)
     }
 
     /// Tells of an entry in the directory entered last, as it is when it is stored.
@@ -132,21 +143,29 @@ final class StateWatch {
 
     // MARK: Trackers
 
-    /// Reads the files and links in the directory entered last that its job goes by. What cannot be read so is read in its
-    /// turn, like any other.
-    func readEarly(in directory: DirectoryHandle, owners: OwnerNames) -> [[UInt8]: EarlyReading] {
+    /// What was read early in the directory that is entered next.
+    private var early: [String] = []
+
+    /// Reads the files and links in a directory that its job goes by: before the directory is listed for those who judge
+    /// and store it, so that none tells of a checkpoint that came later. What cannot be read so is read in its turn, like
+    /// any other.
+    ///
+    /// - Parameters:
+    ///   - path: the directory's components in the snapshot.
+    ///   - listing: what was in it a moment ago.
+    func readEarly(
+        _ path: [[UInt8]], in directory: DirectoryHandle, _ listing: DirectoryListing, owners: OwnerNames
+    ) -> [[UInt8]: EarlyReading] {
+        guard let path = text(path), let entries = listing.entries else { return [:] }
         var readings: [[UInt8]: EarlyReading] = [:]
-        for name in walk.trackerNames {
+        for name in walk.trackers(among: entries) {
             let bytes = Array(name.utf8)
-            guard let last = open.indices.last,
-                let reading = try? EarlyReading(of: bytes, in: directory, owners: owners)
-            else { continue }
+            guard let reading = try? EarlyReading(of: bytes, in: directory, owners: owners) else { continue }
             readings[bytes] = reading
             // It is judged by what is stored.
             guard let content = reading.content else { continue }
-            let path = TreePath.join(open[last].path, name)
-            open[last].early.append(path)
-            tree.replace(path, by: content)
+            early.append(TreePath.join(path, name))
+            tree.replace(TreePath.join(path, name), by: content)
         }
         return readings
     }
@@ -162,20 +181,18 @@ final class StateWatch {
             withdrawn.append(finding.path)
             return
         }
-        let isWhole = finding.kind == .checkpoint
-        for path in finding.secrets { reasons[path] = Reason(text: "it is a secret: a token") }
-        for path in finding.inProgress where !path.isEmpty {
-            reasons[path] =
-                isWhole
-                ? Reason(text: "it is being written, or was when its writer died", unfinished: state)
-                : Reason(text: "it is unfinished, or there for the moment only")
-        }
+        for path in finding.secrets { reasons[Array(path.utf8)] = Reason(text: "it is a secret: a token") }
         if isBeingWritten(finding) {
             let reason = Reason(
                 text: "it is being written: \(state.reasons.first ?? "nothing is in it yet")", unfinished: state)
-            for path in Self.paths(finding) where reasons[path] == nil { reasons[path] = reason }
+            for path in Self.paths(finding) + finding.inProgress { reasons[Array(path.utf8)] = reason }
+        } else if finding.kind != .checkpoint {
+            // What is unfinished in a checkpoint that is stored says that it is, and belongs to it.
+            for path in finding.inProgress where !path.isEmpty {
+                reasons[Array(path.utf8)] = Reason(text: "it is unfinished, or there for the moment only")
+            }
         }
-        if Self.paths(finding).contains(where: { reasons[$0] != nil }), finding.judgement != .complete {
+        if Self.paths(finding).contains(where: { reasons[Array($0.utf8)] != nil }), finding.judgement != .complete {
             withdrawn.append(finding.path)
             if policy.requiresComplete { throw IncompleteState(state) }
             return
@@ -199,50 +216,77 @@ final class StateWatch {
     private func watch(_ finding: CheckpointFinding, _ state: String, foundAt directory: String) throws {
         guard let files = Self.files(finding) else {
             guard finding.kind == .checkpoint else { return }
-            guards[finding.path] = StateGuard(
+            guards[Array(finding.path.utf8)] = StateGuard(
                 finding, foundAt: directory, source: source, place: place(finding.path), root: root, ledger: ledger,
                 options: options)
             return
         }
         guard finding.kind != .cache else { return }
-        guard files.count == 1, let file = files.first, finding.judgement == .complete else {
-            for file in files { ledger.watch(place(file), partOf: state) }
-            return
+        let isWhole = files.count == 1 && finding.judgement == .complete
+        for file in files {
+            // Behind a link lies what it depends on.
+            guard case .found(let path, let entry)? = try? tree.resolve(file), entry.kind == .file else { continue }
+            ledger.watch(
+                StateFile(
+                    path: place(path), states: [state], isWhole: isWhole && path.utf8.elementsEqual(file.utf8),
+                    size: entry.size, modified: entry.modified, options: options))
         }
-        guard let entry = try? tree.entry(file), entry.kind == .file else { return }
-        ledger.watch(
-            StateFile(
-                path: place(file), state: state, size: entry.size, modified: entry.modified, options: options))
     }
 
-    /// Whether it is torn because its writer is at it, as far as times tell. A set of several files that lacks some is
-    /// stored as it is: it took long to fetch. So is what the user has named itself.
+    /// Whether it is torn because its writer is at it, as far as times tell. What can be fetched again is stored without
+    /// what is unfinished in it; what the user has named itself, as it is.
     private func isBeingWritten(_ finding: CheckpointFinding) -> Bool {
         guard finding.judgement == .torn || finding.judgement == .empty, !finding.path.isEmpty else { return false }
         let files = Self.files(finding)
-        guard finding.kind == .checkpoint || files?.count == 1 else { return false }
-        let newest = files.map { newestModification(of: $0) } ?? newestModification(in: finding.path)
-        // What is gone already was being removed while it was judged.
-        return newest.map { $0 >= policy.quietSince } ?? true
+        guard finding.kind == .checkpoint || files?.isEmpty == false else { return false }
+        if let files {
+            guard !files.contains(where: { tree.isGitPointer($0) }) else { return false }
+            return isRecent(files.compactMap { (try? tree.entry($0))?.modified }.max())
+        }
+        return isRecent(newestModification(in: finding.path)) && !holdsCompleteOnes(finding)
     }
 
-    /// Nil when none can be looked at.
-    private func newestModification(of files: [String]) -> Int64? {
-        files.compactMap { (try? tree.entry($0))?.modified }.max()
+    /// What is gone already was being removed while it was judged; what is of tomorrow has its time from elsewhere.
+    private func isRecent(_ time: Int64?) -> Bool {
+        guard let time else { return true }
+        return time >= policy.quietSince && time < policy.quietSince &+ StatePolicy.dayAfter
     }
 
-    /// When something in the directory or it itself was last modified; what cannot be looked at does not count, for a
-    /// backup names it anyway.
+    /// Whether other checkpoints lie in it, as in a run's directory that is a checkpoint itself.
+    private func holdsCompleteOnes(_ finding: CheckpointFinding) -> Bool {
+        var names: [String] = []
+        try? tree.list(finding.path) { entry in
+            if entry.kind == .directory { names.append(entry.name) }
+            return names.count < 1000
+        }
+        let survey = Survey(tree, options: options)
+        return names.contains { name in
+            let path = TreePath.join(finding.path, name)
+            let found = (try? survey.findings(at: path)) ?? []
+            return found.contains {
+                $0.judgement == .complete && $0.kind == .checkpoint && $0.path.utf8.elementsEqual(path.utf8)
+                    && [finding.format, .transformersTrainer, .accelerate].contains($0.format)
+            }
+        }
+    }
+
+    /// When a file of its own in the directory was last modified, or without any, the directory; nil when it is gone. What
+    /// cannot be looked at does not count: a backup names it anyway.
     private func newestModification(in directory: String) -> Int64? {
-        var newest = (try? tree.entry(directory))?.modified
+        let relied = tree.visited
+        guard let own = (try? tree.entry(directory))?.modified else { return nil }
+        var newest: Int64?
         var pending = [directory]
         while let place = pending.popLast() {
             try? tree.list(place) { entry in
-                newest = max(newest ?? entry.modified, entry.modified)
-                if entry.kind == .directory { pending.append(TreePath.join(place, entry.name)) }
+                let path = TreePath.join(place, entry.name)
+                if entry.kind == .directory { pending.append(path) }
+                if StateRelevance.holds(path) || entry.kind == .file && relied.contains(Array(path.utf8)) {
+                    newest = max(newest ?? entry.modified, entry.modified)
+                }
                 return true
             }
         }
-        return newest
+        return newest ?? own
     }
 }
