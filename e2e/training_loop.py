@@ -52,7 +52,7 @@ except ImportError:
 Size = collections.namedtuple("Size", "width layers heads vocabulary context batch threads corpus rate warmup length")
 SIZES = {
     "tiny": Size(128, 3, 4, 256, 32, 4, 1, 200_000, 1e-3, 10, 400),
-    "medium": Size(384, 12, 6, 4096, 128, 4, 2, 6_000_000, 6e-4, 10, 60),
+    "medium": Size(384, 12, 6, 4096, 64, 4, 2, 6_000_000, 6e-4, 10, 48),
 }
 PARTS = ("optimizer", "scheduler", "rng", "data")
 EXIT_NO_CHECKPOINT = 4
