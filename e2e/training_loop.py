@@ -55,11 +55,15 @@ SIZES = {
     "medium": Size(384, 12, 6, 4096, 64, 4, 2, 6_000_000, 6e-4, 10, 48),
 }
 PARTS = ("optimizer", "scheduler", "rng", "data")
-EXIT_NO_CHECKPOINT = 4
+EXIT_NO_CHECKPOINT, EXIT_NOT_LOADED = 4, 5
 
 
 class NoCheckpoint(Exception):
     """There is nothing to resume from."""
+
+
+class NotLoaded(Exception):
+    """What a framework would resume from does not load."""
 
 
 # The model: pre-norm blocks, the embedding used again for the output.
@@ -365,7 +369,13 @@ def resume(run, layout):
         if not found:
             raise NoCheckpoint(f"{root} holds no checkpoint of the layout {run.options.layout}")
         name = found[-1][1]
-    run.restore(layout.load(run, os.path.join(root, name)))
+    try:
+        run.restore(layout.load(run, os.path.join(root, name)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # DCP's own is no Exception
+        reason = " ".join(str(error).split())[:300]
+        raise NotLoaded(f"{name} does not load: {type(error).__name__}: {reason}") from None
     say(f"resumed from {name} at step {run.step}")
 
 
@@ -412,9 +422,9 @@ def main():
     if options.resume or options.source:
         try:
             resume(run, layout)
-        except NoCheckpoint as reason:
+        except (NoCheckpoint, NotLoaded) as reason:
             print(f"training_loop.py: {reason}", file=sys.stderr)
-            return EXIT_NO_CHECKPOINT
+            return EXIT_NO_CHECKPOINT if isinstance(reason, NoCheckpoint) else EXIT_NOT_LOADED
     while run.step < options.steps:
         run.advance()
         if options.save_every and run.step % options.save_every == 0:
