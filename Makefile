@@ -5,7 +5,7 @@ DESTDIR ?=
 SWIFT ?= swift
 PYTHON ?= python3
 VENV := .build-e2e
-# Where the scripts find moto and rclone.
+# Where the scripts find moto, rclone and PyTorch.
 export BECALM_E2E_VENV := $(CURDIR)/$(VENV)
 RELEASE := .build/release/becalm
 DEBUG := .build/debug/becalm
@@ -61,7 +61,7 @@ install: release ## install under PREFIX, with completions and the man page
 deps: ## install the system packages that are missing, with apt
 	@e2e/install-packages
 
-servers: ## moto and rclone for the end-to-end runs, in a virtual environment
+servers: ## moto, rclone and PyTorch for the end-to-end runs, in a virtual environment
 	@$(PYTHON) e2e/servers.py install --if-missing $(VENV)
 
 clean: ## remove what was built

@@ -25,6 +25,8 @@ SCRIPTS = {
     "thrash": (["thrash.py", "--quick"], ["thrash.py"]),
     "corruption": (["corruption.py", "--quick"], ["corruption.py", "--objects", "4"]),
     "torn": (["torn_checkpoints.py", "--rounds", "4"], ["torn_checkpoints.py", "--rounds", "100"]),
+    "continues": (["continues.py", "--quick"], ["continues.py"]),
+    "drill": (["drill_run.py", "--quick"], ["drill_run.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

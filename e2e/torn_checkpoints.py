@@ -8,7 +8,7 @@ directory of its own: single files of `torch.save`; directories in the order in 
 rotates them; distributed checkpoints, some saved over in place. After each kill every checkpoint is loaded by PyTorch as
 its framework would load it. Never may one that loads be called torn, or one that does not be called complete.
 
-Needs a Python with torch (`pip install torch==2.13.0+cpu`); safetensors is used if it is there. Without torch it is skipped.
+Runs itself by a Python with PyTorch (see torchpython.py); safetensors is used if it is there. Without PyTorch it is skipped.
 The binary is `$BECALM`, or the newer of `.build/release/becalm` and `.build/debug/becalm`.
 """
 
@@ -27,6 +27,7 @@ import time
 import warnings
 
 import harness
+import torchpython
 
 NOTHING_COMPLETE = 21
 ELEMENTS = 1 << 18
@@ -72,7 +73,7 @@ def save_trainer(root, step):
 
 def save_dcp(root, step):
     for directory in [f"step-{step}", "in-place"]:
-        dcp.save({**tensors(step), "step": step}, checkpoint_id=os.path.join(root, directory), no_dist=True)
+        dcp.save({**tensors(step), "step": step}, checkpoint_id=os.path.join(root, directory))
 
 
 SAVERS = {"plain": save_plain, "trainer": save_trainer, "dcp": save_dcp}
@@ -107,7 +108,7 @@ def load_trainer(path):
 
 def load_dcp(path):
     state = {**{name: torch.empty_like(value) for name, value in tensors(0).items()}, "step": 0}
-    dcp.load(state, checkpoint_id=path, no_dist=True)
+    dcp.load(state, checkpoint_id=path)
     step = state.pop("step")
     return step if step_of(state) == step else None
 
@@ -208,7 +209,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="keep the directories")
     options = parser.parse_args()
     if torch is None:
-        print("skipped: this Python has no torch\n0 passed, 0 failed, 1 skipped")
+        print(f"skipped: {no_torch}\n0 passed, 0 failed, 1 skipped")
         return 0
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
@@ -244,10 +245,11 @@ def main():
 
 
 try:
+    torchpython.become()
     import torch
     import torch.distributed.checkpoint as dcp
-except ImportError:
-    torch = None
+except (torchpython.NoTorch, ImportError) as reason:
+    torch, no_torch = None, reason
 try:
     import safetensors
     import safetensors.torch
