@@ -141,6 +141,7 @@ struct DrillTests {
         try FileManager.default.copyItem(
             atPath: world.path("run/checkpoint-2"), toPath: world.path("run/checkpoint-4"))
         try world.write("run/checkpoint-4/trainer_state.json", "{\"global_st")
+        try world.age("run/checkpoint-4")
         try #require(await world.run("backup", "run").status == .done)
         let run = await drill(world, "--report", "report")
         #expect(run.status == .checkpointTorn, "\(run.out)\(run.err)")

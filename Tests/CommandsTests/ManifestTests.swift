@@ -190,6 +190,7 @@ struct ManifestTests {
                 """
                 mkdir -p hub/blobs hub/snapshots/main; printf weights > hub/blobs/0a; printf more > hub/blobs/0b
                 ln -s ../../blobs/0a hub/snapshots/main/model.safetensors
+                touch -d '1 hour ago' hub/blobs/*
                 ln -s 0b hub/blobs/alias; ln -s ../../blobs/alias hub/snapshots/main/config.json
                 """,
             ], in: world.path)

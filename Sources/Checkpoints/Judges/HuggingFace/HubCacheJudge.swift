@@ -77,8 +77,8 @@ package struct HubCacheJudge: Judge {
             directory.name == Self.homeName || hub?.directoryNames.contains(where: { HubRepository.isName($0) }) == true
         else { return nil }
         let secrets = Self.secretNames.filter { directory.hasFile($0) }
-        // Anything may be called so: what a cache can do without is only known beside a cache.
-        let isHome = hub?.directoryNames.contains { HubRepository.isName($0) } == true
+        // Anything may be called so: what a cache can do without is only known beside a cache, or a token.
+        let isHome = !secrets.isEmpty || hub?.directoryNames.contains { HubRepository.isName($0) } == true
         let disposable = isHome ? Self.homeDisposable.filter { directory[$0] != nil } : []
         guard !secrets.isEmpty || !disposable.isEmpty else { return nil }
         var finding = CheckpointFinding(

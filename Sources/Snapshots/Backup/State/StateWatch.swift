@@ -241,9 +241,15 @@ final class StateWatch {
         guard finding.kind == .checkpoint || files?.isEmpty == false else { return false }
         if let files {
             guard !files.contains(where: { tree.isGitPointer($0) }) else { return false }
-            return isRecent(files.compactMap { (try? tree.entry($0))?.modified }.max())
+            return isRecent(files.compactMap { modification(of: $0) }.max())
         }
         return isRecent(newestModification(in: finding.path)) && !holdsCompleteOnes(finding)
+    }
+
+    /// When a file was last modified, behind links, or else the link that leads nowhere; nil when it is gone.
+    private func modification(of file: String) -> Int64? {
+        if case .found(_, let entry)? = try? tree.resolve(file) { return entry.modified }
+        return (try? tree.entry(file))?.modified
     }
 
     /// What is gone already was being removed while it was judged; what is of tomorrow has its time from elsewhere.
