@@ -375,10 +375,16 @@ final class RestorePass {
                     $0.newPath == StatePath.text(context.plan.place(aside.path))
                 })
             else { continue }
-            let other = run.newestComplete.map { "; the newest complete one is \($0)" } ?? ""
-            context.remark(
-                context.plan.place(directory),
-                "a job would resume from \(StatePath.text(path)), which is set aside: name another one to it\(other)")
+            let text = StatePath.text(path)
+            let newest = run.newestComplete
+            // A tracker still says the old name; without one a job goes by what is there.
+            let remark =
+                run.trackers.isEmpty
+                ? "a job would have resumed from \(text), which is set aside: "
+                    + (newest.map { "it finds \($0) now" } ?? "it starts anew now")
+                : "a job would resume from \(text), which is set aside: name another one to it"
+                    + (newest.map { "; the newest complete one is \($0)" } ?? "")
+            context.remark(context.plan.place(directory), remark)
         }
     }
 

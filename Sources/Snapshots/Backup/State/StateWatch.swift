@@ -18,6 +18,8 @@ final class StateWatch {
     private var reasons: [[UInt8]: Reason] = [:]
     /// Checkpoints to be looked at again, by the path of their directory, until the walker comes there.
     private var guards: [[UInt8]: StateGuard] = [:]
+    /// States of which something was left out as asked for: once is enough.
+    private var doubted: Set<[UInt8]> = []
     /// What the walker is in, from the source's root on.
     private var open: [Frame] = []
 
@@ -122,10 +124,13 @@ final class StateWatch {
     func excludes(_ path: [[UInt8]]) {
         guard let path = text(path) else { return }
         for frame in open {
-            let isRelied =
-                StateRelevance.holds(path)
-                || frame.relied.contains { TreePath.holds(path, String(decoding: $0, as: UTF8.self)) }
-            for found in frame.found where isRelied && holds(found, path) {
+            for found in frame.found where !doubted.contains(Array(found.state.utf8)) && holds(found, path) {
+                let bytes = Array(path.utf8)
+                let isRelied =
+                    StateRelevance.holds(path) || frame.relied.contains(bytes)
+                    || frame.relied.contains { $0.starts(with: bytes + [UInt8(ascii: "/")]) }
+                guard isRelied else { continue }
+                doubted.insert(Array(found.state.utf8))
                 ledger.doubt(found.state, "\(TreePath.name(path)) in it was left out, as was asked for")
             }
         }
