@@ -73,8 +73,8 @@ head -n 3 manifest.sha256 | sed 's/^/   │ /'
 python3 "$here/compare.py" --save before.json run42 | sed 's/^/   /'
 
 say "The day it goes wrong" "The newest weights are deleted, a byte of an optimizer state is flipped, a log is cut short."
-rm run42/checkpoints/checkpoint-300/model.safetensors
-python3 - run42/checkpoints/checkpoint-200/optimizer.bin <<'P'
+rm run42/checkpoints/step-300/model.safetensors
+python3 - run42/checkpoints/step-200/optimizer.safetensors <<'P'
 import os, sys
 status = os.stat(sys.argv[1])
 with open(sys.argv[1], "r+b") as file:

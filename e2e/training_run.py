@@ -4,8 +4,8 @@
     training_run.py DIR --steps 100,200 [--mb 24]     makes it, up to the last step
     training_run.py DIR --steps 300                   goes on
 
-A checkpoint is a directory with a real safetensors file (a JSON header and bfloat16 tensors), an optimizer state and the
-trainer's own state. From one checkpoint to the next some two thirds of the weights stay and the rest move a little.
+A checkpoint is a directory with real safetensors files (a JSON header and bfloat16 tensors) of the weights and the
+optimizer's state, and the loop's own state. From one checkpoint to the next some two thirds of the weights stay and the rest move a little.
 """
 
 import argparse
@@ -49,16 +49,18 @@ def safetensors(path, tensors):
 
 
 def checkpoint(root, step, tensors, rng):
-    directory = os.path.join(root, "checkpoints", f"checkpoint-{step}")
+    directory = os.path.join(root, "checkpoints", f"step-{step}")
     os.makedirs(directory)
     safetensors(os.path.join(directory, "model.safetensors"), tensors)
-    trees.write_file(os.path.join(directory, "optimizer.bin"), rng.randbytes(sum(len(d) for _, d in tensors.values())))
+    moments = {f"moments.{name}": (shape, array.array("H", rng.randbytes(2 * len(data))))
+               for name, (shape, data) in tensors.items()}
+    safetensors(os.path.join(directory, "optimizer.safetensors"), moments)
     state = {"global_step": step, "epoch": step / 1000, "best_metric": round(2.4 - step / 1000, 4)}
-    trees.write_file(os.path.join(directory, "trainer_state.json"), json.dumps(state, indent=2).encode())
+    trees.write_file(os.path.join(directory, "state.json"), json.dumps(state, indent=2).encode())
     latest = os.path.join(root, "checkpoints", "latest")
     if os.path.islink(latest):
         os.unlink(latest)
-    os.symlink(f"checkpoint-{step}", latest)
+    os.symlink(f"step-{step}", latest)
 
 
 def main():

@@ -402,6 +402,22 @@ import Testing
         #expect(names.allSatisfy { keys.contains(Array("run/old/\($0)".utf8)) })
     }
 
+    @Test("A torn checkpoint that has a successor is not being written: its writer has gone on")
+    func successor() async throws {
+        let place = try await Place()
+        for name in ["checkpoint-8", "checkpoint-16"] {
+            try place.add("Samples/trainer/run/checkpoint-2", as: "out/\(name)")
+            try place.remove("out/\(name)/trainer_state.json")
+        }
+        let result = try await place.backUp()
+        #expect(Self.judgements(result) == ["run/out/checkpoint-8": "torn"])
+        #expect(Self.leftOut(result) == ["checkpoint-16"])
+        #expect(NumberedName("a-9.pt")?.precedes(try #require(NumberedName("a-10.pt"))) == true)
+        #expect(NumberedName("a-9.pt")?.precedes(try #require(NumberedName("b-10.pt"))) == false)
+        #expect(NumberedName("a-9.pt")?.precedes(try #require(NumberedName("a-10.bin"))) == false)
+        #expect(NumberedName("none") == nil && NumberedName("1234567890123456789") == nil && NumberedName("7") != nil)
+    }
+
     @Test("A log that grows does not make a torn checkpoint one that is being written; its own files do")
     func growingLog() async throws {
         for name in ["train.py", "model.safetensors"] {

@@ -243,12 +243,24 @@ final class StateWatch {
     private func isBeingWritten(_ finding: CheckpointFinding) -> Bool {
         guard finding.judgement == .torn || finding.judgement == .empty, !finding.path.isEmpty else { return false }
         let files = Self.files(finding)
-        guard finding.kind == .checkpoint || files?.isEmpty == false else { return false }
+        guard finding.kind == .checkpoint || files?.isEmpty == false, !hasSuccessor(finding.path) else { return false }
         if let files {
             guard !files.contains(where: { tree.isGitPointer($0) }) else { return false }
             return isRecent(files.compactMap { modification(of: $0) }.max())
         }
         return isRecent(newestModification(in: finding.path)) && !holdsCompleteOnes(finding)
+    }
+
+    /// Whether something of the same name with a higher number lies beside it: its writer has gone on.
+    private func hasSuccessor(_ path: String) -> Bool {
+        guard let own = NumberedName(TreePath.name(path)) else { return false }
+        var isFound = false
+        // What cannot be listed shows none.
+        try? tree.list(TreePath.parent(path)) { entry in
+            isFound = NumberedName(entry.name).map { own.precedes($0) } ?? false
+            return !isFound
+        }
+        return isFound
     }
 
     /// When a file was last modified, behind links, or else the link that leads nowhere; nil when it is gone.
