@@ -6,16 +6,12 @@ import Testing
 /// `becalm drill`: what it proves, what it reports, and that nothing of it stays.
 @Suite("Drill")
 struct DrillTests {
-    private static let samples = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("CheckpointsTests/Samples")
-
     /// A world with a repository, a run of a trainer with a checkpoint of two tensors of 3 MB each, and an empty place
     /// for scratch directories.
     private func world() async throws -> World {
         let world = try World()
         try #require(await world.run("init").status == .done)
-        try FileManager.default.copyItem(
-            atPath: Self.samples.appendingPathComponent("trainer/run").path, toPath: world.path("run"))
+        try world.addSample("Samples/trainer/run", as: "run")
         try world.write("run/checkpoint-2/model.safetensors", Self.weights)
         try FileManager.default.createDirectory(atPath: world.path("place"), withIntermediateDirectories: true)
         return world

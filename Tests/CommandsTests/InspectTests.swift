@@ -6,18 +6,10 @@ import Testing
 /// `becalm inspect`: judgements as people, scripts and exit codes get them.
 @Suite("Inspect")
 struct InspectTests {
-    private static let samples = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("CheckpointsTests")
-
-    private func copy(_ sample: String, to name: String, _ world: World) throws {
-        try FileManager.default.copyItem(
-            atPath: Self.samples.appendingPathComponent(sample).path, toPath: world.path(name))
-    }
-
     @Test("A whole run is told with its steps, sizes and what resumes, and ends with 0")
     func complete() async throws {
         let world = try World()
-        try copy("Samples/trainer/run", to: "run", world)
+        try world.addSample("Samples/trainer/run", as: "run")
         let text = await world.plain(["inspect", "run"])
         #expect(text.status == .done, "\(text.out)\(text.err)")
         #expect(text.out.contains("transformers-trainer resumes from checkpoint-2"))
@@ -33,8 +25,8 @@ struct InspectTests {
     @Test("A torn newest checkpoint ends with 21, with the evidence and the name that sets it aside")
     func torn() async throws {
         let world = try World()
-        try copy("Samples/trainer/run", to: "run", world)
-        try copy("Samples/trainer/run/checkpoint-2", to: "run/checkpoint-4", world)
+        try world.addSample("Samples/trainer/run", as: "run")
+        try world.addSample("Samples/trainer/run/checkpoint-2", as: "run/checkpoint-4")
         try world.write("run/checkpoint-4/trainer_state.json", "{\"global_st")
         let text = await world.plain(["inspect", "run"])
         #expect(text.status == .checkpointTorn)
@@ -52,7 +44,7 @@ struct InspectTests {
     @Test("A file is judged by itself, whatever lies beside it")
     func file() async throws {
         let world = try World()
-        try copy("Samples/torch", to: "torch", world)
+        try world.addSample("Samples/torch", as: "torch")
         let run = await world.plain(["inspect", "torch/plain.pt", "--json"])
         #expect(run.status == .done, "\(run.out)\(run.err)")
         #expect(
@@ -64,7 +56,7 @@ struct InspectTests {
     @Test("Deep: bytes that do not match their checksum or their name are found, and only then")
     func deep() async throws {
         let world = try World()
-        try copy("Samples/torch", to: "torch", world)
+        try world.addSample("Samples/torch", as: "torch")
         let name = "torch/plain.pt"
         var bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: world.path(name))))
         // In the middle of a tensor's bytes, which begin at a multiple of 64.
@@ -76,7 +68,7 @@ struct InspectTests {
         #expect(run.status == .checkpointTorn && run.out.contains("unknown: "), "\(run.out)")
 
         // A blob of the hub's cache is named by its digest: SHA-256, or git's SHA-1.
-        try copy("FormatSamples/hub", to: "hub", world)
+        try world.addSample("FormatSamples/hub", as: "hub")
         let whole = await world.plain(["inspect", "hub", "--deep", "--json"])
         #expect(whole.status == .done, "\(whole.out)")
         for length in [40, 64] {

@@ -12,16 +12,12 @@ import Testing
 /// What `show`, `snapshots`, `restore` and `drill` make of a snapshot that lists its checkpoints.
 @Suite("Snapshots that list their checkpoints")
 struct StatesTests {
-    private static let samples = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-        .deletingLastPathComponent().appendingPathComponent("CheckpointsTests/Samples")
-
     /// A world with a run of a trainer: a whole checkpoint of step 2, one of step 4 whose state is half written, and a
     /// second snapshot of it, in which the weights of step 2 have changed a little, that lists both.
     private func world() async throws -> World {
         let world = try World()
         try #require(await world.run("init").status == .done)
-        try FileManager.default.copyItem(
-            atPath: Self.samples.appendingPathComponent("trainer/run").path, toPath: world.path("run"))
+        try world.addSample("Samples/trainer/run", as: "run")
         try FileManager.default.copyItem(
             atPath: world.path("run/checkpoint-2"), toPath: world.path("run/checkpoint-4"))
         try world.write("run/checkpoint-4/trainer_state.json", "{\"global_st")

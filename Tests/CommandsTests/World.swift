@@ -73,6 +73,13 @@ final class World: Sendable {
 
     func write(_ name: String, _ text: String) throws { try write(name, Array(text.utf8)) }
 
+    /// Copies a sample of the judges' tests, such as `Samples/torch/plain.pt`, to `name`.
+    func addSample(_ sample: String, as name: String) throws {
+        let samples = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("CheckpointsTests")
+        try FileManager.default.copyItem(atPath: samples.appendingPathComponent(sample).path, toPath: path(name))
+    }
+
     /// Makes all below `name` an hour old: a torn checkpoint that nobody is writing any more.
     func age(_ name: String) throws {
         let hourAgo = Date(timeIntervalSinceNow: -3600)

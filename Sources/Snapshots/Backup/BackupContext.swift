@@ -95,7 +95,8 @@ final class BackupContext: Sendable {
 
     /// Whether the caller is to store this file. Other names of an inode that is stored, or being stored, share it.
     func claimLink(
-        _ slot: DirectoryNode.Slot, _ entry: TreeEntry, at path: [UInt8], _ encoder: ChunkEncoder
+        _ slot: DirectoryNode.Slot, _ entry: TreeEntry, at path: @autoclosure () -> [UInt8],
+        _ encoder: ChunkEncoder
     ) throws -> Bool {
         guard entry.metadata.linkCount > 1 else { return true }
         let key = HardLink(device: entry.metadata.device, inode: entry.metadata.inode)
@@ -106,7 +107,7 @@ final class BackupContext: Sendable {
                 links[key] = .pending([])
                 return nil
             case .pending(let waiting):
-                links[key] = .pending(waiting + [(slot, entry, path)])
+                links[key] = .pending(waiting + [(slot, entry, path())])
                 return (nil, nil, .max)
             case .stored(let content, let digest, let size): return (content, digest, size)
             }

@@ -3,6 +3,9 @@ internal import Checkpoints
 internal import RepositoryFormat
 
 /// What is in a directory, looked at once for those who judge it and those who store it.
+///
+/// Of a directory with more than `mostKept` entries the names alone are kept: judges list it by themselves, a moment later,
+/// and its trackers are read in their turn.
 struct DirectoryListing {
     /// Sorted by their bytes.
     let names: [[UInt8]]

@@ -33,16 +33,15 @@ struct SmallFile: Sendable {
         do {
             let reading = try read(&entry, buffer)
             if case .outgrown = reading { return false }
-            let path = directory.path(of: name)
             let isTorn = reading == .torn
-            switch context.states.settle(path, entry.metadata, isTorn: isTorn) {
+            switch context.states.settle(directory.path(of: name), entry.metadata, isTorn: isTorn) {
             case .stored: break
-            case .doubtful(let problem): context.note(path, problem)
+            case .doubtful(let problem): context.note(directory.path(of: name), problem)
             case .dropped:
                 try drop(context, encoder)
                 return true
             }
-            if isTorn { context.note(path, "changed while it was read: what was read may be torn") }
+            if isTorn { context.note(directory.path(of: name), "changed while it was read: what was read may be torn") }
         } catch let error as SnapshotError {
             context.note(directory.path(of: name), error)
             try drop(context, encoder)

@@ -134,9 +134,7 @@ final class SourceWalker {
 
     private func descend(
         _ directory: DirectoryHandle, _ listing: DirectoryListing, _ early: [[UInt8]: EarlyReading],
-        _ entry: TreeEntry, _ path: [[UInt8]],
-        _ slot: DirectoryNode.Slot,
-        _ parentEntry: TreeEntry?
+        _ entry: TreeEntry, _ path: [[UInt8]], _ slot: DirectoryNode.Slot, _ parentEntry: TreeEntry?
     ) throws {
         let node = DirectoryNode(entry: entry, parent: slot, isKept: isKept(path))
         let isDirectory = parentEntry?.metadata.type == .directory

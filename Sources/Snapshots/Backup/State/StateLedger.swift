@@ -128,7 +128,10 @@ final class StateLedger: Sendable {
     /// - Parameters:
     ///   - metadata: the file's when it was read.
     ///   - isTorn: whether it changed while it was read.
-    func settle(_ path: [UInt8], _ metadata: FileMetadata, isTorn: Bool) -> Settlement {
+    func settle(_ path: @autoclosure () -> [UInt8], _ metadata: FileMetadata, isTorn: Bool) -> Settlement {
+        // Most files belong to no state: for them not even the path is put together.
+        guard contents.withLock({ !$0.files.isEmpty }) else { return .stored }
+        let path = path()
         let file = contents.withLock { $0.takeFile(path) }
         guard let file, isTorn || !file.isSame(metadata) else { return .stored }
         guard file.isWhole else {
@@ -189,8 +192,8 @@ final class StateLedger: Sendable {
 }
 
 extension StateLedger.Contents {
-    /// The watched file at `path`, which is not watched any more. Most files are none, and it costs something to look.
-    mutating func takeFile(_ path: [UInt8]) -> StateFile? { files.isEmpty ? nil : files.removeValue(forKey: path) }
+    /// The watched file at `path`, which is not watched any more.
+    mutating func takeFile(_ path: [UInt8]) -> StateFile? { files.removeValue(forKey: path) }
 
     mutating func drop(_ path: String, at place: [UInt8], _ reason: String) {
         let known = states.first { $0.path.utf8.elementsEqual(path.utf8) }

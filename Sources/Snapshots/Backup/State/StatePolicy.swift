@@ -6,8 +6,8 @@ struct StatePolicy: Sendable {
     let quietSince: Int64
     /// Whether anything that is not complete ends the backup.
     let requiresComplete: Bool
-    /// From the beginning of what is recent to a day from now, in nanoseconds: clocks of file servers differ.
-    static let dayAfter: Int64 = 2 * 86_400 * 1_000_000_000
+    /// From the beginning of what is recent to some two days from now, in nanoseconds: clocks of file servers differ.
+    static let recentSpan: Int64 = 2 * 86_400 * 1_000_000_000
     private let excludes: [GlobPattern]
 
     /// That of `request`, which begins at `now`, in nanoseconds since 1970.

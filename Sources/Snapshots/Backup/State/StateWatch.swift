@@ -123,12 +123,13 @@ final class StateWatch {
     /// Tells that a pattern leaves out the entry at `path`.
     func excludes(_ path: [[UInt8]]) {
         guard let path = text(path) else { return }
+        let bytes = Array(path.utf8)
+        let inside = bytes + [UInt8(ascii: "/")]
         for frame in open {
             for found in frame.found where !doubted.contains(Array(found.state.utf8)) && holds(found, path) {
-                let bytes = Array(path.utf8)
                 let isRelied =
                     StateRelevance.holds(path) || frame.relied.contains(bytes)
-                    || frame.relied.contains { $0.starts(with: bytes + [UInt8(ascii: "/")]) }
+                    || frame.relied.contains { $0.starts(with: inside) }
                 guard isRelied else { continue }
                 doubted.insert(Array(found.state.utf8))
                 ledger.doubt(found.state, "\(TreePath.name(path)) in it was left out, as was asked for")
@@ -269,10 +270,10 @@ final class StateWatch {
         return (try? tree.entry(file))?.modified
     }
 
-    /// What is gone already was being removed while it was judged; what is of tomorrow has its time from elsewhere.
+    /// What is gone already was being removed while it was judged; what is of days to come has its time from elsewhere.
     private func isRecent(_ time: Int64?) -> Bool {
         guard let time else { return true }
-        return time >= policy.quietSince && time < policy.quietSince &+ StatePolicy.dayAfter
+        return time >= policy.quietSince && time < policy.quietSince &+ StatePolicy.recentSpan
     }
 
     /// Whether other checkpoints lie in it, as in a run's directory that is a checkpoint itself.
