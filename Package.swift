@@ -15,6 +15,9 @@ let strictC = strict + [.strictMemorySafety()]
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
+let swiftProtobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 
 let package = Package(
@@ -26,6 +29,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        // The plugin's alone: the command and the engine build without them.
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     ],
     targets: [
         // Level 0: system libraries and typed C functions for what Swift cannot call.
@@ -80,6 +87,19 @@ let package = Package(
                 "Snapshots", systemPackage, logging,
             ],
             swiftSettings: strict),
+        // Level 8
+        .target(
+            name: "Velero",
+            dependencies: [
+                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
+                "Orchestration", systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
+        // Generated code is as its generators write it, warnings and all.
+        .target(
+            name: "VeleroProtocol", dependencies: [grpcCore, grpcProtobuf, swiftProtobuf],
+            swiftSettings: [.swiftLanguageMode(.v6)]),
         // Level 9
         .target(
             name: "Commands",
@@ -140,6 +160,10 @@ let package = Package(
                 "Commands", "becalm", systemPackage,
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "VeleroTests",
+            dependencies: ["Basics", "ObjectStorage", "Velero", systemPackage, logging], swiftSettings: strict),
+        .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(
             name: "TensorFilesTests", dependencies: ["TensorFiles"], exclude: ["Samples", "make_samples.py"],

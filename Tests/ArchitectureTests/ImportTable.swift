@@ -37,13 +37,25 @@ enum ImportTable {
             "Checkpoints", "Workloads",
             "FoundationEssentials", "Logging", "SystemPackage",
         ],
+        // Level 8
+        "Velero": [
+            "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository",
+            "Snapshots", "Orchestration", "Workloads", "Kubernetes", "FoundationEssentials", "Logging", "SystemPackage",
+        ],
+        "VeleroProtocol": ["GRPCCore", "GRPCProtobuf", "SwiftProtobuf"],
+        "PluginHost": ["Basics", "Logging", "SystemPackage"],
         // Level 9
+        "VeleroPlugin": [
+            "Basics", "VeleroProtocol", "PluginHost", "Velero", "GRPCCore", "GRPCNIOTransportHTTP2Posix",
+            "GRPCProtobuf", "SwiftProtobuf", "NIOCore", "Logging", "SystemPackage",
+        ],
         "Commands": [
             "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
             "Checkpoints", "Orchestration", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 10
         "becalm": ["Commands"],
+        "velero-plugin-becalm": ["VeleroPlugin"],
     ]
 
     /// Modules of the standard library and the C library, which every target may import.

@@ -35,7 +35,9 @@ struct SourceFile: Sendable {
     private static func read(below directory: String) throws -> [SourceFile] {
         let root = packageRoot
         let found = try FileManager.default.subpathsOfDirectory(atPath: root + "/" + directory)
-        return try found.filter { $0.hasSuffix(".swift") && !$0.contains(".docc/") && !$0.contains(".build") }.sorted()
+        return try found.filter {
+            $0.hasSuffix(".swift") && !$0.contains(".docc/") && !$0.contains(".build") && !$0.contains("/Generated/")
+        }.sorted()
             .map { path in
                 let bytes = try Data(contentsOf: URL(filePath: "\(root)/\(directory)/\(path)"))
                 return SourceFile(path: "\(directory)/\(path)", text: String(decoding: bytes, as: UTF8.self))

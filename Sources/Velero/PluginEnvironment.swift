@@ -1,0 +1,24 @@
+package import Basics
+package import Logging
+
+/// The world as a plugin sees it: nothing in an action or a store looks past this.
+package struct PluginEnvironment: Sendable {
+    /// The Velero server's own variables.
+    package var variables: [String: String]
+    /// Writes to the log that Velero reads. An `error` makes the backup under way PartiallyFailed and a `warning` raises its
+    /// count of warnings: errors are thrown, not logged.
+    package var logger: Logger
+    package var clock: any WallClock
+
+    package init(variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock()) {
+        self.variables = variables
+        self.logger = logger
+        self.clock = clock
+    }
+
+    /// A variable that is set and not empty.
+    package func variable(_ name: String) -> String? { variables[name].flatMap { $0.isEmpty ? nil : $0 } }
+
+    /// Velero's own namespace, where its Secrets and the plugins' ConfigMaps are.
+    package var namespace: String { variable("VELERO_NAMESPACE") ?? "velero" }
+}
