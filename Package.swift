@@ -63,6 +63,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
+        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport"], swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
@@ -127,6 +128,9 @@ let package = Package(
                 "Basics", "ObjectStorage", "ObjectStorageTesting", "HTTPTransport", "HTTPTestServer", "Sealing",
                 "S3ObjectStorage", systemPackage, logging,
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "KubernetesTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes"],
             swiftSettings: strict),
         .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking", "TensorFiles"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),

@@ -21,6 +21,7 @@ enum ImportTable {
             "Basics", "ObjectStorage", "HTTPTransport", "Sealing", "FoundationEssentials", "Logging", "SystemPackage",
         ],
         "RepositoryFormat": ["Basics", "Sealing", "Compression", "FoundationEssentials"],
+        "Kubernetes": ["Basics", "HTTPTransport", "Yams", "FoundationEssentials", "Logging", "SystemPackage"],
         // Level 5
         "Repository": [
             "Basics", "Sealing", "Compression", "Chunking", "ObjectStorage", "RepositoryFormat", "FoundationEssentials",
