@@ -147,7 +147,7 @@ def error_problems(error, words=()):
     if not error.get("stack"):
         problems.append("there is no stack")
     elif not re.fullmatch(r"\S+\.swift:[1-9]\d* \S.*", error["stack"][0]):
-        problems.append(f"the stack is {error['stack'][0]!r}")
+        problems.append(f"the stack is {error['stack'][0][:200]!r}")
     return [f"{problem}: {message[:500]!r}" for problem in problems]
 
 
