@@ -160,8 +160,8 @@ class Checks:
                 plugin.line.wait(emulator.SECONDS)
                 times.append((plugin.handshake_seconds or 0) * 1000)
                 resident.append(velero.memory(plugin.pid))
-                plugin.connect()
-                plugin.shut_down()
+                if plugin.connect():
+                    plugin.shut_down()
         self.report.say(f"from exec to the handshake: median {statistics.median(times):.1f} ms, fastest {min(times):.1f} ms; resident "
                         f"{max(r['VmHWM'] for r in resident) / 1e6:.1f} MB, of it anonymous {max(r['RssAnon'] for r in resident) / 1e6:.1f} MB")
 
@@ -612,19 +612,28 @@ class Checks:
         except servers.Unavailable as reason:
             self.report.check(False, "a full /tmp", str(reason))
         # Without a place for its socket it cannot serve.
-        script = 'mount -t tmpfs -o size=1m,nr_inodes=1 none /tmp && exec "$0" "$@"'
-        with self.plugin(prefix=[*private, "sh", "-c", script], environment={**self.environment, "TMPDIR": "/tmp"}) as plugin:
+        prefix = self.tmp_in(private, "nr_inodes=50", "n=0; while touch /tmp/$n 2>/dev/null; do n=$((n + 1)); done")
+        with self.plugin(prefix=prefix, environment={**self.environment, "TMPDIR": "/tmp"}) as plugin:
             code, took = plugin.ended(seconds=30)
             self.report.check(code == 1 and plugin.out == b"" and len(plugin.lines()) == 1 and b"/tmp" in plugin.err,
                               "no place for a socket: it ends with 1 and says where", f"{code} {took} {plugin.out!r} {plugin.err[-500:]!r}")
 
+    def tmp_in(self, private, limit, fill):
+        """The words to run a plugin with in a /tmp of its own, of this limit, which `fill` fills. What it needs of the other
+        /tmp stays where it is."""
+        kept = [path for path in (self.scratch, os.path.dirname(os.path.realpath(self.program))) if path.startswith("/tmp/")]
+        script = "".join(f"exec {3 + number}<'{path}'\n" for number, path in enumerate(kept))
+        script += f"mount -t tmpfs -o {limit} none /tmp || exit 99\n"
+        for number, path in enumerate(kept):
+            script += f"mkdir -p '{path}' && mount --no-canonicalize --bind /proc/self/fd/{3 + number} '{path}' && exec {3 + number}<&- || exit 99\n"
+        return [*private, "sh", "-c", f"{script}{fill}\nexec \"$0\" \"$@\""]
+
     def full_disk(self, private, server):
         bucket = server.bucket()
         credentials = velero.credentials_file(os.path.join(self.scratch, "credentials-disk"), server)
-        script = ('mount -t tmpfs -o size=64k none /tmp && { dd if=/dev/zero of=/tmp/full bs=4k 2>/dev/null || true; } && exec "$0" "$@"')
+        prefix = self.tmp_in(private, "size=64k", "dd if=/dev/zero of=/tmp/full bs=4k 2>/dev/null")
         environment = {**self.environment, "TMPDIR": "/tmp"}
-        # Without rights of its own on what it sees; the files it needs are elsewhere.
-        with self.plugin(prefix=[*private, "sh", "-c", script], root="/proc/{pid}/root", environment=environment) as plugin:
+        with self.plugin(prefix=prefix, root="/proc/{pid}/root", environment=environment) as plugin:
             if not self.started(plugin, "a full /tmp"):
                 return
             self.report.check(self.init(plugin, velero.location(server, bucket, credentials)) is None, "a full /tmp: Init")
