@@ -301,8 +301,8 @@ NSSWITCH = "passwd: files hostile\ngroup: files hostile\nhosts: hostile files dn
 OPENSSL = """\
 openssl_conf = start
 [start]
-providers = providers
 alg_section = algorithms
+providers = providers
 [providers]
 fips = module
 [module]
@@ -368,8 +368,11 @@ class Store:
             cage.file(path, OPENSSL)
         for path in ("/usr/lib/hostile.so", "/lib/libnss_hostile.so.2", "/usr/lib/libnss_hostile.so.2", "/plugins/libnss_hostile.so.2"):
             cage.file(path, "this is no library")
-        self.run("hostile", f"http://objects.test:{self.port}", cage, LD_LIBRARY_PATH="/plugins", LANG="de_DE.ISO-8859-1",
-                 SWIFT_ROOT="/plugins")
+        settings = {"LD_LIBRARY_PATH": "/plugins", "LANG": "de_DE.ISO-8859-1", "SWIFT_ROOT": "/plugins"}
+        self.run("hostile", f"http://objects.test:{self.port}", cage, **settings)
+        # libcurl does not read openssl.cnf either, so where it comes first nothing does.
+        outcome = Caged(cage, "/home/repository", settings).run("init")
+        self.report.check(outcome.code == harness.DONE, "hostile: the image's openssl.cnf is not read", str(outcome))
 
     def by_tls(self):
         ours = Authority(os.path.join(self.scratch, "authority"), "objects.test")
