@@ -10,7 +10,10 @@ export BECALM_E2E_VENV := $(CURDIR)/$(VENV)
 RELEASE := .build/release/becalm
 DEBUG := .build/debug/becalm
 
-.PHONY: help build release test unit e2e demo bench format lint install deps servers soak clean
+# What `make static` builds.
+PRODUCT ?= velero-plugin-becalm
+
+.PHONY: help build release static test unit e2e demo bench format lint install deps servers soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -20,6 +23,9 @@ build: deps ## a debug build
 
 release: deps ## an optimised build: .build/release/becalm
 	$(SWIFT) build -c release --product becalm
+
+static: deps ## one executable without libraries: .build-static/velero-plugin-becalm; PRODUCT=becalm for the command
+	SWIFT=$(SWIFT) plugin/build $(PRODUCT)
 
 test: unit e2e ## everything that needs no cluster: unit tests, then the quick end-to-end runs
 
@@ -65,5 +71,5 @@ servers: ## moto, rclone and PyTorch for the end-to-end runs, in a virtual envir
 	@$(PYTHON) e2e/servers.py install --if-missing $(VENV)
 
 clean: ## remove what was built
-	rm -rf .build $(VENV)
+	rm -rf .build .build-static $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,6 +13,13 @@ let strict: [SwiftSetting] = [
 /// Targets that touch C: each use of a pointer says `unsafe`.
 let strictC = strict + [.strictMemorySafety()]
 
+/// How `plugin/build` has the executables linked without shared libraries, one argument a line. Only the link differs, so
+/// that builds with and without it share every object file.
+let executableLink: [LinkerSetting] =
+    Context.environment["BECALM_LINK_ARGUMENTS"].map { lines in
+        [.unsafeFlags(lines.split(separator: "\n").map(String.init))]
+    } ?? []
+
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
@@ -111,7 +118,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 10
-        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
+        .executableTarget(
+            name: "becalm", dependencies: ["Commands"], swiftSettings: strict, linkerSettings: executableLink),
 
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
