@@ -8,12 +8,13 @@ VENV := .build-e2e
 # Where the scripts find moto, rclone and PyTorch.
 export BECALM_E2E_VENV := $(CURDIR)/$(VENV)
 RELEASE := .build/release/becalm
+PLUGIN := .build-static/velero-plugin-becalm
 DEBUG := .build/debug/becalm
 
 # What `make static` builds.
 PRODUCT ?= velero-plugin-becalm
 
-.PHONY: help build release static test unit e2e demo bench format lint install deps servers soak clean
+.PHONY: help build release plugin static test unit e2e demo bench format lint install deps servers soak clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,7 +25,10 @@ build: deps ## a debug build
 release: deps ## an optimised build: .build/release/becalm
 	$(SWIFT) build -c release --product becalm
 
-static: deps ## one executable without libraries: .build-static/velero-plugin-becalm; PRODUCT=becalm for the command
+plugin: deps ## Velero's plugin as it is shipped, one static executable: .build-static/velero-plugin-becalm
+	SWIFT=$(SWIFT) plugin/build
+
+static: deps ## one executable without libraries: .build-static/PRODUCT, PRODUCT=becalm or velero-plugin-becalm
 	SWIFT=$(SWIFT) plugin/build $(PRODUCT)
 
 test: unit e2e ## everything that needs no cluster: unit tests, then the quick end-to-end runs
@@ -34,8 +38,9 @@ unit: deps ## the tests inside the package
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --experimental-maximum-parallelization-width 8
 
-e2e: release servers ## the quick end-to-end runs against real servers
-	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) e2e/run.py quick
+e2e: release plugin servers ## the quick end-to-end runs against real servers
+	@e2e/install-packages go
+	BECALM=$(CURDIR)/$(RELEASE) BECALM_PLUGIN=$(CURDIR)/$(PLUGIN) $(PYTHON) e2e/run.py quick
 
 demo: release ## back up a training run, damage it, restore it, prove it
 	@bash e2e/demo.sh $(RELEASE)
@@ -44,9 +49,10 @@ bench: release ## a table beside restic and borg; see Tests/Benchmarks/README.md
 	@e2e/install-packages borg
 	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py $(ARGUMENTS)
 
-soak: release servers ## the full end-to-end runs: hours
+soak: release plugin servers ## the full end-to-end runs: hours
+	@e2e/install-packages go
 	e2e/radosgw fetch
-	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) e2e/run.py full
+	BECALM=$(CURDIR)/$(RELEASE) BECALM_PLUGIN=$(CURDIR)/$(PLUGIN) $(PYTHON) e2e/run.py full
 
 format: ## lay the sources out
 	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
@@ -67,9 +73,9 @@ install: release ## install under PREFIX, with completions and the man page
 deps: ## install the system packages that are missing, with apt
 	@e2e/install-packages
 
-servers: ## moto, rclone and PyTorch for the end-to-end runs, in a virtual environment
+servers: ## moto, rclone, grpcio and PyTorch for the end-to-end runs, in a virtual environment
 	@$(PYTHON) e2e/servers.py install --if-missing $(VENV)
 
 clean: ## remove what was built
-	rm -rf .build .build-static $(VENV)
+	rm -rf .build .build-static .build-velero-host .build-protoc $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

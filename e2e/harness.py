@@ -39,6 +39,21 @@ def find_binary():
     return max(builds, key=os.path.getmtime)
 
 
+def find_plugin():
+    """Velero's plugin: `BECALM_PLUGIN`, or the newest of the package's builds."""
+    named = os.environ.get("BECALM_PLUGIN")
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise SystemExit(f"BECALM_PLUGIN={named} is no program")
+        return os.path.abspath(path)
+    builds = [os.path.join(ROOT, ".build", kind, "velero-plugin-becalm") for kind in ("release", "debug")]
+    builds = [path for path in builds if os.access(path, os.X_OK)]
+    if not builds:
+        raise SystemExit("there is no plugin to test: run `make plugin-release` first, or set BECALM_PLUGIN to a binary")
+    return max(builds, key=os.path.getmtime)
+
+
 class Outcome:
     """How one run of the command ended, and what it said."""
 

