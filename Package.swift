@@ -26,6 +26,7 @@ let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-
 let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
 let swiftProtobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
     name: "becalm",
@@ -36,6 +37,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         // The plugin's alone: the command and the engine build without them.
         .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
@@ -70,7 +72,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
-        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport"], swiftSettings: strict),
+        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", yams], swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
@@ -79,6 +81,7 @@ let package = Package(
                 logging,
             ],
             swiftSettings: strict),
+        .target(name: "Workloads", dependencies: ["Basics", "Kubernetes"], swiftSettings: strict),
         // Level 6
         .target(
             name: "Snapshots",
@@ -100,7 +103,7 @@ let package = Package(
             name: "Velero",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", systemPackage, logging,
+                "Orchestration", "Workloads", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
         .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -174,7 +177,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Velero", systemPackage, logging], swiftSettings: strict),
+            dependencies: ["Basics", "ObjectStorage", "Kubernetes", "Workloads", "Velero", systemPackage, logging],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WorkloadsTests", dependencies: ["Basics", "Kubernetes", "Workloads"], swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(
