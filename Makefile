@@ -8,13 +8,16 @@ VENV := .build-e2e
 # Where the scripts find moto, rclone and PyTorch.
 export BECALM_E2E_VENV := $(CURDIR)/$(VENV)
 RELEASE := .build/release/becalm
-PLUGIN := .build/release/velero-plugin-becalm
+PLUGIN := .build-static/velero-plugin-becalm
 DEBUG := .build/debug/becalm
 
-.PHONY: help build release plugin-release test unit e2e demo bench format lint install deps servers soak clean
+# What `make static` builds.
+PRODUCT ?= velero-plugin-becalm
+
+.PHONY: help build release plugin static test unit e2e demo bench format lint install deps servers soak clean
 
 help: ## this list
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: deps ## a debug build
 	$(SWIFT) build
@@ -22,8 +25,11 @@ build: deps ## a debug build
 release: deps ## an optimised build: .build/release/becalm
 	$(SWIFT) build -c release --product becalm
 
-plugin-release: deps ## Velero's plugin, optimised: .build/release/velero-plugin-becalm
-	$(SWIFT) build -c release --product velero-plugin-becalm
+plugin: deps ## Velero's plugin as it is shipped, one static executable: .build-static/velero-plugin-becalm
+	SWIFT=$(SWIFT) plugin/build
+
+static: deps ## one executable without libraries: .build-static/PRODUCT, PRODUCT=becalm or velero-plugin-becalm
+	SWIFT=$(SWIFT) plugin/build $(PRODUCT)
 
 test: unit e2e ## everything that needs no cluster: unit tests, then the quick end-to-end runs
 
@@ -32,7 +38,7 @@ unit: deps ## the tests inside the package
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --experimental-maximum-parallelization-width 8
 
-e2e: release plugin-release servers ## the quick end-to-end runs against real servers
+e2e: release plugin servers ## the quick end-to-end runs against real servers
 	@e2e/install-packages go
 	BECALM=$(CURDIR)/$(RELEASE) BECALM_PLUGIN=$(CURDIR)/$(PLUGIN) $(PYTHON) e2e/run.py quick
 
@@ -43,7 +49,7 @@ bench: release ## a table beside restic and borg; see Tests/Benchmarks/README.md
 	@e2e/install-packages borg
 	BECALM=$(CURDIR)/$(RELEASE) $(PYTHON) Tests/Benchmarks/bench.py $(ARGUMENTS)
 
-soak: release plugin-release servers ## the full end-to-end runs: hours
+soak: release plugin servers ## the full end-to-end runs: hours
 	@e2e/install-packages go
 	e2e/radosgw fetch
 	BECALM=$(CURDIR)/$(RELEASE) BECALM_PLUGIN=$(CURDIR)/$(PLUGIN) $(PYTHON) e2e/run.py full
@@ -71,5 +77,5 @@ servers: ## moto, rclone, grpcio and PyTorch for the end-to-end runs, in a virtu
 	@$(PYTHON) e2e/servers.py install --if-missing $(VENV)
 
 clean: ## remove what was built
-	rm -rf .build .build-velero-host $(VENV)
+	rm -rf .build .build-static .build-velero-host .build-protoc $(VENV)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,12 +13,20 @@ let strict: [SwiftSetting] = [
 /// Targets that touch C: each use of a pointer says `unsafe`.
 let strictC = strict + [.strictMemorySafety()]
 
+/// How `plugin/build` has the executables linked without shared libraries, one argument a line. Only the link differs, so
+/// that builds with and without it share every object file.
+let executableLink: [LinkerSetting] =
+    Context.environment["BECALM_LINK_ARGUMENTS"].map { lines in
+        [.unsafeFlags(lines.split(separator: "\n").map(String.init))]
+    } ?? []
+
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
 let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
 let swiftProtobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
     name: "becalm",
@@ -29,6 +37,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         // The plugin's alone: the command and the engine build without them.
         .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
@@ -63,7 +72,7 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
-        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport"], swiftSettings: strict),
+        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", yams], swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
@@ -72,6 +81,7 @@ let package = Package(
                 logging,
             ],
             swiftSettings: strict),
+        .target(name: "Workloads", dependencies: ["Basics", "Kubernetes"], swiftSettings: strict),
         // Level 6
         .target(
             name: "Snapshots",
@@ -93,7 +103,7 @@ let package = Package(
             name: "Velero",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", systemPackage, logging,
+                "Orchestration", "Workloads", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
         .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -111,7 +121,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         // Level 10
-        .executableTarget(name: "becalm", dependencies: ["Commands"], swiftSettings: strict),
+        .executableTarget(
+            name: "becalm", dependencies: ["Commands"], swiftSettings: strict, linkerSettings: executableLink),
 
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
@@ -166,7 +177,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Velero", systemPackage, logging], swiftSettings: strict),
+            dependencies: ["Basics", "ObjectStorage", "Kubernetes", "Workloads", "Velero", systemPackage, logging],
+            swiftSettings: strict),
+        .testTarget(
+            name: "WorkloadsTests", dependencies: ["Basics", "Kubernetes", "Workloads"], swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(

@@ -26,6 +26,8 @@ internal import Synchronization
     private struct State {
         var active: [UInt64: (transfer: CurlTransfer, handle: CurlEasyHandle)] = [:]
         var waiting: [CurlTransfer] = []
+        /// Handles whose last transfer came through. One that failed or was cut off is not used again: where the name was
+        /// not resolved, libcurl (7.88) keeps the transfer's buffer and then refuses to be told its size.
         var idle: [CurlEasyHandle] = []
     }
 
@@ -138,8 +140,6 @@ internal import Synchronization
         if let (transfer, handle) = state.active.removeValue(forKey: id) {
             let isAmbiguous = handle.hasSent && transfer.request.method.changesState
             _ = unsafe curl_multi_remove_handle(multi, handle.raw)
-            handle.reset()
-            state.idle.append(handle)
             let message = "\(transfer.request.label) was cancelled"
             transfer.finish(.failure(HTTPTransportError(.cancelled, message, isAmbiguous: isAmbiguous)))
         } else if let index = state.waiting.firstIndex(where: { $0.id == id }) {
@@ -189,8 +189,10 @@ internal import Synchronization
             any = true
             _ = unsafe curl_multi_remove_handle(multi, raw)
             let outcome = CurlOutcome.of(transfer, code, hasSent: handle.hasSent)
-            handle.reset()
-            state.idle.append(handle)
+            if code == CURLE_OK {
+                handle.reset()
+                state.idle.append(handle)
+            }
             transfer.finish(outcome)
         }
         return any

@@ -9,11 +9,17 @@ package struct PluginEnvironment: Sendable {
     /// count of warnings: errors are thrown, not logged.
     package var logger: Logger
     package var clock: any WallClock
+    /// Where ConfigMaps and the objects around an item are read.
+    package var cluster: any ClusterSource
 
-    package init(variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock()) {
+    package init(
+        variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock(),
+        cluster: any ClusterSource = NoCluster()
+    ) {
         self.variables = variables
         self.logger = logger
         self.clock = clock
+        self.cluster = cluster
     }
 
     /// A variable that is set and not empty.

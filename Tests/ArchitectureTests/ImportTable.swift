@@ -27,6 +27,7 @@ enum ImportTable {
             "Basics", "Sealing", "Compression", "Chunking", "ObjectStorage", "RepositoryFormat", "FoundationEssentials",
             "Logging", "SystemPackage",
         ],
+        "Workloads": ["Basics", "Kubernetes", "FoundationEssentials", "Logging"],
         // Level 6
         "Snapshots": [
             "Basics", "CFileSystemShims", "Sealing", "Chunking", "ObjectStorage", "RepositoryFormat", "Repository",

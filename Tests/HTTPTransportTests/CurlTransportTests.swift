@@ -236,6 +236,19 @@ struct CurlTransportTests {
         #expect(nameless?.code == .unresolved)
     }
 
+    @Test("A name that is not known fails so each time, and what comes after is none the worse")
+    func unknownNames() async throws {
+        let server = try ScriptedServer { _ in [.answer(200)] }
+        let transport = try CurlTransport(CurlTransportConfiguration(maximumConnections: 1))
+        for _ in 0..<3 {
+            let error = await failure {
+                _ = try await transport.perform(HTTPRequest(.get, "http://no-such-host.invalid/"), maximumBytes: 1)
+            }
+            #expect(error?.code == .unresolved, "\(String(describing: error))")
+        }
+        #expect(try await transport.perform(HTTPRequest(.get, server.url), maximumBytes: 1).response.status == 200)
+    }
+
     @Test("An answer that is no HTTP")
     func noHTTP() async throws {
         let server = try ScriptedServer { _ in [.send(Array("SSH-2.0-x\r\n".utf8)), .close] }

@@ -1,0 +1,73 @@
+internal import Kubernetes
+internal import Workloads
+
+/// `becalm.io/training-group`: names what a workload, a pod or a claim belongs together with, so that Velero backs it up in
+/// one block, between the same hooks. Velero follows the names on: from a pod to its Job, from there to its claims.
+struct TrainingGroupAction: ItemBlockAction {
+    let name = PluginName.trainingGroup
+    private let environment: PluginEnvironment
+
+    init(_ environment: PluginEnvironment) { self.environment = environment }
+
+    private enum Secrets: String, CaseIterable { case include, exclude }
+
+    /// What the ConfigMap says.
+    private struct Settings {
+        var resources: [String]
+        var secrets: Secrets
+
+        init(_ environment: PluginEnvironment) async throws(VeleroError) {
+            var configuration = try await PluginConfiguration.read(.trainingGroup, environment)
+            resources = try configuration.list(
+                "resources", default: WorkloadResources.quiesced + ["pods", "persistentvolumeclaims"])
+            secrets = try configuration.choice("secrets", default: .include)
+            try configuration.finish()
+        }
+    }
+
+    func appliesTo() async throws(VeleroError) -> ResourceSelector {
+        ResourceSelector(resources: try await Settings(environment).resources)
+    }
+
+    func relatedItems(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> [ResourceIdentifier] {
+        let object = try ActionItem.object(item)
+        let settings = try await Settings(environment)
+        guard let workload = WorkloadCatalog.standard.workload(object) else {
+            // A claim is made by what owns it; whose pods mount it, Velero knows.
+            return object.ownerReferences.compactMap { owner in
+                guard !owner.name.isEmpty else { return nil }
+                return WorkloadCatalog.standard.kind(of: owner).map {
+                    ResourceIdentifier($0, namespace: object.namespace, name: owner.name)
+                }
+            }
+        }
+        return workload.references().filter { reference in
+            // What may be missing would be a warning in every backup.
+            !reference.isOptional && (settings.secrets == .include || reference.role != .secret)
+        }.map { ResourceIdentifier($0) }
+    }
+}
+
+/// Resources that the actions are for unless their ConfigMaps say otherwise.
+enum WorkloadResources {
+    /// What a backup can bring to a standstill: workloads but for single pods, and what Kueue makes of them.
+    static let quiesced = WorkloadCatalog.standard.adapters.map(\.kind)
+        .filter { $0.group != ResourceKind.localQueue.group && $0 != Pod().kind }.map(\.groupResource)
+    /// What a restore changes or leaves out.
+    static let restored =
+        quiesced + ["pods"]
+        + [KueueWorkload().kind, .volcanoPodGroup, .volcanoCommand, .nodeClaim].map(\.groupResource)
+}
+
+extension ResourceIdentifier {
+    /// An object of a kind.
+    init(_ kind: ResourceKind, namespace: String, name: String) {
+        self.init(
+            group: kind.group, resource: kind.resource, namespace: kind.isNamespaced ? namespace : "", name: name)
+    }
+
+    /// What a workload refers to.
+    init(_ reference: ObjectReference) {
+        self.init(reference.kind, namespace: reference.namespace, name: reference.name)
+    }
+}

@@ -1,0 +1,131 @@
+internal import Kubernetes
+internal import Logging
+internal import Workloads
+
+/// `becalm.io/volume-backup`: decides which claims' data is Becalm's to store, by the backup's volume policies and the
+/// claims' annotations.
+///
+/// Data moves in Jobs of the cluster, which this version does not start: where a volume is given to Becalm, the backup says
+/// so as an error, for nobody else stores it.
+struct VolumeBackupAction: BackupItemAction {
+    let name = PluginName.volumeBackup
+    private let environment: PluginEnvironment
+
+    init(_ environment: PluginEnvironment) { self.environment = environment }
+
+    private enum Volumes: String, CaseIterable { case marked, all }
+
+    /// What the ConfigMap says.
+    private struct Settings {
+        /// Volumes that no policy speaks of: those that are marked, or all.
+        var volumes: Volumes
+
+        init(_ environment: PluginEnvironment) async throws(VeleroError) {
+            var configuration = try await PluginConfiguration.read(.volumeBackup, environment)
+            volumes = try configuration.choice("volumes", default: .marked)
+            try configuration.finish()
+        }
+    }
+
+    /// Whose volume it is.
+    enum Decision: Hashable {
+        /// Ours, with how it is read.
+        case ours(MoverParameters)
+        /// Not ours, and why.
+        case others(String)
+    }
+
+    func appliesTo() async throws(VeleroError) -> ResourceSelector {
+        _ = try await Settings(environment)
+        return ResourceSelector(resources: [ResourceKind.persistentVolumeClaim.resource])
+    }
+
+    func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> BackupItemOutcome {
+        let claim = try ActionItem.object(item)
+        let backup = try VeleroBackup(parsing: backup)
+        let unchanged = BackupItemOutcome(item: item)
+        guard !backup.isFinalizing, ResourceKind.persistentVolumeClaim.matches(claim) else { return unchanged }
+        let settings = try await Settings(environment)
+        let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
+        switch try await decide(claim, backup, settings.volumes) {
+        case .others(let reason):
+            environment.logger.debug("\(claim.label) is not Becalm's to store: \(reason)", metadata: metadata)
+        case .ours:
+            // Not an error of the call, which would keep the claim itself out of the backup.
+            environment.logger.error(
+                """
+                the data of \(claim.label) is not in this backup: it is given to Becalm, whose plugin does not move volumes yet; \
+                use `becalm backup`, or let a volume policy say snapshot or fs-backup
+                """, metadata: metadata)
+        }
+        return unchanged
+    }
+
+    /// Whose a volume is. A policy of the backup decides; where none speaks of it, the claim's annotation, then `volumes`.
+    private func decide(
+        _ claim: KubernetesObject, _ backup: VeleroBackup, _ volumes: Volumes
+    ) async throws(VeleroError) -> Decision {
+        if claim["spec", "volumeName"]?.string?.isEmpty ?? true { return .others("it has no volume") }
+        if EphemeralClaim.isOne(claim) { return .others("it is deleted with its pod") }
+        if let policies = try await policies(backup) {
+            let decision = policies.decide(VolumeFacts(claim: claim, volume: try await volume(of: claim)))
+            for note in decision.undecided {
+                environment.logger.warning(
+                    "\(claim.label): \(note)", metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
+            }
+            switch decision.action {
+            case .skip: return .others("a volume policy skips it")
+            case .fileSystemBackup, .snapshot: return .others("a volume policy gives it to Velero")
+            case .custom(let parameters):
+                return try MoverParameters(parameters).map { .ours($0) }
+                    ?? .others("a volume policy gives it to somebody else")
+            case nil: break
+            }
+        }
+        switch claim.annotations[BecalmAnnotation.volumeBackup] {
+        case "true": return .ours(MoverParameters())
+        case "false": return .others("its annotation \(BecalmAnnotation.volumeBackup) says so")
+        case nil: return volumes == .all ? .ours(MoverParameters()) : .others("nothing gives it to Becalm")
+        case let other?:
+            throw VeleroError(
+                .invalidArgument,
+                "\(claim.label): the annotation \(BecalmAnnotation.volumeBackup) is true or false, not `\(other.prefix(80))`"
+            )
+        }
+    }
+
+    private func policies(_ backup: VeleroBackup) async throws(VeleroError) -> VolumePolicies? {
+        guard let reference = backup.resourcePolicy, reference.kind.lowercased() == "configmap" else { return nil }
+        let namespace = backup.namespace.isEmpty ? environment.namespace : backup.namespace
+        let place = ResourceIdentifier(.configMap, namespace: namespace, name: reference.name)
+        guard let map = try await environment.cluster.object(place) else {
+            throw VeleroError(
+                .notFound,
+                "the volume policies of backup \(backup.name) cannot be read: there is no ConfigMap \(namespace)/\(reference.name)"
+            )
+        }
+        return try VolumePolicies(map)
+    }
+
+    private func volume(of claim: KubernetesObject) async throws(VeleroError) -> KubernetesObject? {
+        guard let name = claim["spec", "volumeName"]?.string, !name.isEmpty else { return nil }
+        return try await environment.cluster.object(
+            ResourceIdentifier(.persistentVolume, namespace: "", name: name))
+    }
+
+    func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {
+        OperationAnswers.progress(operation, of: try VeleroBackup(parsing: backup).uid, kinds: [.volumeBackup])
+    }
+
+    func cancel(operation: String, backup: [UInt8]) async throws(VeleroError) {
+        OperationAnswers.cancel(operation, environment.logger)
+    }
+}
+
+/// Claims that Kubernetes makes for a pod's ephemeral volumes.
+enum EphemeralClaim {
+    /// Whether a claim is deleted with a pod, which is what owns it.
+    static func isOne(_ claim: KubernetesObject) -> Bool {
+        claim.ownerReferences.contains { $0.kind == Pod().kind.kind && $0.apiVersion == "v1" }
+    }
+}

@@ -1,0 +1,154 @@
+internal import Kubernetes
+internal import Logging
+internal import Workloads
+
+/// `becalm.io/workload-restore`: restores workloads as their users wrote them, held still where their data has to come
+/// first, and leaves out what runs again or is made anew by itself.
+struct WorkloadRestoreAction: RestoreItemAction {
+    let name = PluginName.workloadRestore
+    private let environment: PluginEnvironment
+
+    init(_ environment: PluginEnvironment) { self.environment = environment }
+
+    private enum Gate: String, CaseIterable { case marked, all, none }
+    private enum Finished: String, CaseIterable { case skip, hold, restore }
+    private enum OwnedPods: String, CaseIterable { case auto, skip, restore }
+
+    /// What the ConfigMap says.
+    private struct Settings {
+        var resources: [String]
+        /// Which workloads are held.
+        var gate: Gate
+        /// What becomes of those that were done, which would run again.
+        var finished: Finished
+        /// What becomes of pods that a workload manages.
+        var ownedPods: OwnedPods
+
+        init(_ environment: PluginEnvironment) async throws(VeleroError) {
+            var configuration = try await PluginConfiguration.read(.workloadRestore, environment)
+            resources = try configuration.list("resources", default: WorkloadResources.restored)
+            gate = try configuration.choice("gate", default: .marked)
+            finished = try configuration.choice("finished", default: .skip)
+            ownedPods = try configuration.choice("ownedPods", default: .auto)
+            try configuration.finish()
+        }
+    }
+
+    func appliesTo() async throws(VeleroError) -> ResourceSelector {
+        ResourceSelector(resources: try await Settings(environment).resources)
+    }
+
+    func execute(
+        item: [UInt8], original: [UInt8], restore: [UInt8]
+    ) async throws(VeleroError) -> RestoreItemOutcome {
+        let object = try ActionItem.object(item)
+        let stored = try ActionItem.object(original, "the item of the backup")
+        let restore = try VeleroRestore(parsing: restore)
+        let settings = try await Settings(environment)
+        var outcome = RestoreItemOutcome(item: item)
+        if let reason = reasonToSkip(stored, restore, settings) {
+            environment.logger.info("\(object.label) is not restored: \(reason)", metadata: Self.metadata(object))
+            outcome.isSkipped = true
+            return outcome
+        }
+        guard var workload = WorkloadCatalog.standard.workload(object) else { return outcome }
+        let wasMarked = workload.isMarked
+        let isFinished = WorkloadCatalog.standard.workload(stored)?.completion != nil
+        do throws(WorkloadError) {
+            try workload.prepareForRestore()
+            let isHeld =
+                switch settings.gate {
+                case .none: false
+                case .marked: wasMarked
+                case .all: true
+                }
+            if isHeld || isFinished && settings.finished == .hold {
+                if let reason = try workload.gate() {
+                    // One that was done must not run again, whatever the cost.
+                    outcome.isSkipped = isFinished
+                    environment.logger.warning(
+                        "\(object.label) is \(isFinished ? "not restored" : "restored without being held"): \(reason)",
+                        metadata: Self.metadata(object))
+                }
+            }
+        } catch {
+            throw VeleroError(.failed, error.message, cause: error)
+        }
+        if workload.object != object { outcome.item = workload.object.serialized() }
+        if wasMarked { outcome.additionalItems = Self.needed(first: workload) }
+        return outcome
+    }
+
+    /// What a marked workload's backup has with it and what has to be there when the workload is created: its claims, also
+    /// those that a restore by labels would leave out, and what admission asks for.
+    private static func needed(first workload: Workload) -> [ResourceIdentifier] {
+        workload.references().filter { !$0.isOptional && [.claim, .runtime, .queue].contains($0.role) }
+            .map { ResourceIdentifier($0) }
+    }
+
+    /// Velero files entries by these.
+    private static func metadata(_ object: KubernetesObject) -> Logger.Metadata {
+        ["namespace": "\(object.namespace)", "name": "\(object.name)"]
+    }
+
+    // MARK: What is left out
+
+    /// Why an object is not restored; nil when it is. Looks at the stored object, which has its owners and its status.
+    private func reasonToSkip(
+        _ stored: KubernetesObject, _ restore: VeleroRestore, _ settings: Settings
+    ) -> String? {
+        if let reason = Self.reasonNeverToRestore(stored) { return reason }
+        guard let workload = WorkloadCatalog.standard.workload(stored) else { return nil }
+        if let reason = reasonOfOwner(workload, restore, settings) { return reason }
+        guard settings.finished == .skip, let completion = workload.completion else { return nil }
+        return "it \(completion == .succeeded ? "was done" : "had failed"), and would run again"
+    }
+
+    /// Objects that controllers make of others, by names or uids of the cluster that they come from.
+    private static func reasonNeverToRestore(_ object: KubernetesObject) -> String? {
+        if KueueWorkload().kind.matches(object) { return "Kueue makes a new one of the restored job" }
+        if ResourceKind.volcanoCommand.matches(object) { return "it would stop or start a job once more" }
+        if ResourceKind.nodeClaim.matches(object) { return "it would buy a node; one is made where pods need it" }
+        if ResourceKind.volcanoPodGroup.matches(object), object.controller != nil {
+            return "Volcano makes a new one of the restored job"
+        }
+        return nil
+    }
+
+    /// Why an object is left to the workload that manages it, which makes it anew once it is restored.
+    private func reasonOfOwner(
+        _ workload: Workload, _ restore: VeleroRestore, _ settings: Settings
+    ) -> String? {
+        let object = workload.object
+        guard let owner = object.controller, let kind = WorkloadCatalog.standard.kind(of: owner) else { return nil }
+        // Taken out of the restore, the owner makes nothing. With names that are not sure, it is taken to be in it.
+        if restore.includes(resource: kind.resource, group: kind.group) == false { return nil }
+        let adapter = WorkloadCatalog.standard.adapter(group: kind.group, kind: kind.kind)
+        if let adapter, !adapter.recreatesChildren { return nil }
+        let reason = "\(owner.kind) \(owner.name) makes it anew"
+        guard workload.kind == Pod().kind else { return reason }
+        switch settings.ownedPods {
+        case .skip: return reason
+        case .restore: return nil
+        case .auto:
+            // Velero brings volumes of its file system backup back through the pod.
+            let hasVolumes = object.annotations["backup.velero.io/backup-volumes"]?.isEmpty == false
+            // Nothing takes over the pods of a job: they would run beside its new ones.
+            return !hasVolumes && (adapter?.runsToCompletion ?? false || workload.isMarked) ? reason : nil
+        }
+    }
+
+    // MARK: Operations
+
+    func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
+        OperationAnswers.progress(operation, of: try VeleroRestore(parsing: restore).uid, kinds: [.workloadRestore])
+    }
+
+    func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {
+        OperationAnswers.cancel(operation, environment.logger)
+    }
+
+    /// Outcomes ask Velero to wait for nothing: a claim may be bound only when a pod is scheduled, so waiting for claims
+    /// would never end, and what keeps a workload from running before its data is there is its gate.
+    func areReady(_ items: [ResourceIdentifier], restore: [UInt8]) async throws(VeleroError) -> Bool { true }
+}

@@ -1,0 +1,30 @@
+/// Our annotations on workloads, pods and claims.
+package enum BecalmAnnotation {
+    /// All of them begin with this.
+    package static let prefix = "becalm.io/"
+
+    /// Set by users: what a backup does with the workload, a `QuiescePolicy.Consistency`.
+    package static let consistency = "becalm.io/consistency"
+    /// Set by users: the command that makes a running container write a checkpoint.
+    package static let checkpointCommand = "becalm.io/checkpoint-command"
+    /// Set by users: the signal that makes process 1 of a container write one.
+    package static let checkpointSignal = "becalm.io/checkpoint-signal"
+    /// Set by users: the HTTP request that makes a pod write one.
+    package static let checkpointHTTP = "becalm.io/checkpoint-http"
+    /// Set by users: how long the checkpoint may take.
+    package static let checkpointTimeout = "becalm.io/checkpoint-timeout"
+    /// Set by users on a claim: `true` has Becalm store its data, `false` has it keep away.
+    package static let volumeBackup = "becalm.io/volume-backup"
+
+    /// The fields that stopped the workload, with what they were: `HeldFields`.
+    package static let quiesced = "becalm.io/quiesced"
+    /// The fields that keep a restored workload from running, with what they were: `HeldFields`.
+    package static let gated = "becalm.io/gated"
+    /// On a stored object: what a backup found of the workload.
+    package static let captured = "becalm.io/captured"
+    /// On a stored claim: the snapshot with its data.
+    package static let volumeSnapshot = "becalm.io/volume-snapshot"
+
+    /// Our name where others keep lists of who holds something: scheduling gates, Kueue's admission gates.
+    package static let gateName = "becalm.io/restore"
+}

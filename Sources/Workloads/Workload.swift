@@ -1,0 +1,198 @@
+package import Kubernetes
+
+/// An object that is a workload, with all that can be said of it and done to it without a cluster.
+package struct Workload: Sendable {
+    /// The object, changed by what is done here.
+    package private(set) var object: KubernetesObject
+    package let adapter: any WorkloadAdapter
+
+    package init(_ object: KubernetesObject, _ adapter: any WorkloadAdapter) {
+        self.object = object
+        self.adapter = adapter
+    }
+
+    /// Its kind.
+    package var kind: ResourceKind { adapter.kind }
+    /// Whether Kueue decides when it runs.
+    package var isManagedByKueue: Bool { Kueue.manages(object) }
+    /// Whether it is done; nil while it is not.
+    package var completion: Completion? { adapter.completion(object) }
+    /// What its status says about its pods; nil when it does not say.
+    package var standing: Standing? { adapter.standing(object) }
+
+    /// How it is stopped, by its queue if that is what decides.
+    package var stop: StopMethod {
+        let own = adapter.stop(object)
+        guard isManagedByKueue, kind != KueueWorkload().kind else { return own }
+        if case .impossible = own, kind != Pod().kind { return own }
+        return .throughKueue
+    }
+
+    /// Which pods are its own: those of any of these.
+    package func podSelectors() throws(WorkloadError) -> [LabelSelector] { try adapter.podSelectors(object) }
+
+    /// The pods that it describes.
+    package var podTemplates: [PodTemplate] { adapter.podTemplates(object) }
+
+    /// The claims of its pods, each once.
+    package var claims: [ClaimReference] {
+        var names: Set<String> = []
+        let named = podTemplates.flatMap(\.claimNames).map { ClaimReference($0, .named) }
+        return (named + adapter.claims(object)).filter { names.insert($0.name).inserted }
+    }
+
+    /// What it needs and what it belongs to, each object once; claims first, owners last.
+    package func references(_ catalog: WorkloadCatalog = .standard) -> [ObjectReference] {
+        let namespace = object.namespace
+        var all = claims.map {
+            ObjectReference(.persistentVolumeClaim, namespace: namespace, name: $0.name, role: .claim)
+        }
+        all += podTemplates.flatMap { $0.references(namespace: namespace) } + adapter.references(object)
+        if let queue = Kueue.queue(of: object) {
+            all.append(ObjectReference(.localQueue, namespace: namespace, name: queue, role: .queue))
+        }
+        for owner in object.ownerReferences where !owner.name.isEmpty {
+            guard let kind = catalog.kind(of: owner) else { continue }
+            all.append(ObjectReference(kind, namespace: namespace, name: owner.name, role: .owner))
+        }
+        var seen: [ObjectReference: Int] = [:]
+        var result: [ObjectReference] = []
+        for reference in all {
+            var key = reference
+            (key.role, key.isOptional) = (.claim, false)
+            if let index = seen[key] {
+                result[index].isOptional = result[index].isOptional && reference.isOptional
+            } else {
+                seen[key] = result.count
+                result.append(reference)
+            }
+        }
+        return result
+    }
+
+    // MARK: Traps
+
+    /// What a user should know before it is stopped.
+    package var findings: [WorkloadFinding] {
+        var findings = adapter.findings(object)
+        if let tool = deployer {
+            findings.append(
+                WorkloadFinding(
+                    .warning, "gitops",
+                    "\(object.label) is kept as it is by \(tool), which may start it again while it is stopped: pause that "
+                        + "first"))
+        }
+        if let manager = object.text("spec", "managedBy"), kind == BatchJob().kind,
+            manager != "kubernetes.io/job-controller"
+        {
+            findings.append(.managedElsewhere(object, manager))
+        }
+        return findings
+    }
+
+    /// Who puts its spec back when it changes.
+    private var deployer: String? {
+        if object.annotations["argocd.argoproj.io/tracking-id"] != nil
+            || object.labels["argocd.argoproj.io/instance"] != nil
+        {
+            return "Argo CD"
+        }
+        let isFlux = object.labels.keys.contains {
+            $0.hasPrefix("kustomize.toolkit.fluxcd.io/") || $0.hasPrefix("helm.toolkit.fluxcd.io/")
+        }
+        return isFlux ? "Flux" : nil
+    }
+
+    // MARK: Marks
+
+    /// Whether a user, or a backup, marked it as one that Becalm cares for.
+    package var isMarked: Bool {
+        let marks: Set = [
+            BecalmAnnotation.consistency, BecalmAnnotation.checkpointCommand, BecalmAnnotation.checkpointSignal,
+            BecalmAnnotation.checkpointHTTP, BecalmAnnotation.checkpointTimeout, BecalmAnnotation.quiesced,
+            BecalmAnnotation.gated, BecalmAnnotation.captured,
+        ]
+        return object.annotations.keys.contains(where: marks.contains)
+    }
+
+    /// Sets one of our annotations, or removes it.
+    package mutating func annotate(_ key: String, _ value: String?) {
+        if let value { object.setAnnotation(key, value) } else { object.removeAnnotation(key) }
+    }
+
+    // MARK: Stopping by fields
+
+    /// Sets the fields that stop it and notes what they were. Throws when it is stopped in another way.
+    package mutating func hold() throws(WorkloadError) {
+        guard case .fields(let settings) = stop else {
+            throw WorkloadError("\(object.label) is not stopped by fields of its own")
+        }
+        try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.quiesced)
+    }
+
+    /// Puts back what `hold` changed; returns the fields that somebody else changed since, which stay as they are.
+    @discardableResult
+    package mutating func release() throws(WorkloadError) -> [FieldPath] {
+        try HeldFields.release(&object, annotation: BecalmAnnotation.quiesced)
+    }
+
+    // MARK: Restoring
+
+    /// Makes of the stored object one that can be created: the user's own spec, whatever held it when it was stored,
+    /// without what a server or a controller wrote and without names of objects of the other cluster.
+    package mutating func prepareForRestore() throws(WorkloadError) {
+        try liftGate()
+        try release()
+        object.removeAnnotation(BecalmAnnotation.captured)
+        object.remove(at: ["status"])
+        for key in Self.generatedMetadata { object.remove(at: ["metadata", .key(key)]) }
+        adapter.strip(&object)
+        Kueue.strip(&object, templates: podTemplates.map(\.path))
+    }
+
+    /// What the server writes into every object's metadata. Owners are named by uids, which are others now.
+    private static let generatedMetadata = [
+        "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+        "deletionGracePeriodSeconds", "managedFields", "selfLink", "ownerReferences",
+    ]
+
+    /// Keeps it from running once it is created. Returns why that is not possible, or nil when it is done.
+    package mutating func gate() throws(WorkloadError) -> String? {
+        switch adapter.gate(object) {
+        case .fields(let settings):
+            try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.gated)
+            // Kueue starts what it admits, whatever the fields say; where there is no Kueue, the fields hold.
+            if isManagedByKueue { Kueue.gate(&object) }
+        case .schedulingGate:
+            var gates = (object["spec", "schedulingGates"]?.array ?? []).filter {
+                $0["name"]?.string != BecalmAnnotation.gateName
+            }
+            gates.append(["name": .string(BecalmAnnotation.gateName)])
+            do throws(JSONPathError) {
+                try object.set(.array(gates), at: ["spec", "schedulingGates"])
+            } catch {
+                throw WorkloadError("\(object.label) is malformed: \(error)")
+            }
+            // The server takes no gates on a pod that has its node.
+            object.remove(at: ["spec", "nodeName"])
+            object.setAnnotation(BecalmAnnotation.gated, HeldFields().text)
+        case .none(let reason): return reason
+        }
+        return nil
+    }
+
+    /// Lets it run. Where Kueue is served, a managed workload is started by Kueue alone: its fields stay as they are.
+    /// Returns the fields that somebody else changed since, which stay as they are.
+    @discardableResult
+    package mutating func liftGate(kueueIsServed: Bool = false) throws(WorkloadError) -> [FieldPath] {
+        guard object.annotations[BecalmAnnotation.gated] != nil else { return [] }
+        let isLeftToKueue = kueueIsServed && isManagedByKueue
+        let foreign = try HeldFields.release(
+            &object, annotation: BecalmAnnotation.gated, keeping: { _ in isLeftToKueue })
+        Kueue.ungate(&object)
+        object.removeElements(of: ["spec", "schedulingGates"]) {
+            $0["name"]?.string == BecalmAnnotation.gateName
+        }
+        return foreign
+    }
+}
