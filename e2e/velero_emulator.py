@@ -107,9 +107,11 @@ class Protocol:
             ("RestoreItemActionV2", "AppliesTo"): self.restore.RestoreItemActionAppliesToRequest(),
             ("RestoreItemActionV2", "Execute"): self.restore.RestoreItemActionExecuteRequest(
                 item=velero.claim(), itemFromBackup=velero.claim(), restore=restore),
-            ("RestoreItemActionV2", "Progress"): self.restore.RestoreItemActionProgressRequest(operationID="x", restore=restore),
+            ("RestoreItemActionV2", "Progress"): self.restore.RestoreItemActionProgressRequest(
+                operationID="x", restore=restore),
             ("RestoreItemActionV2", "Cancel"): self.restore.RestoreItemActionCancelRequest(operationID="x", restore=restore),
-            ("RestoreItemActionV2", "AreAdditionalItemsReady"): self.restore.RestoreItemActionItemsReadyRequest(restore=restore),
+            ("RestoreItemActionV2", "AreAdditionalItemsReady"): self.restore.RestoreItemActionItemsReadyRequest(
+                restore=restore),
             ("DeleteItemAction", "AppliesTo"): self.delete.DeleteItemActionAppliesToRequest(),
             ("DeleteItemAction", "Execute"): self.delete.DeleteItemActionExecuteRequest(item=velero.claim(), backup=backup),
             ("ItemBlockAction", "AppliesTo"): self.block.ItemBlockActionAppliesToRequest(),

@@ -15,11 +15,13 @@ Needs Go with Debian's packages: `e2e/install-packages go`. Limits on time hold 
 
 import base64
 import concurrent.futures
+import io
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
 import urllib.parse
 
@@ -132,8 +134,8 @@ class Checks:
         self.works(self.host.do("ping"), "the health check says that the plugin serves")
         answer = self.host.call("PluginLister", "ListPlugins")
         if self.works(answer, "ListPlugins answers"):
-            self.report.equal(
-                velero.listing_problems(answer.response["plugins"], self.host.plugin), "a Velero server starts with what is listed")
+            self.report.equal(velero.listing_problems(answer.response["plugins"], self.host.plugin),
+                              "a Velero server starts with what is listed")
 
     # objects
 
@@ -153,8 +155,10 @@ class Checks:
             return
         self.bodies(server, bucket)
         self.missing(server, bucket)
+        self.archives(server, bucket)
         self.lists(server, bucket)
         self.signed(server, bucket, credentials)
+        self.encrypted(server, bucket, credentials)
 
     def bodies(self, server, bucket):
         kind = server.kind
@@ -184,16 +188,58 @@ class Checks:
         self.works(self.store("DeleteObject", bucket=bucket, key="backups/nightly/body-1"), f"{kind}: DeleteObject")
         answer = self.store("ObjectExists", bucket=bucket, key="backups/nightly/body-1")
         self.report.check(answer.response == {"exists": False}, f"{kind}: and it is gone", str(answer))
-        self.works(self.store("DeleteObject", bucket=bucket, key="backups/nightly/body-1"), f"{kind}: DeleteObject of what is gone")
+        self.works(self.store("DeleteObject", bucket=bucket, key="backups/nightly/body-1"),
+                   f"{kind}: DeleteObject of what is gone")
         self.fails(self.get(bucket, "backups/none"), f"{kind}: GetObject of what is not there says so", "backups/none", bucket)
         nowhere = bucket + "-not-there"
         # Long enough that a plugin that answers before it has read all would be heard as EOF.
         answer = self.put(nowhere, "key", bytes=20 * MIB, seed=1)
         self.fails(answer, f"{kind}: PutObject into no bucket fails with the reason, when all has been read", nowhere)
         self.fails(self.get(nowhere, "key"), f"{kind}: GetObject from no bucket fails with the reason", nowhere)
-        self.fails(self.store("ListObjects", bucket=nowhere), f"{kind}: ListObjects of no bucket fails with the reason", nowhere)
+        self.fails(self.store("ListObjects", bucket=nowhere),
+                   f"{kind}: ListObjects of no bucket fails with the reason", nowhere)
         self.fails(self.store("ListCommonPrefixes", bucket=nowhere, delimiter="/"),
                    f"{kind}: ListCommonPrefixes of no bucket fails with the reason", nowhere)
+
+    def archives(self, server, bucket):
+        """A backup's archive that ends in its middle: Velero ends the stream like any other when it cannot read on."""
+        kind, body = server.kind, io.BytesIO()
+        with tarfile.open(fileobj=body, mode="w:gz") as archive:
+            entry = tarfile.TarInfo("resources/pods/namespaces/training/trainer-0.json")
+            entry.size = 300_000
+            archive.addfile(entry, io.BytesIO(os.urandom(entry.size)))
+        whole, key = body.getvalue(), "backups/nightly/nightly.tar.gz"
+        answer = self.put(bucket, key, body=text(whole[:200_000]))
+        self.fails(answer, f"{kind}: an archive that ends in its middle is refused", key)
+        answer = self.store("ObjectExists", bucket=bucket, key=key)
+        self.report.check(answer.response == {"exists": False}, f"{kind}: and not stored", str(answer))
+        self.works(self.put(bucket, key, body=text(whole)), f"{kind}: a whole archive is taken")
+        self.report.check(server.client.get(bucket, key) == whole, f"{kind}: and stored as it is")
+
+    def encrypted(self, server, bucket, credentials):
+        """A location with a key: nobody reads the bucket without it, and nothing is read for a wrong one."""
+        kind, key, size = server.kind, "backups/sealed/sealed.tar.gz", 9 * MIB + 3
+        files = []
+        for name in ("right", "wrong"):
+            files.append(os.path.join(self.scratch, f"{name}-{kind}.key"))
+            trees.write_file(files[-1], os.urandom(32).hex().encode())
+        right, wrong = (velero.location(server, bucket, credentials, encryptionKeyFile=file) for file in files)
+        body = b'{"kind":"Secret","data":{"password":"hunter2"}}' * (size // 47)
+        if not self.works(self.store("Init", config=right), f"{kind}: Init with a key for encryption"):
+            return
+        self.works(self.put(bucket, key, body=text(body)), f"{kind}: PutObject, encrypted")
+        stored = server.client.get(bucket, key)
+        self.report.check(b"hunter2" not in stored and b"Secret" not in stored and stored != body,
+                          f"{kind}: the bucket holds nothing to read")
+        answer = self.get(bucket, key, body=text(body))
+        self.report.check(answer.error is None and answer["differs"] == -1 and answer["bytes"] == len(body),
+                          f"{kind}: GetObject decrypts it", str(answer))
+        without = velero.location(server, bucket, credentials)
+        for what, config, word in [("another key", wrong, "key"), ("no key", without, "encrypt")]:
+            if self.works(self.store("Init", config=config), f"{kind}: Init with {what}"):
+                answer = self.get(bucket, key, body=text(body))
+                self.fails(answer, f"{kind}: GetObject with {what} is refused", word)
+                self.report.check(not answer["bytes"], f"{kind}: and gives nothing out", str(answer))
 
     def lists(self, server, bucket):
         # More than a page, where pages do not take long to fill.
@@ -204,7 +250,8 @@ class Checks:
         expected = sorted((f"many/{number:05}/object" for number in range(count)), reverse=True)
         answer = self.store("ListObjects", bucket=bucket, prefix="many/")
         self.report.check((answer.response or {}).get("keys") == expected,
-                          f"{kind}: ListObjects gives {count} keys at once, the last first, as the AWS plugin does", str(answer))
+                          f"{kind}: ListObjects gives {count} keys at once, the last first, as the AWS plugin does",
+                          str(answer))
         answer = self.store("ListCommonPrefixes", bucket=bucket, delimiter="/", prefix="many/")
         self.report.check(
             sorted((answer.response or {}).get("prefixes", [])) == [f"many/{number:05}/" for number in range(count)],
@@ -266,7 +313,7 @@ class Checks:
         self.measure("processor time of GetObject", (got - put) / size * 1e9, "s/GB")
         self.measure("the store by itself, written by one client, one part after another", self.direct(server, bucket), "MB/s")
         self.measure("memory before the streams", idle["VmRSS"] / 1e6, "MB")
-        self.measure("most memory of the streams, of it anonymous now", after["RssAnon"] / 1e6, "MB")
+        self.measure("anonymous memory after the streams", after["RssAnon"] / 1e6, "MB")
         self.measure("most memory of the streams above idle", (after["VmHWM"] - idle["VmRSS"]) / 1e6, "MB", MOST_ABOVE / 1e6)
         self.same_connection(before, 2, "both streams went over the one connection")
         server.client.delete(bucket, "backups/big/big.tar.gz")
@@ -292,7 +339,7 @@ class Checks:
 
     def volumes(self):
         root = os.path.join(self.scratch, "volumes")
-        source = os.path.join(root, "checkpoints")
+        source, place = os.path.join(root, "checkpoints"), "/data/checkpoints"
         os.makedirs(root)
         trees.small_files(source, 200, self.options.seed)
         trees.big_file(os.path.join(source, "model.safetensors"), 20_000_000, self.options.seed)
@@ -300,7 +347,7 @@ class Checks:
         expected = compare.describe(source)
         if not self.works(self.volume("Init", config=velero.volumes_location(self.scratch)), "Init of the snapshotter"):
             return
-        given = velero.persistent_volume(source)
+        given = velero.persistent_volume(place)
         answer = self.volume("GetVolumeID", persistentVolume=text(given))
         volume = (answer.response or {}).get("volumeID")
         if not self.report.check(volume, "GetVolumeID of a directory on the node", str(answer)):
@@ -309,7 +356,8 @@ class Checks:
         del foreign["spec"]["hostPath"]
         foreign["spec"]["csi"] = {"driver": "ebs.csi.aws.com", "volumeHandle": "vol-1"}
         answer = self.volume("GetVolumeID", persistentVolume=text(velero.encode(foreign)))
-        self.report.check(answer.response == {"volumeID": ""}, "GetVolumeID of another driver's volume is empty, and no error", str(answer))
+        self.report.check(answer.response == {"volumeID": ""},
+                          "GetVolumeID of another driver's volume is empty, and no error", str(answer))
         answer = self.volume("GetVolumeInfo", volumeID=volume, volumeAZ="zone-1")
         self.report.check(answer.error is None and "volumeType" in (answer.response or {}), "GetVolumeInfo", str(answer))
         answer = self.volume("CreateSnapshot", volumeID=volume, volumeAZ="zone-1", tags={"velero.io/backup": "nightly"})
@@ -320,24 +368,25 @@ class Checks:
         answer = self.volume("CreateVolumeFromSnapshot", snapshotID=snapshot, volumeType="", volumeAZ="zone-1")
         made = (answer.response or {}).get("volumeID")
         if self.report.check(made and made != volume, "CreateVolumeFromSnapshot makes another volume", str(answer)):
-            self.renamed(given, source, made, expected)
+            self.renamed(given, place, made, expected)
         self.works(self.volume("DeleteSnapshot", snapshotID=snapshot), "DeleteSnapshot")
         self.works(self.volume("DeleteSnapshot", snapshotID=snapshot), "DeleteSnapshot of what is gone")
-        self.fails(self.volume("CreateVolumeFromSnapshot", snapshotID=snapshot), "a deleted snapshot cannot be restored", snapshot)
+        self.fails(self.volume("CreateVolumeFromSnapshot", snapshotID=snapshot), "a deleted snapshot cannot be restored")
         self.fails(self.volume("CreateSnapshot", volumeID=volume + "-not-there"), "CreateSnapshot of no directory says so")
 
-    def renamed(self, given, source, made, expected):
+    def renamed(self, given, place, made, expected):
         """SetVolumeID puts the new directory into the volume and touches nothing else; it holds what was backed up."""
         answer = self.volume("SetVolumeID", persistentVolume=text(given), volumeID=made)
         if not self.works(answer, "SetVolumeID"):
             return
         back = data(answer.response["persistentVolume"])
-        directory = json.loads(back)["spec"]["hostPath"]["path"]
-        self.report.check(back == given.replace(source.encode(), directory.encode()),
+        new = json.loads(back)["spec"]["hostPath"]["path"]
+        self.report.check(back == given.replace(place.encode(), new.encode()),
                           "SetVolumeID changes the path and not a byte beside it", back.decode())
         again = self.volume("GetVolumeID", persistentVolume=text(back))
         self.report.check(again.response == {"volumeID": made}, "and GetVolumeID finds the new volume in it", str(again))
-        if self.report.check(os.path.isdir(directory) and directory != source, "the new volume is a directory", directory):
+        directory = new.replace("/data", os.path.join(self.scratch, "volumes"), 1)
+        if self.report.check(os.path.isdir(directory) and new != place, "the new volume is a directory", directory):
             self.report.equal(compare.differences(expected, compare.describe(directory)), "with all that the snapshot held")
 
     # actions
@@ -351,10 +400,45 @@ class Checks:
             for name in names if kind not in ("ObjectStore", "VolumeSnapshotter") else ():
                 answer = self.host.call(kind, "AppliesTo", plugin=name)
                 selector = (answer.response or {}).get("ResourceSelector") or {}
-                self.report.check(selector.get("includedResources"), f"{name} applies to some resources, not to all", str(answer))
+                self.report.check(selector.get("includedResources"), f"{name} applies to some resources, not to all",
+                                  str(answer))
                 self.operations(kind, name, backup, restore)
                 for what, item in items.items():
                     self.execute(kind, name, what, item, backup, restore)
+        self.belonging(backup)
+        self.restoring(restore)
+
+    def belonging(self, backup):
+        """A claim is in one block with the pod or the Job that mounts it."""
+        claim = {"group": "", "resource": "persistentvolumeclaims", "namespace": "training", "name": "checkpoints"}
+        for what, item in [("a pod", velero.pod()), ("a Job", velero.encode(velero.job()))]:
+            answer = self.host.call("ItemBlockAction", "GetRelatedItems", plugin="becalm.io/training-group", item=text(item),
+                                    backup=backup)
+            self.report.check(claim in (answer.response or {}).get("relatedItems", []), f"the claim of {what} belongs to it",
+                              str(answer))
+
+    def restoring(self, restore):
+        """What would run twice, or before its data is there, does not."""
+        def restored(item, original=None):
+            answer = self.host.call("RestoreItemActionV2", "Execute", plugin="becalm.io/workload-restore", restore=restore,
+                                    item=text(velero.encode(item)), itemFromBackup=text(velero.encode(original or item)))
+            return answer, answer.response or {}, json.loads(data((answer.response or {}).get("item")) or "{}")
+        done, fresh = velero.job(finished=True), velero.job(finished=True)
+        del fresh["status"]
+        answer, response, _ = restored(fresh, done)
+        self.report.check(response.get("skipRestore") is True, "a Job that was done is not run again", str(answer))
+        queued = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "Workload", "spec": {},
+                  "metadata": velero.metadata("job-train-1")}
+        answer, response, _ = restored(queued)
+        self.report.check(response.get("skipRestore") is True, "a Workload of Kueue's is left to Kueue", str(answer))
+        running = velero.job()
+        answer, response, item = restored(running)
+        self.report.check(response.get("skipRestore") is False and not item.get("spec", {}).get("suspend"),
+                          "a Job that ran is restored", str(answer))
+        running["metadata"]["annotations"] = {"becalm.io/consistency": "stop"}
+        answer, response, item = restored(running)
+        self.report.check(response.get("skipRestore") is False and item.get("spec", {}).get("suspend") is True,
+                          "a marked Job is held until its data is there", str(answer))
 
     def execute(self, kind, name, what, item, backup, restore):
         foreign = what == "a ConfigMap"
@@ -367,7 +451,8 @@ class Checks:
                 self.report.check(related == [], f"{name}: nothing belongs to {what}", str(answer))
             return
         if kind == "DeleteItemAction":
-            self.works(self.host.call(kind, "Execute", plugin=name, item=text(item), backup=backup), f"{name} deletes for {what}")
+            self.works(self.host.call(kind, "Execute", plugin=name, item=text(item), backup=backup),
+                       f"{name} deletes for {what}")
             return
         more = {"backup": backup} if kind == "BackupItemActionV2" else {"restore": restore, "itemFromBackup": text(item)}
         answer = self.host.call(kind, "Execute", plugin=name, item=text(item), **more)
@@ -410,12 +495,14 @@ class Checks:
         before, idle = self.host.do("connection"), velero.memory(self.pid)
         seconds = 0
         for count, workers in [(self.options.calls // 2, 1), (self.options.calls - self.options.calls // 2, 8)]:
-            answer = self.host.do("calls", kind="RestoreItemActionV2", method="Execute", request=request, count=count, workers=workers)
+            answer = self.host.do("calls", kind="RestoreItemActionV2", method="Execute", request=request, count=count,
+                                  workers=workers)
             self.report.check(answer["failed"] == 0, f"{count} calls by {workers} at once", str(answer))
             self.measure(f"a call, {workers} at once", answer["seconds"] / count * 1e6, "microseconds")
             seconds += answer["seconds"]
         self.same_connection(before, self.options.calls, f"{self.options.calls} calls took as many streams of one connection")
-        self.measure("memory that the calls added", (velero.memory(self.pid)["VmHWM"] - idle["VmHWM"]) / 1e6, "MB", MOST_ABOVE / 1e6)
+        added = velero.memory(self.pid)["VmHWM"] - idle["VmHWM"]
+        self.measure("memory that the calls added", added / 1e6, "MB", MOST_ABOVE / 1e6)
 
     # launches
 

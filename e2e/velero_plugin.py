@@ -240,7 +240,8 @@ def config_map(bytes_of_data=100):
     """An item that no action has any business with, as large as one likes."""
     return encode({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("settings"),
-        "data": {"huge": "x" * bytes_of_data, "odd": "<&> \u00e9 \U0001f680"}, "numbers": [9007199254740993, 1.0, 1e-7, -0.0, True]})
+        "data": {"huge": "x" * bytes_of_data, "odd": "<&> \u00e9 \U0001f680"},
+        "numbers": [9007199254740993, 1.0, 1e-7, -0.0, True]})
 
 
 def job(finished=False, **spec):
@@ -261,6 +262,16 @@ def job(finished=False, **spec):
         "status": status}
 
 
-def volumes_location(scratch):
-    """The configuration of a volume snapshot location on a repository in a directory."""
-    return {"repository": os.path.join(scratch, "repository")}
+def volumes_location(scratch, **more):
+    """The configuration of a volume snapshot location: the node's /data is `scratch`/volumes, new volumes go to /data/restored
+    there, and the repository is a directory."""
+    for name in ("volumes", "volumes/restored", "repository"):
+        os.makedirs(os.path.join(scratch, name), exist_ok=True)
+    key = os.path.join(scratch, "repository.key")
+    if not os.path.exists(key):
+        with open(key, "wb") as file:
+            file.write(os.urandom(32))
+        os.chmod(key, 0o600)
+    return {
+        "repository": os.path.join(scratch, "repository"), "repositoryKeyFile": key, "createRepository": "true",
+        "nodeRoots": f"/data={os.path.join(scratch, 'volumes')}", "nodeName": "*", "restoreRoots": "/data/restored", **more}
