@@ -63,8 +63,13 @@ class Checks:
     def __init__(self, report, protocol, program, scratch, options):
         self.report, self.protocol, self.program, self.scratch, self.options = report, protocol, program, scratch, options
         self.environment = velero.environment(scratch, TMPDIR=scratch)
+        self.is_caged = False
 
     def plugin(self, **options):
+        """A plugin's process. What gets ids and paths to mislead it sees all but the scratch directory read-only: a
+        plugin that falls for them must harm nobody who runs the tests, least of all as root."""
+        if self.is_caged:
+            options.setdefault("prefix", emulator.cage(self.scratch))
         return emulator.Plugin(self.protocol, self.program, options.pop("environment", self.environment), **options)
 
     def started(self, plugin, what):
@@ -348,7 +353,7 @@ class Checks:
         """Progress must carry its sub-message, or Velero's server falls over."""
         for kind in ("BackupItemActionV2", "RestoreItemActionV2"):
             for name in velero.NAMES[kind]:
-                for what, operation in [("", ""), ("a word", "x"), ("a path", "../../etc/passwd"), ("a megabyte", "o" * MIB),
+                for what, operation in [("", ""), ("a word", "x"), ("a path", "../../canary"), ("a megabyte", "o" * MIB),
                                         ("JSON", '{"a":[1,2]}'), ("lines", "a\nb\0c"), ("base64", "eyJhIjoxfQ==")]:
                     response, error = plugin.call(kind, "Progress", plugin=name, operationID=operation)
                     failed = error is None and response.HasField("progress") and response.progress.completed
@@ -604,8 +609,20 @@ class Checks:
                 return
             self.fails(plugin.call(kind, "Init", plugin=name, config={"no-such-key": "x"})[1],
                        "Init of the snapshotter with a key nobody knows is refused", "no-such-key")
-            _, error = plugin.call(kind, "Init", plugin=name, config=velero.volumes_location(self.scratch))
+            # Every way out of its directories leads to a canary in the scratch directory, and none any further.
+            home, ways, canaries = os.path.join(self.scratch, "cage", "a", "b", "c"), [], []
+            os.makedirs(home)
+            for depth in range(4):
+                canaries.append(os.path.normpath(os.path.join(home, *[".."] * depth, "canary")))
+                os.mkdir(canaries[-1])
+                trees.write_file(os.path.join(canaries[-1], "sings"), b"still here")
+                ways.append("../" * (depth + 1) + "canary")
+            ways.append(canaries[0])
+            location = velero.volumes_location(home)
+            _, error = plugin.call(kind, "Init", plugin=name, config=location)
             self.report.check(error is None, "Init of the snapshotter", str(error))
+            os.symlink(canaries[0], os.path.join(home, "volumes", "link"))
+            before = sorted(os.listdir(home))
             for what, volume in [("no bytes", b""), ("an array", b"[]"), ("no JSON", b"{"),
                                  ("no spec", b'{"kind":"PersistentVolume"}'), ("depth", b'{"spec":' + b"[" * 200_000)]:
                 response, error = plugin.call(kind, "GetVolumeID", plugin=name, persistentVolume=volume)
@@ -615,25 +632,31 @@ class Checks:
                     self.report.check(response.volumeID == "", f"GetVolumeID of {what} is none of ours", response.volumeID)
                 _, error = plugin.call(kind, "SetVolumeID", plugin=name, persistentVolume=volume, volumeID="becalm1:hostpath:/data/x")
                 self.fails(error, f"SetVolumeID of {what} is refused")
-            for snapshot in ("", "none", "../../../etc", "x" * 100_000, "a\nb"):
+            for snapshot in ("", "none", ".", "..", "x" * 100_000, "a\nb", *ways):
+                what = snapshot[-20:]
                 self.fails(plugin.call(kind, "CreateVolumeFromSnapshot", plugin=name, snapshotID=snapshot)[1],
-                           f"CreateVolumeFromSnapshot of {snapshot[:20]!r} is refused")
+                           f"CreateVolumeFromSnapshot of {what!r} is refused")
                 _, error = plugin.call(kind, "DeleteSnapshot", plugin=name, snapshotID=snapshot)
                 if error is not None:
-                    self.fails(error, f"DeleteSnapshot of {snapshot[:20]!r} is refused in order")
+                    self.fails(error, f"DeleteSnapshot of {what!r} is refused in order")
             for change, word in [
                     ({"repository": ""}, "repository"), ({"repository": "here"}, "repository"),
                     ({"nodeRoots": "a"}, "nodeRoots"), ({"repositoryKeyFile": ""}, "repositoryKeyFile"),
                     ({"repositoryPasswordFile": "/x"}, "repositoryPasswordFile"), ({"nodeName": ""}, "nodeName"),
                     ({"restoreRoots": "/elsewhere"}, "restoreRoots"), ({"memory": "lots"}, "memory"),
                     ({"region": "us-east-1"}, "region")]:
-                config = {**velero.volumes_location(self.scratch), **change}
+                config = {**location, **change}
                 self.fails(plugin.call(kind, "Init", plugin=name, config=config)[1],
                            f"Init of the snapshotter with {change} is refused", word)
-            for volume in ("", "none", "becalm1:hostpath:/data/none", "becalm1:hostpath:/etc", "becalm1:hostpath:/data/../etc",
-                           "becalm9:hostpath:/data", "becalm1:nfs:somewhere:/data", "x" * 100_000):
+            for volume in ("", "none", "becalm1:hostpath:/data/none", f"becalm1:hostpath:{canaries[0]}",
+                           "becalm1:hostpath:/data/../canary", "becalm1:hostpath:/data/link", "becalm9:hostpath:/data",
+                           "becalm1:nfs:somewhere:/data", "x" * 100_000):
                 self.fails(plugin.call(kind, "CreateSnapshot", plugin=name, volumeID=volume)[1],
-                           f"CreateSnapshot of {volume[:40]!r} is refused")
+                           f"CreateSnapshot of {volume[:18]!r}..{volume[-10:]!r} is refused")
+            kept = [path for path in canaries if os.path.exists(os.path.join(path, "sings"))]
+            self.report.check(kept == canaries, "no id led out of its directories", str(kept))
+            after = sorted(os.listdir(home)) if os.path.isdir(home) else None
+            self.report.check(after == before, "nor was anything else made or removed", f"{before} {after}")
             self.lives(plugin, "volumes")
             self.finish(plugin, "volumes")
 
@@ -709,6 +732,7 @@ def main():
         checks = Checks(report, emulator.Protocol(scratch), program, scratch, options)
         for part in parts:
             report.say(part)
+            checks.is_caged = part in ("names", "items", "objects", "volumes")
             getattr(checks, part)()
     harness.finish(report)
 
