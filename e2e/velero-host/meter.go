@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/channelz/grpc_channelz_v1"
@@ -44,7 +45,7 @@ func (h *host) connection(c command) (answer, error) {
 	sockets, calls := map[int64]int64{}, int64(0)
 	for _, channel := range channels.Channel {
 		// go-plugin dials under this name, whatever the address.
-		if channel.Data.Target != "unused" {
+		if !strings.HasSuffix(channel.Data.Target, "unused") {
 			continue
 		}
 		calls += channel.Data.CallsStarted
