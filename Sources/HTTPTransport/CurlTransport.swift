@@ -63,7 +63,7 @@ package final class CurlTransport: HTTPTransport {
         if !loop.post(.start(transfer)) {
             transfer.finish(.failure(HTTPTransportError(.cancelled, "the HTTP transport was shut down")))
         }
-        return HTTPResponseStream(try await state.head(), state)
+        return HTTPResponseStream(try await state.head(), state, self)
     }
 
     package func shutdown() async {

@@ -8,10 +8,13 @@ package final class HTTPResponseStream: AsyncSequence, Sendable {
     /// Status, headers and, unless the status is 200 to 299, the beginning of the body.
     package let response: HTTPResponse
     private let state: ResponseStreamState
+    /// Without its transport the request would be cut off.
+    private let transport: CurlTransport
 
-    init(_ response: HTTPResponse, _ state: ResponseStreamState) {
+    init(_ response: HTTPResponse, _ state: ResponseStreamState, _ transport: CurlTransport) {
         self.response = response
         self.state = state
+        self.transport = transport
     }
 
     deinit { state.cancel() }

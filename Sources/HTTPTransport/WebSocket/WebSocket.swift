@@ -87,6 +87,9 @@ package final class WebSocket: Sendable {
     /// Sends a binary message; returns once it is queued.
     package func send(_ payload: [UInt8]) async throws(HTTPTransportError) { try await send(.binary, payload) }
 
+    /// Sends a ping, so that what lies between does not take the connection for dead. The answer is not waited for.
+    package func ping() async throws(HTTPTransportError) { try await send(.ping, []) }
+
     private func send(_ opcode: WebSocketOpcode, _ payload: [UInt8]) async throws(HTTPTransportError) {
         try await connection.send(WebSocketEncoder.frame(opcode, payload, mask: .random(in: 0...UInt32.max)))
     }

@@ -6,7 +6,8 @@ package struct KubernetesError: Error, Sendable, CustomStringConvertible {
     package struct Code: Hashable, Sendable, CustomStringConvertible {
         private enum Kind: String {
             case configuration, unauthorized, forbidden, notFound, alreadyExists, conflict, expired, invalid
-            case tooManyRequests, unavailable, unreachable, untrusted, timedOut, cancelled, unsupported, malformed, failed
+            case tooManyRequests, unavailable, unreachable, untrusted, timedOut, cancelled, unsupported, malformed,
+                failed
         }
         private let kind: Kind
         /// No usable configuration: no file, no such context, a field that makes no sense.
@@ -58,6 +59,8 @@ package struct KubernetesError: Error, Sendable, CustomStringConvertible {
     package var retryAfterSeconds: Double?
     /// Whether the server may have done what was asked all the same.
     package var isAmbiguous: Bool
+    /// When the server said so, by its clock.
+    package var serverTime: Timestamp?
     package var cause: (any Error)?
     package var location: SourceLocation
 

@@ -85,7 +85,9 @@ final class Credentials: Sendable {
         return state.withLock { state in
             if let current = state.current, now < state.renewAt { return .use(current) }
             if state.isFetching { return .wait }
-            if let waitedFor, let (error, generation) = state.lastFailure, generation > waitedFor { return .fail(error) }
+            if let waitedFor, let (error, generation) = state.lastFailure, generation > waitedFor {
+                return .fail(error)
+            }
             state.isFetching = true
             return .fetch
         }

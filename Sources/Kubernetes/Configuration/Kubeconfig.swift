@@ -45,7 +45,8 @@ struct Kubeconfig {
     private mutating func merge(_ document: JSONValue, _ file: String) throws(KubernetesError) {
         if document.isNull { return }
         guard document.object != nil else {
-            throw KubernetesError(.configuration, "the kubeconfig \(file) holds \(document.kindName), not a configuration")
+            throw KubernetesError(
+                .configuration, "the kubeconfig \(file) holds \(document.kindName), not a configuration")
         }
         if currentContext.isEmpty { currentContext = document["current-context"]?.string ?? "" }
         Self.gather(document["clusters"], "cluster", file, &clusters)
@@ -87,7 +88,8 @@ struct Kubeconfig {
             throw KubernetesError(.configuration, "\(source) names the cluster \(clusterName), which has no server")
         }
         guard server.hasPrefix("https://") || server.hasPrefix("http://") else {
-            throw KubernetesError(.configuration, "\(source) names the server \(server), which is no http or https address")
+            throw KubernetesError(
+                .configuration, "\(source) names the server \(server), which is no http or https address")
         }
         var configuration = KubernetesConfiguration(server: server, source: source)
         configuration.namespace = Self.text(context.fields["namespace"]) ?? "default"
@@ -167,7 +169,8 @@ struct Kubeconfig {
                     + ExecCredential.versions.joined(separator: " and "))
         }
         if Self.text(exec["interactiveMode"]) == "Always" {
-            throw KubernetesError(.configuration, "\(source) has an exec plugin that must ask a person; log in by other means")
+            throw KubernetesError(
+                .configuration, "\(source) has an exec plugin that must ask a person; log in by other means")
         }
         var variables: [String: String] = [:]
         for variable in exec["env"]?.array ?? [] {

@@ -12,7 +12,8 @@ extension JSONValue {
     /// The first document of a YAML text, as Kubernetes takes it: what looks like a number, a truth value or null is one
     /// unless it is quoted. Keys that come twice, tags that JSON lacks, and documents that their aliases blow up are
     /// refused. An empty text is null.
-    package init(yaml text: String, limits: Limits = Limits(maximumBytes: 4 << 20, maximumValues: 1 << 18)) throws(YAMLError)
+    package init(yaml text: String, limits: Limits = Limits(maximumBytes: 4 << 20, maximumValues: 1 << 18))
+        throws(YAMLError)
     {
         guard text.utf8.count <= limits.maximumBytes else {
             throw YAMLError(message: "more than \(limits.maximumBytes) bytes of YAML")
