@@ -18,6 +18,8 @@ struct APICall: Sendable {
     var query: [(name: String, value: String)] = []
     var body: [UInt8]?
     var contentType = "application/json"
+    /// What answers are taken. Only objects come in JSON: an upgrade that asks for JSON is refused (406).
+    var accept = "application/json"
     /// Whether doing it twice comes to the same.
     var isIdempotent = true
     /// Whether a 429 is waited out here rather than told to the caller.

@@ -47,6 +47,7 @@ extension KubernetesClient {
     ) async throws(KubernetesError) -> HTTPResponseStream {
         var call = APICall("get", .get, .pods, namespace: namespace, name: pod)
         call.subresource = "log"
+        call.accept = "*/*"
         call.add("container", options.container)
         if options.follows { call.add("follow", "true") }
         if options.isOfPrevious { call.add("previous", "true") }
@@ -89,6 +90,7 @@ extension KubernetesClient {
             verbs[method] ?? "get", method, .pods, namespace: namespace,
             name: "\(isSecure ? "https:" : "")\(pod):\(port)")
         call.subresource = "proxy"
+        call.accept = "*/*"
         call.path = path.hasPrefix("/") ? path : "/\(path)"
         call.body = body
         call.contentType = contentType

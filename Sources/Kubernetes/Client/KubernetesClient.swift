@@ -189,10 +189,9 @@ package final class KubernetesClient: Sendable {
 
     private func isWorthRetrying(_ call: APICall, _ error: KubernetesError) -> Bool {
         switch error.status {
-        // With a time to come again the server has not begun (API conventions, "Retry-After").
         case 429: call.waitsWhenThrottled
-        case 503: call.isIdempotent || error.retryAfterSeconds != nil
-        case 500, 502, 504: call.isIdempotent
+        // With a time to come again the server has not done it, as client-go takes it too.
+        case 500, 502, 503, 504: call.isIdempotent || error.retryAfterSeconds != nil
         default: false
         }
     }
@@ -209,7 +208,7 @@ package final class KubernetesClient: Sendable {
     func request(_ call: APICall, _ material: Credentials.Material) -> HTTPRequest {
         var request = HTTPRequest(call.method, configuration.server + call.target)
         request.headers = headers(material)
-        request.headers["Accept"] = "application/json"
+        request.headers["Accept"] = call.accept
         if let body = call.body {
             request.headers["Content-Type"] = call.contentType
             request.body = HTTPBody(body)

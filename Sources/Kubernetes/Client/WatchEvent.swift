@@ -29,11 +29,16 @@ struct WatchDecoder {
     private static let maximumBytes = 64 << 20
 
     private var buffered: [UInt8] = []
+    /// Where the next line begins; what is before it goes with the next bytes that come.
+    private var start = 0
     /// Up to where there is no end of line.
     private var searched = 0
 
     /// Adds bytes of the answer.
     mutating func append(_ bytes: [UInt8]) throws(Malformed) {
+        buffered.removeFirst(start)
+        searched -= start
+        start = 0
         buffered += bytes
         guard buffered.count <= Self.maximumBytes else { throw Malformed(description: "an event of more than 64 MiB") }
     }
@@ -41,9 +46,9 @@ struct WatchDecoder {
     /// The next event with its resourceVersion, if a whole line is there.
     mutating func next() throws(Malformed) -> (line: WatchLine, resourceVersion: String)? {
         while let end = buffered[searched...].firstIndex(of: 0x0a) {
-            let text = Array(buffered[..<end])
-            buffered.removeFirst(end + 1)
-            searched = 0
+            let text = Array(buffered[start..<end])
+            start = end + 1
+            searched = start
             if text.allSatisfy({ $0 == 0x20 || $0 == 0x0d }) { continue }
             return try Self.parse(text)
         }

@@ -42,6 +42,7 @@ extension KubernetesClient {
     private func call(_ exec: ExecRequest) -> APICall {
         var call = APICall("get", .get, .pods, namespace: exec.namespace, name: exec.pod)
         call.subresource = "exec"
+        call.accept = "*/*"
         call.add("container", exec.container)
         for word in exec.command { call.query.append(("command", word)) }
         if exec.input != nil { call.add("stdin", "true") }
