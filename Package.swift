@@ -72,7 +72,9 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
-        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", yams], swiftSettings: strict),
+        .target(
+            name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", systemPackage, logging, yams],
+            swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
