@@ -9,18 +9,20 @@ final class BlobOpener {
     private var ciphers: [Identifier: AES256GCM] = [:]
     private let decompressor = ZstdDecompressor()
     private var planes: PlaneDecoder?
-    private let bases: BaseReader?
+    private let bases: BasePool?
     private let opened = Buffer(capacity: 0)
-    private let expanded = [Buffer(capacity: 0), Buffer(capacity: 0)]
+    private let expanded: [Buffer]
     private var lastExpanded = 0
 
     /// Without `bases`, a chunk that is stored as a difference does not open.
-    init(keys: SessionKeys, bases: BaseReader? = nil) {
+    init(keys: SessionKeys, bases: BasePool? = nil, expandedAtOnce: Int = BlobOpener.expandedAtOnce) {
         self.keys = keys
         self.bases = bases
+        expanded = (0..<expandedAtOnce).map { _ in Buffer(capacity: 0) }
     }
 
-    /// Blobs that can be open at once when they were compressed: the memory of one is used again after as many calls.
+    /// Blobs that can be open at once when they were compressed, if nothing else is said: the memory of one is used again
+    /// after as many calls.
     static let expandedAtOnce = 2
 
     /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
@@ -88,7 +90,7 @@ final class BlobOpener {
             }
         case .zstd, .planes, .difference:
             // What fails takes nobody's turn: the memory that it was written to is the next one's.
-            let turn = (lastExpanded + 1) % Self.expandedAtOnce
+            let turn = (lastExpanded + 1) % expanded.count
             let expanded = expanded[turn]
             expanded.count = 0
             expanded.ensureCapacity(Int(header.rawLength))
@@ -124,8 +126,11 @@ final class BlobOpener {
                 error: RepositoryError(
                     .notFound, "chunk \(base), to which others are stored as the difference, is unknown"))
         }
-        return try planeDecoder().decode(
-            UnsafeRawBufferPointer(rebasing: plain[Digest.size...]), base: bases.bytes(of: base), into: target)
+        let decoder = planeDecoder()
+        return try bases.withReader { reader in
+            try decoder.decode(
+                UnsafeRawBufferPointer(rebasing: plain[Digest.size...]), base: reader.bytes(of: base), into: target)
+        }
     }
 
     private func planeDecoder() -> PlaneDecoder {

@@ -37,12 +37,6 @@ package final class ChunkReader: Sendable {
     /// The index in use; it changes when packs were found to have moved.
     package var currentIndex: RepositoryIndex { index.withLock { $0 } }
 
-    /// An opener for the calling thread, with what it needs to open differences. A chunk is hashed after that, so its
-    /// base need not be.
-    private func opener(_ index: RepositoryIndex) -> BlobOpener {
-        BlobOpener(keys: keys, bases: BaseReader(repository: repository, keys: keys, rehash: false, index: index))
-    }
-
     /// Blobs to read from one pack in one request.
     private struct RangeRead: Sendable {
         var location: ChunkLocation
@@ -87,9 +81,11 @@ package final class ChunkReader: Sendable {
         let failures = Mutex<[Failure]>(unknown)
         let fatal = Mutex<RepositoryError?>(nil)
         let threads = min(max(repository.plan.ranges, 1), max(reads.count, 1))
+        // A chunk is hashed when it has been made of its base, so that one need not be.
+        let bases = BasePool(repository: repository, keys: keys, rehash: false, index: index)
         WorkerThreads(count: threads, name: "becalm-read") { _ in
             do {
-                let opener = self.opener(index)
+                let opener = BlobOpener(keys: self.keys, bases: bases)
                 let buffer = Buffer(capacity: 64 << 10)
                 while fatal.withLock({ $0 == nil }) {
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
