@@ -167,6 +167,15 @@ import Testing
         #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete"])
         try place.remove("out/checkpoint-4")
         _ = try await place.backUp(requiresComplete: true)
+        // Nor with one of which nobody knows.
+        try place.add("Samples/dcp/outputs/step-100", as: "dist/step-100")
+        _ = try await place.backUp(requiresComplete: true)
+        try place.tree.write("dist/step-100/.metadata.tmp", [])
+        let doubtful = await #expect(throws: IncompleteState.self) {
+            _ = try await place.backUp(requiresComplete: true)
+        }
+        #expect(doubtful?.path == "run/dist/step-100" && doubtful?.judgement == "unknown")
+        #expect(doubtful?.description.contains("is not known to be complete: ") == true)
     }
 
     @Test("A checkpoint of which a pattern takes a part is not held for complete")

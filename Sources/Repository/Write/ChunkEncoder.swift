@@ -164,7 +164,7 @@ package final class ChunkEncoder {
         }
         blob = PackedBlob(
             offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members,
-            base: content.base)
+            base: content.base, codec: content.codec)
         return content.base
     }
 
