@@ -98,7 +98,7 @@ import Testing
         let first = TestWeights.make(400_000, seed: 2)
         let second = TestWeights.stepped(first, seed: 3)
         try await test.repository.snapshot(["model": first], chunkBytes: 1 << 20)
-        try await test.repository.snapshot(["model": second], bases: ["model": first], chunkBytes: 1 << 20)
+        try await test.repository.snapshot(["model": second], chunkBytes: 1 << 20, bases: ["model": first])
         var changed = first
         changed[5] ^= 1
         let (difference, stranger, rotten, whole) = (

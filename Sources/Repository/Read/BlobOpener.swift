@@ -37,16 +37,20 @@ final class BlobOpener {
 
     /// As `open`, but decrypts where the blob lies: the sealed bytes are gone afterwards, and a stored blob's raw bytes
     /// are in their place. Spares a copy of everything that is read. A compressed blob's raw bytes are good until
-    /// `expandedAtOnce` more of those have been opened.
+    /// `expandedAtOnce` more of those have been opened; they begin `phase` bytes, less than `phases`, behind a multiple of
+    /// `phases` in memory.
     func openInPlace(
-        _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader
+        _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader, phase: Int = 0
     ) throws -> OpenedBlob {
-        try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session)
+        try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session, phase: phase)
     }
+
+    /// What memory is aligned to, in bytes: no disk's blocks are larger.
+    static let phases = 4096
 
     private func open(
         _ bytes: UnsafeRawBufferPointer, into place: UnsafeMutableRawBufferPointer?, pack: Identifier,
-        session: SessionHeader
+        session: SessionHeader, phase: Int = 0
     ) throws -> OpenedBlob {
         let header = try BlobHeader(decoding: bytes)
         let end = BlobHeader.size + Int(header.sealedLength)
@@ -69,7 +73,7 @@ final class BlobOpener {
             }
             let plain = UnsafeRawBufferPointer(rebasing: target[0..<count])
             var blob = OpenedBlob(header: header, raw: plain)
-            try expand(plain, &blob, pack)
+            try expand(plain, &blob, pack, phase)
             return blob
         } catch let error as BaseReader.Failure {
             throw error
@@ -80,7 +84,9 @@ final class BlobOpener {
         }
     }
 
-    private func expand(_ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, _ pack: Identifier) throws {
+    private func expand(
+        _ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, _ pack: Identifier, _ phase: Int
+    ) throws {
         let header = blob.header
         switch header.codec {
         case .stored:
@@ -93,8 +99,10 @@ final class BlobOpener {
             let turn = (lastExpanded + 1) % expanded.count
             let expanded = expanded[turn]
             expanded.count = 0
-            expanded.ensureCapacity(Int(header.rawLength))
-            let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
+            // A buffer begins at a multiple of `phases`.
+            let place = phase..<phase + Int(header.rawLength)
+            expanded.ensureCapacity(place.upperBound)
+            let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[place])
             let length: Int
             switch header.codec {
             case .planes: length = try planeDecoder().decode(plain, into: target)
@@ -106,8 +114,8 @@ final class BlobOpener {
                     .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
             }
             lastExpanded = turn
-            expanded.count = length
-            blob.raw = expanded.bytes
+            expanded.count = place.upperBound
+            blob.raw = UnsafeRawBufferPointer(target)
         }
     }
 
