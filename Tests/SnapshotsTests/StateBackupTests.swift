@@ -152,6 +152,23 @@ import Testing
         #expect(try await place.contents(result).keys.contains("half.pt"))
     }
 
+    @Test("A link to what is left out is stored, and told to lead nowhere in a restore")
+    func linkToNothing() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-4")
+        try place.remove("out/checkpoint-4/trainer_state.json")
+        for (name, target) in [("first", "checkpoint-2"), ("latest", "checkpoint-4"), ("nowhere", "gone")] {
+            try FileManager.default.createSymbolicLink(
+                atPath: place.path("out/\(name)"), withDestinationPath: target)
+        }
+        let result = try await place.backUp()
+        let told = (result.manifest.inventory?.leftOut ?? []).map(\.message).filter { $0.contains("link") }
+        #expect(told == ["the link out/latest leads to it, and will lead nowhere in a restore"])
+        #expect(!result.isPartial)
+        #expect(try await place.contents(result).keys.contains("run/out/latest"))
+    }
+
     @Test("Where complete checkpoints are required, none is made with another")
     func requiresComplete() async throws {
         let place = try await Place()

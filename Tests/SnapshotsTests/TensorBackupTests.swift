@@ -84,6 +84,11 @@ struct TensorBackupTests {
         ("layer.\($0).weight", TensorFileData.weights(1_200_000 + 300_000 * $0, seed: UInt64($0)))
     }
 
+    /// The model after a small step.
+    private static func stepped(_ seed: UInt64) -> [UInt8] {
+        TensorFileData.safetensors(tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: seed)) })
+    }
+
     @Test("Weights take two thirds, and the same tensors in other files and another order cost next to nothing")
     func reordered() async throws {
         let tree = try SourceTree()
@@ -113,7 +118,7 @@ struct TensorBackupTests {
             TensorFileData.safetensors([("layer.0.weight", TensorFileData.weights(1_200_000, seed: 77))]))
         let first = try await backUp(tree)
 
-        let next = TensorFileData.safetensors(Self.tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: 9)) })
+        let next = Self.stepped(9)
         try SourceTree.makeDirectory(tree.path.appending("checkpoint-1000"))
         try tree.write("checkpoint-1000/\(name)", next)
         let second = try await backUp(tree)
@@ -140,13 +145,13 @@ struct TensorBackupTests {
         try tree.write("model.safetensors", TensorFileData.safetensors(Self.tensors))
         let base = try await backUp(tree)
         let tuned = try SourceTree("base")
-        let next = TensorFileData.safetensors(Self.tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: 12)) })
+        let next = Self.stepped(12)
         try tuned.write("model.safetensors", next)
         // Other sources: they have no snapshot before.
         let fine = try await backUp(tuned, bases: .snapshot(base.snapshot))
         #expect(fine.counters.bytesStored < UInt64(next.count) / 10, "\(fine.counters)")
         #expect(try await restored(fine.snapshot, "base/model.safetensors") == next)
-        let other = TensorFileData.safetensors(Self.tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: 13)) })
+        let other = Self.stepped(13)
         try tuned.write("model.safetensors", other)
         let off = try await backUp(tuned, bases: .none)
         #expect(off.counters.bytesStored > UInt64(next.count) / 2, "\(off.counters)")

@@ -101,7 +101,8 @@ final class BlobOpener {
             expanded.count = 0
             // A buffer begins at a multiple of `phases`.
             let place = phase..<phase + Int(header.rawLength)
-            expanded.ensureCapacity(place.upperBound)
+            // Room for any phase, so that the next chunk of this length finds it too.
+            expanded.ensureCapacity(Int(header.rawLength) + Self.phases)
             let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[place])
             let length: Int
             switch header.codec {

@@ -102,6 +102,7 @@ final class SourceWalker {
             try store(directory, name ?? storedName, entry, path, slot, parentEntry, early)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             context.progress.update { $0.filesTotal += 1 }
+            if metadata.type == .symbolicLink { watch?.sawLink(path) }
             try context.fill(slot, entry, of: metadata, encoder)
         }
         return true
