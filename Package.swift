@@ -92,8 +92,8 @@ let package = Package(
         .target(
             name: "Velero",
             dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", systemPackage, logging,
+                "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository",
+                "Snapshots", "Orchestration", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
         .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -166,7 +166,12 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Velero", systemPackage, logging], swiftSettings: strict),
+            dependencies: [
+                "Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting",
+                "Orchestration", "Repository", "RepositoryFormat", "S3ObjectStorage", "Sealing", "Snapshots", "Velero",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(
