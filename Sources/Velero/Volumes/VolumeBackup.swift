@@ -21,7 +21,8 @@ struct VolumeBackup: Sendable {
 
     /// Takes it. What is incomplete beyond the configured tolerance is forgotten again and thrown as an error.
     func run() async throws -> VolumeSnapshotID {
-        let path = try await directory()
+        let directory = try await directory()
+        let path = directory.path
         if case .directory(let repository) = volumes.configuration.place {
             do {
                 try await SourceGuard(repository: repository, excludes: []).check([path])
@@ -41,7 +42,7 @@ struct VolumeBackup: Sendable {
         let result = try await volumes.cancellable(progress) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()
         }
-        if let reason = try await defect(result, path) {
+        if let reason = try await defect(result, directory) {
             try await discard(result, repository, reason)
         }
         tell(result)
@@ -51,9 +52,9 @@ struct VolumeBackup: Sendable {
     /// Whose volume it is: with the path it says which snapshots follow each other.
     private var host: String { volume.kind == .nfs ? volume.server.lowercased() : volumes.configuration.node ?? "node" }
 
-    private func directory() async throws -> [UInt8] {
+    private func directory() async throws -> VolumeRoots.Directory {
         switch try await volumes.look(volume) {
-        case .directory(let path): return path
+        case .directory(let directory): return directory
         case .other(let what):
             throw VeleroError(.invalidArgument, "the volume \(volume.place) is \(what) and no directory")
         case .missing:
@@ -67,10 +68,12 @@ struct VolumeBackup: Sendable {
     }
 
     /// Why what was taken is no snapshot; nil when it is one.
-    private func defect(_ result: BackupResult, _ path: [UInt8]) async throws -> String? {
+    private func defect(
+        _ result: BackupResult, _ directory: VolumeRoots.Directory
+    ) async throws -> String? {
         // A volume that was taken away leaves an empty copy behind, in which everything has merely vanished.
-        guard case .directory(path) = try await volumes.look(volume) else {
-            return "it is not there any more: it was removed or unmounted meanwhile"
+        guard try await volumes.look(volume) == .directory(directory) else {
+            return "what was read is not there any more: it was removed, replaced or unmounted meanwhile"
         }
         let problems = result.manifest.problems
         let (count, first): (Int, SnapshotManifest.Problem?) =

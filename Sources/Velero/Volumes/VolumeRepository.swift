@@ -59,13 +59,13 @@ struct VolumeRepository: Sendable {
     /// Opens it to remove `snapshot`; nil when there is no repository any more, or another one. Throws for a directory or
     /// bucket that is not there, which may only be not mounted, or misspelt.
     func openForRemoval(of snapshot: VolumeSnapshotID) async throws -> Repository? {
-        let repository: Repository
-        do {
-            repository = try await opening().open(.writing, credential: credential)
-        } catch {
-            guard JourneyError(error).status == .noRepository, !Self.isPlaceMissing(error) else { throw error }
+        let opening = try await opening()
+        guard try await opening.holdsRepository() else {
+            // A bucket that is not there looks like an object that is not: asked for a list, the server tells them apart.
+            _ = try await opening.opened.store.list(prefix: "", token: nil)
             return nil
         }
+        let repository = try await opening.open(.writing, credential: credential)
         return repository.config.repositoryID == snapshot.repository ? repository : nil
     }
 

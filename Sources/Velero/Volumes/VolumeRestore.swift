@@ -102,7 +102,8 @@ struct VolumeRestore: Sendable {
             parent.path = original.path.parent
         }
         switch try await volumes.look(parent) {
-        case .directory(let path) where !original.path.components.isEmpty || !candidates.isEmpty: return (parent, path)
+        case .directory(let directory) where !original.path.components.isEmpty || !candidates.isEmpty:
+            return (parent, directory.path)
         case .other, .missing:
             throw VeleroError(
                 .notFound,

@@ -28,10 +28,18 @@ struct VolumeRoots: Hashable, Sendable {
         var mount: VolumePath
     }
 
+    /// A directory as it was found.
+    struct Directory: Hashable, Sendable {
+        /// Here: raw, absolute, without a symbolic link below the root's own.
+        var path: [UInt8]
+        /// Another directory at the same path, such as the one that a file system was mounted on, has others.
+        var device: UInt64
+        var inode: UInt64
+    }
+
     /// What a path is here.
     enum Place: Hashable, Sendable {
-        /// A directory; its path here is raw, absolute, and has no symbolic link below the root's own.
-        case directory([UInt8])
+        case directory(Directory)
         /// Something else, by its name.
         case other(String)
         case missing
@@ -101,7 +109,8 @@ struct VolumeRoots: Hashable, Sendable {
             throw refused(volume, "links in it lead out of the configured roots")
         }
         switch try Self.entry(here.path, volume, follows: here.depth == done.count) {
-        case .directory: return .directory(here.path)
+        case .directory(let device, let inode):
+            return .directory(Directory(path: here.path, device: device, inode: inode))
         case .missing: return .missing
         case .other(let what): return .other(what)
         case .link: throw refused(volume, "\(PathText.display(here.path)) was replaced by a link meanwhile")
@@ -113,7 +122,8 @@ struct VolumeRoots: Hashable, Sendable {
     }
 
     private enum Entry {
-        case directory, missing
+        case missing
+        case directory(device: UInt64, inode: UInt64)
         case link([UInt8])
         case other(String)
     }
@@ -131,7 +141,7 @@ struct VolumeRoots: Hashable, Sendable {
                 "cannot look at the volume \(volume.place): \(PathText.display(path)): \(reason)", cause: reason)
         }
         switch facts.st_mode & S_IFMT {
-        case S_IFDIR: return .directory
+        case S_IFDIR: return .directory(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
         case S_IFLNK:
             var target = [UInt8](repeating: 0, count: 4096)
             let count = target.withUnsafeMutableBytes { buffer -> Int in
