@@ -162,8 +162,9 @@ internal import CCurlShims
     }
 
     private func setTrust(_ configuration: CurlTransportConfiguration) {
-        set(CURLOPT_SSL_VERIFYPEER, 1)
-        set(CURLOPT_SSL_VERIFYHOST, 2)
+        let verifies = configuration.authorities != .anyone
+        set(CURLOPT_SSL_VERIFYPEER, verifies ? 1 : 0)
+        set(CURLOPT_SSL_VERIFYHOST, verifies ? 2 : 0)
         switch configuration.authorities {
         case .system: if let path = SystemAuthorities.path { set(CURLOPT_CAINFO, path) }
         case .file(let path):
@@ -172,9 +173,8 @@ internal import CCurlShims
         case .pem(let bytes):
             set(CURLOPT_CAINFO_BLOB, blob: bytes)
             unsetSystemDirectory()
-        case .anyone:
-            set(CURLOPT_SSL_VERIFYPEER, 0)
-            set(CURLOPT_SSL_VERIFYHOST, 0)
+        case .systemAnd(let bytes): set(CURLOPT_CAINFO_BLOB, blob: bytes)
+        case .anyone: break
         }
         if let identity = configuration.identity {
             set(CURLOPT_SSLCERT_BLOB, blob: identity.certificate)

@@ -1,7 +1,7 @@
 /// How a `CurlTransport` connects.
 package struct CurlTransportConfiguration: Sendable {
     /// Whom to believe in TLS. Certificates and names are verified with all but `anyone`; a file or text of certificates
-    /// takes the place of the system's, it does not add to them.
+    /// takes the place of the system's, unless it is said to stand beside them.
     package enum Authorities: Sendable, Hashable {
         /// Those of the system: libcurl's own default if it is there, else the usual places of the distributions.
         case system
@@ -9,8 +9,16 @@ package struct CurlTransportConfiguration: Sendable {
         case file(String)
         /// Certificates as PEM text: also where the machine has no files of certificates.
         case pem([UInt8])
-        /// Whoever answers, without a look at certificate and name: only where a user's configuration demands it.
+        /// Those of the system, and certificates as PEM text beside them.
+        case systemAnd(pem: [UInt8])
+        /// Nobody is asked for proof: for whoever has said in so many words that he wants it so.
         case anyone
+
+        /// The same with what lies in the system's files read, once for all connections.
+        func resolved() -> Authorities {
+            guard case .systemAnd(let pem) = self else { return self }
+            return .pem(SystemAuthorities.certificates + [UInt8(ascii: "\n")] + pem)
+        }
     }
 
     /// A client's certificate and key, as PEM text.

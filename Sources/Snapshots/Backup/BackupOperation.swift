@@ -165,6 +165,7 @@ package struct BackupOperation: Sendable {
             repository.options.logger.debug("a journal stays for the collector: \(error)")
         }
         return BackupResult(
-            snapshot: committed.id, manifest: manifest, counters: session.progress, durationSeconds: duration())
+            snapshot: committed.id, manifest: manifest, unreadable: context.notedUnreadable, counters: session.progress,
+            durationSeconds: duration())
     }
 }

@@ -407,10 +407,10 @@ final class LargeFile: Sendable {
             ?? (reader.changed(since: entry.metadata) ? "changed while it was read: what was read may be torn" : nil)
         switch context.states.settle(path, entry.metadata, isTorn: change != nil) {
         case .stored: break
-        case .doubtful(let problem): context.note(path, problem)
+        case .doubtful(let problem): context.note(path, problem, isChange: true)
         case .dropped: return try context.fill(slot, nil, of: walked, encoder)
         }
-        if let change { context.note(path, change) }
+        if let change { context.note(path, change, isChange: true) }
         var stored = entry
         if wantsDigest {
             Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))

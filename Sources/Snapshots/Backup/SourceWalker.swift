@@ -171,7 +171,7 @@ final class SourceWalker {
         let context = context
         return {
             if let change = stateGuard.change() {
-                context.note(stateGuard.place, change)
+                context.note(stateGuard.place, change, isChange: true)
                 context.states.doubt(stateGuard.state, change)
             }
             return true
