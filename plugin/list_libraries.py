@@ -63,7 +63,7 @@ def owners(checkouts):
             if manifest.startswith("Package") and manifest.endswith(".swift"):
                 with open(os.path.join(top, manifest), encoding="utf-8") as file:
                     # Targets may be made by functions of the manifest; products are those of other packages.
-                    for kind, name in re.findall(r'(\w+)\(\s*name:\s*"([^"]+)"', file.read()):
+                    for kind, name in re.findall(r'(\w+)\((?:\s*kind:\s*[^,()]*,)?\s*name:\s*"([^"]+)"', file.read()):
                         if kind not in ("product", "package", "Package", "plugin"):
                             by_manifest.setdefault(name, package)
     return {**by_manifest, **by_folder}
