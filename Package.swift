@@ -72,7 +72,9 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
-        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", yams], swiftSettings: strict),
+        .target(
+            name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", systemPackage, logging, yams],
+            swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
@@ -102,8 +104,8 @@ let package = Package(
         .target(
             name: "Velero",
             dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", "Workloads", "Kubernetes", systemPackage, logging,
+                "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository",
+                "Snapshots", "Orchestration", "Workloads", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
         .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -177,7 +179,11 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Kubernetes", "Workloads", "Velero", systemPackage, logging],
+            dependencies: [
+                "Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting",
+                "Orchestration", "Repository", "RepositoryFormat", "S3ObjectStorage", "Sealing", "Snapshots", "Velero",
+                "Workloads", systemPackage, logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests", dependencies: ["Basics", "Kubernetes", "Workloads"], swiftSettings: strict),

@@ -52,19 +52,21 @@ def modules(link_file_list):
 
 
 def owners(checkouts):
-    """For each folder of sources, and each target named in a manifest, the packages that have it."""
-    found = {}
+    """The package that has a module: by a folder of sources of that name, else by a target of that name in its manifest."""
+    by_folder, by_manifest = {}, {}
     for package in sorted(os.listdir(checkouts)):
         top = os.path.join(checkouts, package)
-        for place, folders, _ in os.walk(os.path.join(top, "Sources")):
+        for _, folders, _ in os.walk(os.path.join(top, "Sources")):
             for name in folders:
-                found.setdefault(name, set()).add(package)
+                by_folder.setdefault(name, package)
         for manifest in os.listdir(top):
             if manifest.startswith("Package") and manifest.endswith(".swift"):
                 with open(os.path.join(top, manifest), encoding="utf-8") as file:
-                    for name in re.findall(r'[tT]arget\(\s*name:\s*"([^"]+)"', file.read()):
-                        found.setdefault(name, set()).add(package)
-    return found
+                    # Targets may be made by functions of the manifest; products are those of other packages.
+                    for kind, name in re.findall(r'(\w+)\((?:\s*kind:\s*[^,()]*,)?\s*name:\s*"([^"]+)"', file.read()):
+                        if kind not in ("product", "package", "Package", "plugin"):
+                            by_manifest.setdefault(name, package)
+    return {**by_manifest, **by_folder}
 
 
 def swift_packages(link_file_list):
@@ -72,13 +74,13 @@ def swift_packages(link_file_list):
     checkouts = os.path.join(ROOT, ".build", "checkouts")
     with open(os.path.join(ROOT, "Package.resolved")) as file:
         pins = {os.path.basename(pin["location"]).removesuffix(".git"): pin["state"] for pin in json.load(file)["pins"]}
+    # A module's name has `_` where its folder's has what names of modules may not have.
+    ours = {re.sub(r"\W", "_", name) for name in os.listdir(os.path.join(ROOT, "Sources"))}
     known, packages = owners(checkouts), set()
     for module in modules(link_file_list):
-        if os.path.isdir(os.path.join(ROOT, "Sources", module)):
+        if re.sub(r"\W", "_", module) in ours:
             continue
-        if module not in known:
-            fail(f"the module {module} is of no package that is known")
-        packages |= known[module]
+        packages.add(known.get(module) or fail(f"the module {module} is of no package that is known"))
     for name in sorted(packages):
         state = pins.get(name) or fail(f"Package.resolved does not name {name}")
         yield name, state.get("version") or state["revision"], os.path.join(checkouts, name)

@@ -58,6 +58,9 @@ package struct CalendarTime: Hashable, Sendable {
         "\(padded(year, 4))\(padded(month, 2))\(padded(day, 2))T\(padded(hour, 2))\(padded(minute, 2))\(padded(second, 2))Z"
     }
 
+    /// RFC 3339 with six digits of a second and `Z`, as Kubernetes' MicroTime demands: `2026-11-21T09:30:00.000000Z`.
+    package var microsecondText: String { "\(text.dropLast()).\(padded(nanosecond / 1000, 6))Z" }
+
     private func padded(_ value: Int, _ width: Int) -> String {
         let text = String(value)
         return String(repeating: "0", count: max(0, width - text.count)) + text

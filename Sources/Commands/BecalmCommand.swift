@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import Orchestration
 
 /// The root of all commands.
 package struct BecalmCommand: ParsableCommand {

@@ -1,4 +1,5 @@
 package import Basics
+internal import Orchestration
 internal import Snapshots
 
 /// The world as a command sees it: nothing in a command looks past this.

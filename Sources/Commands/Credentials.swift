@@ -34,10 +34,7 @@ struct Credentials: Sendable {
     func find(_ source: Source) throws(JourneyError) -> KeyCredential {
         if let file = source.keyFile {
             let content = try SystemFiles.read(context.path(file), what: "the key file")
-            guard content.count >= 32 else {
-                throw .usage("the key file \(file) has \(content.count) bytes: at least 32 random ones are needed")
-            }
-            return .keyFile(content)
+            return try KeyMaterial.keyFile(content, source: "the key file \(file)")
         }
         if let file = source.identity {
             let path = context.path(file)
@@ -46,7 +43,7 @@ struct Credentials: Sendable {
         }
         let password: [UInt8]
         if let file = source.passwordFile {
-            password = Self.line(try SystemFiles.read(context.path(file), what: "the password file"))
+            password = KeyMaterial.line(try SystemFiles.read(context.path(file), what: "the password file"))
         } else if let given = try passphrase(source.variable) {
             password = given
         } else {
@@ -55,31 +52,21 @@ struct Credentials: Sendable {
             password =
                 source.isNew ? try prompt.askTwice(source.question) : try prompt.ask("\(source.question): ")
         }
-        guard !password.isEmpty else {
-            throw JourneyError(.usage, kind: "no_password", "the password that was given is empty")
-        }
-        return .passphrase(password)
+        return try KeyMaterial.password(password, source: "the password that was given")
     }
 
     /// A passphrase from a variable, the file or the command beside it; nil for none of them. Never asks.
     func passphrase(_ variable: String) throws(JourneyError) -> [UInt8]? {
         if let text = context.variable(variable) { return Array(text.utf8) }
         if let file = context.variable("\(variable)_FILE") {
-            return Self.line(try SystemFiles.read(context.path(file), what: "the password file of \(variable)_FILE"))
+            return KeyMaterial.line(
+                try SystemFiles.read(context.path(file), what: "the password file of \(variable)_FILE"))
         }
         if let command = context.variable("\(variable)_COMMAND") {
-            return Self.line(
+            return KeyMaterial.line(
                 try ShellCommand.output(
                     of: command, what: "the command of \(variable)_COMMAND", environment: context.environment))
         }
         return nil
-    }
-
-    /// Without the newline at its end, whatever the system that wrote it calls one.
-    static func line(_ bytes: [UInt8]) -> [UInt8] {
-        var bytes = bytes
-        if bytes.last == 0x0a { bytes.removeLast() }
-        if bytes.last == 0x0d { bytes.removeLast() }
-        return bytes
     }
 }

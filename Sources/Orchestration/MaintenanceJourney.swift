@@ -122,6 +122,11 @@ package struct MaintenanceJourney: Sendable {
         }
     }
 
+    /// Forgets exactly these snapshots, without a look at any other; one that is gone is no error. May be run again.
+    package func forget(exactly ids: [Identifier]) async throws(JourneyError) -> ForgetReport {
+        try await JourneyError.mapping { try await repository.forget(ids) }
+    }
+
     /// Whether a source's path is the one meant: whole, or by its last component.
     package static func fits(_ source: String, _ path: String) -> Bool {
         source == path || source.split(separator: "/").last.map(String.init) == path

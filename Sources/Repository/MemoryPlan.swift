@@ -12,12 +12,17 @@ package struct MemoryPlan: Hashable, Sendable {
     /// Bytes of a ranged read and how many are under way at once.
     package let rangeBytes: Int
     package let ranges: Int
+    /// Bytes of the longest chunk that another is stored as the difference to, and how many such bases are in memory at
+    /// once, each as it is stored and as it was: whoever stores or reads differences.
+    package let baseBytes: Int
+    package let bases: Int
 
     /// The smallest budget that works: below it these numbers hold all the same.
     package static let minimumBytes = 96 << 20
 
-    /// Backup: half of the budget for data packs (64 MiB each where at least two fit), an eighth for strips, the rest for
-    /// trees, compressors and the index. Restore: ranges take at most a fifth, with twice as much for what is decoded.
+    /// Backup: half of the budget for data packs (64 MiB each where at least two fit), an eighth for strips, an eighth for
+    /// bases, the rest for trees, compressors and the index. Restore: ranges take at most a fifth, with twice as much for
+    /// what is decoded, and bases an eighth.
     package init(memoryBytes: Int, processors: Int, connections: Int) {
         let budget = max(memoryBytes, Self.minimumBytes)
         let packShare = budget / 2
@@ -30,5 +35,8 @@ package struct MemoryPlan: Hashable, Sendable {
         strips = max(8, min(budget / 8 / stripBytes, processors * 6))
         rangeBytes = 8 << 20
         ranges = max(2, min(budget / 5 / rangeBytes, max(connections, processors)))
+        // Pieces of tensors have four.
+        baseBytes = 4 << 20
+        bases = max(1, min(budget / 8 / (2 * baseBytes), processors + 1))
     }
 }

@@ -11,6 +11,15 @@ package enum BlobCodec: UInt8, Sendable {
     case planes = 2
     /// The id of the chunk's base (32), then byte planes of the difference to it.
     case difference = 3
+
+    /// A codec in a list: 0 where nothing is told.
+    static func told(_ codec: BlobCodec?) -> UInt8 { codec.map { $0.rawValue + 1 } ?? 0 }
+
+    /// The codec that `number` tells; the outer nil for a number that means nothing.
+    static func codec(told number: UInt8) -> BlobCodec?? {
+        guard number > 0 else { return .some(nil) }
+        return BlobCodec(rawValue: number - 1).map { .some($0) }
+    }
 }
 
 /// Stands in the clear before each sealed blob of a pack: 56 bytes, little-endian.

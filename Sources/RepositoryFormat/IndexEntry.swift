@@ -4,7 +4,8 @@ internal import Sealing
 ///
 /// `id prefix (8 + 8, as two little-endian words, the first being the id's first eight bytes read big-endian) ‖ pack (4) ‖
 /// offset (4) ‖ sealed length (4) ‖ raw length (4, the top bit set for a member of a group, the next for a chunk that is
-/// stored as the difference to a base)`. The base's id stands in a table of the segment.
+/// stored as the difference to a base, the next two 1 + codec where it is told and no difference)`. The base's id stands in
+/// a table of the segment.
 package struct IndexEntry: Hashable, Sendable {
     /// Bytes of an entry.
     package static let size = 32
@@ -26,10 +27,12 @@ package struct IndexEntry: Hashable, Sendable {
     package var hasBase: Bool
     /// The base, if there is one: not part of the 32 bytes, and nil where only those were read.
     package var base: ChunkID?
+    /// How the blob was made smaller; nil where that is not told.
+    package var codec: BlobCodec?
 
     package init(
         id: ChunkID, pack: UInt32, offset: UInt32, sealedLength: UInt32, rawLength: UInt32, isGroup: Bool,
-        base: ChunkID? = nil
+        base: ChunkID? = nil, codec: BlobCodec? = nil
     ) {
         (high, low) = id.digest.prefix
         self.pack = pack
@@ -39,6 +42,7 @@ package struct IndexEntry: Hashable, Sendable {
         self.isGroup = isGroup
         self.base = base
         hasBase = base != nil
+        self.codec = base != nil ? .difference : codec
     }
 
     /// Reads the entry at `base`, which must have `size` bytes.
@@ -49,9 +53,10 @@ package struct IndexEntry: Hashable, Sendable {
         offset = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 20, as: UInt32.self))
         sealedLength = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 24, as: UInt32.self))
         let word = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: 28, as: UInt32.self))
-        rawLength = word & 0x3fff_ffff
+        rawLength = word & 0x0fff_ffff
         isGroup = word >> 31 == 1
         hasBase = word >> 30 & 1 == 1
+        codec = hasBase ? .difference : BlobCodec.codec(told: UInt8(word >> 28 & 3)) ?? nil
     }
 
     /// Writes the entry at `base`, which must have room for `size` bytes.
@@ -61,7 +66,8 @@ package struct IndexEntry: Hashable, Sendable {
         base.storeBytes(of: pack.littleEndian, toByteOffset: 16, as: UInt32.self)
         base.storeBytes(of: offset.littleEndian, toByteOffset: 20, as: UInt32.self)
         base.storeBytes(of: sealedLength.littleEndian, toByteOffset: 24, as: UInt32.self)
-        let flags: UInt32 = (isGroup ? 1 << 31 : 0) | (hasBase ? 1 << 30 : 0)
+        var flags: UInt32 = (isGroup ? 1 << 31 : 0) | (hasBase ? 1 << 30 : 0)
+        if !hasBase { flags |= UInt32(BlobCodec.told(codec)) << 28 }
         base.storeBytes(of: (rawLength | flags).littleEndian, toByteOffset: 28, as: UInt32.self)
     }
 

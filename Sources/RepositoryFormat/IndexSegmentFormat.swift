@@ -36,8 +36,8 @@ package struct IndexSegmentLayout: Sendable {
     /// Bytes of the header.
     package static let headerSize = 64
     private static let magic: [UInt8] = Array("BCLMSEGM".utf8)
-    /// 2 when there are bases: whoever does not know of them must not take the rest for the whole.
-    private static let version: UInt32 = 2
+    /// 2 when there are bases, 3 when codecs are told: whoever does not know of them must not take the rest for the whole.
+    private static let version: UInt32 = 3
     private static let label = "index segment v1"
     /// Entries in one segment at the most: 512 Ki entries are 16 MiB.
     package static let maximumEntries = 512 << 10
@@ -156,7 +156,8 @@ package struct IndexSegmentLayout: Sendable {
             baseCount: based.count)
         var header = ByteWriter(reserving: layout.entriesOffset)
         header.write(raw: magic)
-        header.write(littleEndian: based.isEmpty ? 1 : version)
+        let tells = sorted.contains { $0.codec != nil && !$0.hasBase }
+        header.write(littleEndian: tells ? version : based.isEmpty ? 1 : 2)
         header.write(littleEndian: UInt32(packs.count))
         header.write(littleEndian: UInt64(sorted.count))
         header.write(littleEndian: UInt32(blocks))

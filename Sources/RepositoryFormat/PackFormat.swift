@@ -61,11 +61,15 @@ package struct PackedBlob: Hashable, Sendable {
     package var members: [BlobGroup.Member]
     /// The chunk to which this one is stored as the difference; a group has none.
     package var base: ChunkID?
+    /// How it was made smaller, as its header says too; nil in lists that were written before they told.
+    package var codec: BlobCodec?
 
     package init(
-        offset: UInt32, sealedLength: UInt32, isGroup: Bool, members: [BlobGroup.Member], base: ChunkID? = nil
+        offset: UInt32, sealedLength: UInt32, isGroup: Bool, members: [BlobGroup.Member], base: ChunkID? = nil,
+        codec: BlobCodec?
     ) {
         self.base = base
+        self.codec = codec
         self.offset = offset
         self.sealedLength = sealedLength
         self.isGroup = isGroup
@@ -89,7 +93,8 @@ package enum PackFooter {
         for blob in blobs {
             writer.write(varint: UInt64(blob.offset))
             writer.write(varint: UInt64(blob.sealedLength))
-            writer.write(blob.isGroup ? 1 : blob.base != nil ? 2 : 0 as UInt8)
+            let form: UInt8 = blob.isGroup ? 1 : blob.base != nil ? 2 : 0
+            writer.write(form | BlobCodec.told(blob.codec) << 4)
             if let base = blob.base { writer.write(raw: base.digest.bytes) }
             writer.write(varint: UInt64(blob.members.count))
             for member in blob.members {
@@ -130,8 +135,10 @@ package enum PackFooter {
                 let offset = try reader.readVarint()
                 let sealedLength = try reader.readVarint()
                 let form = try reader.readByte()
-                guard form <= 2 else { throw reader.malformed("a chunk, a group or a difference expected") }
-                let base = form == 2 ? ChunkID(try Digest.read(&reader)) : nil
+                guard form & 15 <= 2, let codec = BlobCodec.codec(told: form >> 4),
+                    codec == nil || (form & 15 == 2) == (codec == .difference)
+                else { throw reader.malformed("a chunk, a group or a difference, and a codec that fits, expected") }
+                let base = form & 15 == 2 ? ChunkID(try Digest.read(&reader)) : nil
                 var members: [BlobGroup.Member] = []
                 for _ in 0..<(try reader.readCount(minimumSize: 33)) {
                     let id = ChunkID(try Digest.read(&reader))
@@ -146,9 +153,8 @@ package enum PackFooter {
                 }
                 blobs.append(
                     PackedBlob(
-                        offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: form == 1,
-                        members: members,
-                        base: base))
+                        offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: form & 15 == 1,
+                        members: members, base: base, codec: codec))
             }
             try reader.expectEnd()
             return blobs

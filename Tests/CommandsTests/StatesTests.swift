@@ -115,6 +115,11 @@ struct StatesTests {
         #expect(storage["chunk_bytes"] as? Int == size && storage["missing_chunks"] as? Int == 0)
         let share = try #require(storage["difference_share"] as? Double)
         #expect(share > 0.9 && share < 1)
+        let forms = try #require(storage["forms"] as? [String: [String: Int]])
+        #expect(Set(forms.keys) == ["stored", "zstd", "planes", "difference", "unknown"])
+        #expect(forms.values.reduce(0) { $0 + ($1["bytes"] ?? 0) } == size, "\(forms)")
+        #expect(forms.values.reduce(0) { $0 + ($1["stored_bytes"] ?? 0) } == stored, "\(forms)")
+        #expect(forms["difference"]?["bytes"] == storage["difference_bytes"] as? Int && forms["unknown"]?["bytes"] == 0)
         #expect(abs(try #require(storage["ratio"] as? Double) - Double(stored) / Double(size)) < 1e-9)
         #expect(objects[3]["quarantine_name"] as? String == "checkpoint-4.torn")
         #expect((objects[3]["reasons"] as? [String])?.count == 1)
@@ -123,7 +128,7 @@ struct StatesTests {
 
         let text = await world.run("show", "latest").out
         #expect(text.contains("left out        run/tmp-checkpoint-5: is being written\n"), "\(text)")
-        #expect(text.contains("1.5 M"), "\(text)")
+        #expect(text.contains("1.5 M") && text.contains("differences 9"), "\(text)")
         #expect(text.contains("run/checkpoint-4: torn: trainer_state.json: a whole JSON document"), "\(text)")
         #expect(text.contains("run: transformers-trainer resumes from run/checkpoint-4\n  warning: it would fail\n"))
         #expect(!text.contains("\u{1b}") && text.hasSuffix("run/\n"), "\(text)")

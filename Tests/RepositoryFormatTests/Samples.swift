@@ -100,7 +100,8 @@ struct Samples {
             }
             return PackedBlob(
                 offset: UInt32(number(UInt64(UInt32.max))), sealedLength: UInt32(number(UInt64(UInt32.max))),
-                isGroup: index % 3 == 0, members: members, base: index % 3 == 1 ? try chunk() : nil)
+                isGroup: index % 3 == 0, members: members, base: index % 3 == 1 ? try chunk() : nil,
+                codec: index % 2 == 0 ? nil : index % 3 == 1 ? .difference : [.stored, .zstd, .planes][index % 3])
         }
     }
 
@@ -143,8 +144,9 @@ struct Samples {
         try (0..<count).map { _ in
             IndexEntry(
                 id: try chunk(), pack: UInt32(number(UInt64(packs - 1))), offset: UInt32(number(UInt64(UInt32.max))),
-                sealedLength: UInt32(number(UInt64(UInt32.max))), rawLength: UInt32(number(0x3fff_ffff)),
-                isGroup: number(1) == 1, base: number(3) == 0 ? try chunk() : nil)
+                sealedLength: UInt32(number(UInt64(UInt32.max))), rawLength: UInt32(number(0x0fff_ffff)),
+                isGroup: number(1) == 1, base: number(3) == 0 ? try chunk() : nil,
+                codec: [nil, .stored, .zstd, .planes][Int(number(3))])
         }
     }
 

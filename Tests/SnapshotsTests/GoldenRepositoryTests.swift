@@ -94,12 +94,33 @@ struct GoldenRepositoryTests {
         #expect(bases.count == 1 && bases.allSatisfy { index.findWhole($0, kind: .data) != nil })
     }
 
-    @Test("Version 1 verifies in full", arguments: ["v1", "v1-tensors"])
-    func verifies(version: String) async throws {
+    @Test("What tells codecs restores to the same bytes and tells them, what does not tells none")
+    func codecs() async throws {
+        let repository = try await open("v1-codecs")
+        let id = try #require(Identifier(hex: "1afd26bf2722a4c0ccd25b59582fca26"))
+        let target = try ObjectStorageTesting.TemporaryDirectory()
+        let request = RestoreRequest(snapshot: id, target: Array(target.path.string.utf8), verify: true)
+        let result = try await RestoreOperation(
+            repository: repository, request: request, progress: OperationProgress()
+        ).run()
+        #expect(result.damaged.isEmpty && result.failed.isEmpty && result.files == 4)
+        #expect(result.contentDigest == "05db52a3406deec421215f633009f009819e664843b6d1a070d1ec0e2f534a5f")
+        for (number, stepped) in [(1, false), (2, true)] {
+            let restored = try SourceTree.read(target.path.appending("run/checkpoint-\(number)/model.safetensors"))
+            #expect(restored == Self.model(stepped: stepped))
+        }
+        let told = try await repository.loadIndex().segments.flatMap(\.entries).map(\.codec)
+        #expect(Set(told) == [.stored, .zstd, .planes, .difference])
+        let untold = try await open("v1-tensors").loadIndex().segments.flatMap(\.entries)
+        #expect(untold.allSatisfy { $0.codec == ($0.hasBase ? .difference : nil) } && !untold.isEmpty)
+    }
+
+    @Test("Version 1 verifies in full", arguments: [("v1", 2), ("v1-tensors", 2), ("v1-codecs", 1)])
+    func verifies(version: String, snapshots: UInt64) async throws {
         let report = try await Verifier(repository: try await open(version)).verify(
             VerifyOptions(depth: .full, displayPath: { PathText.display($0) }))
         #expect(report.problems.isEmpty)
-        #expect(report.snapshots == 2)
+        #expect(report.snapshots == snapshots)
     }
 
     @Test("A wrong password is told from damage")

@@ -152,6 +152,23 @@ import Testing
         #expect(try await place.contents(result).keys.contains("half.pt"))
     }
 
+    @Test("A link to what is left out is stored, and told to lead nowhere in a restore")
+    func linkToNothing() async throws {
+        let place = try await Place()
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-2")
+        try place.add("Samples/trainer/run/checkpoint-2", as: "out/checkpoint-4")
+        try place.remove("out/checkpoint-4/trainer_state.json")
+        for (name, target) in [("first", "checkpoint-2"), ("latest", "checkpoint-4"), ("nowhere", "gone")] {
+            try FileManager.default.createSymbolicLink(
+                atPath: place.path("out/\(name)"), withDestinationPath: target)
+        }
+        let result = try await place.backUp()
+        let told = (result.manifest.inventory?.leftOut ?? []).map(\.message).filter { $0.contains("link") }
+        #expect(told == ["the link out/latest leads to it, and will lead nowhere in a restore"])
+        #expect(!result.isPartial)
+        #expect(try await place.contents(result).keys.contains("run/out/latest"))
+    }
+
     @Test("Where complete checkpoints are required, none is made with another")
     func requiresComplete() async throws {
         let place = try await Place()
@@ -167,6 +184,15 @@ import Testing
         #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete"])
         try place.remove("out/checkpoint-4")
         _ = try await place.backUp(requiresComplete: true)
+        // Nor with one of which nobody knows.
+        try place.add("Samples/dcp/outputs/step-100", as: "dist/step-100")
+        _ = try await place.backUp(requiresComplete: true)
+        try place.tree.write("dist/step-100/.metadata.tmp", [])
+        let doubtful = await #expect(throws: IncompleteState.self) {
+            _ = try await place.backUp(requiresComplete: true)
+        }
+        #expect(doubtful?.path == "run/dist/step-100" && doubtful?.judgement == "unknown")
+        #expect(doubtful?.description.contains("is not known to be complete: ") == true)
     }
 
     @Test("A checkpoint of which a pattern takes a part is not held for complete")

@@ -8,6 +8,42 @@ import Testing
 
 @testable import Snapshots
 
+/// Files of tensors as training writes them.
+enum TensorFileData {
+    /// Numbers of two bytes as trained weights have them: exponents that vary little, and noise below.
+    static func weights(_ count: Int, seed: UInt64) -> [UInt8] {
+        var generator = SeededGenerator(seed: seed)
+        var bytes = generator.bytes(2 * count)
+        for index in stride(from: 1, to: bytes.count, by: 2) { bytes[index] = 0x3c | bytes[index] & 0x83 }
+        return bytes
+    }
+
+    /// The same after a small step.
+    static func stepped(_ weights: [UInt8], seed: UInt64) -> [UInt8] {
+        var next = weights
+        var generator = SeededGenerator(seed: seed)
+        let noise = generator.bytes(weights.count / 16 + 1)
+        for index in stride(from: 0, to: next.count, by: 16) { next[index] ^= noise[index / 16] & 1 }
+        return next
+    }
+
+    /// A safetensors file (a length, a JSON header, and the tensors one after another).
+    static func safetensors(_ tensors: [(name: String, bytes: [UInt8])]) -> [UInt8] {
+        var offset = 0
+        var parts: [String] = []
+        for (name, bytes) in tensors {
+            parts.append(
+                "\"\(name)\":{\"dtype\":\"BF16\",\"shape\":[\(bytes.count / 2)],\"data_offsets\":[\(offset),\(offset + bytes.count)]}"
+            )
+            offset += bytes.count
+        }
+        var header = Array("{\(parts.joined(separator: ","))}".utf8)
+        while header.count % 8 != 0 { header.append(UInt8(ascii: " ")) }
+        return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header
+            + tensors.flatMap(\.bytes)
+    }
+}
+
 /// Files of tensors: what the next state of a model costs, however its files are called and its tensors are spread.
 @Suite("Backups of tensors")
 struct TensorBackupTests {
@@ -44,57 +80,30 @@ struct TensorBackupTests {
         return try SourceTree.read(target.path.appending(name))
     }
 
-    /// Numbers of two bytes as trained weights have them: exponents that vary little, and noise below.
-    private static func weights(_ count: Int, seed: UInt64) -> [UInt8] {
-        var generator = SeededGenerator(seed: seed)
-        var bytes = generator.bytes(2 * count)
-        for index in stride(from: 1, to: bytes.count, by: 2) { bytes[index] = 0x3c | bytes[index] & 0x83 }
-        return bytes
-    }
-
-    private static func stepped(_ weights: [UInt8], seed: UInt64) -> [UInt8] {
-        var next = weights
-        var generator = SeededGenerator(seed: seed)
-        let noise = generator.bytes(weights.count / 16 + 1)
-        for index in stride(from: 0, to: next.count, by: 16) { next[index] ^= noise[index / 16] & 1 }
-        return next
-    }
-
-    /// A safetensors file (a length, a JSON header, and the tensors one after another).
-    private static func safetensors(_ tensors: [(name: String, bytes: [UInt8])]) -> [UInt8] {
-        var offset = 0
-        var parts: [String] = []
-        for (name, bytes) in tensors {
-            parts.append(
-                "\"\(name)\":{\"dtype\":\"BF16\",\"shape\":[\(bytes.count / 2)],\"data_offsets\":[\(offset),\(offset + bytes.count)]}"
-            )
-            offset += bytes.count
-        }
-        var header = Array("{\(parts.joined(separator: ","))}".utf8)
-        while header.count % 8 != 0 { header.append(UInt8(ascii: " ")) }
-        return withUnsafeBytes(of: UInt64(header.count).littleEndian) { Array($0) } + header
-            + tensors.flatMap(\.bytes)
-    }
-
     private static let tensors: [(name: String, bytes: [UInt8])] = (0..<4).map {
-        ("layer.\($0).weight", weights(1_200_000 + 300_000 * $0, seed: UInt64($0)))
+        ("layer.\($0).weight", TensorFileData.weights(1_200_000 + 300_000 * $0, seed: UInt64($0)))
+    }
+
+    /// The model after a small step.
+    private static func stepped(_ seed: UInt64) -> [UInt8] {
+        TensorFileData.safetensors(tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: seed)) })
     }
 
     @Test("Weights take two thirds, and the same tensors in other files and another order cost next to nothing")
     func reordered() async throws {
         let tree = try SourceTree()
-        let file = Self.safetensors(Self.tensors)
+        let file = TensorFileData.safetensors(Self.tensors)
         try tree.write("model.safetensors", file)
         let first = try await backUp(tree)
         #expect(Double(first.counters.bytesStored) < 0.7 * Double(file.count))
 
-        try tree.write("a.safetensors", Self.safetensors([Self.tensors[3], Self.tensors[0]]))
-        try tree.write("b.safetensors", Self.safetensors([Self.tensors[2], Self.tensors[1]]))
+        try tree.write("a.safetensors", TensorFileData.safetensors([Self.tensors[3], Self.tensors[0]]))
+        try tree.write("b.safetensors", TensorFileData.safetensors([Self.tensors[2], Self.tensors[1]]))
         let second = try await backUp(tree)
         #expect(second.counters.bytesNew < 10_000, "\(second.counters)")
         #expect(
             try await restored(second.snapshot, "run/a.safetensors")
-                == Self.safetensors([Self.tensors[3], Self.tensors[0]]))
+                == TensorFileData.safetensors([Self.tensors[3], Self.tensors[0]]))
     }
 
     @Test("The next checkpoint is stored as the difference: under the same name, or one that differs in its number")
@@ -102,14 +111,14 @@ struct TensorBackupTests {
         let tree = try SourceTree()
         try SourceTree.makeDirectory(tree.path.appending("checkpoint-500"))
         let name = "model-00001-of-00002.safetensors"
-        let file = Self.safetensors(Self.tensors)
+        let file = TensorFileData.safetensors(Self.tensors)
         try tree.write("checkpoint-500/\(name)", file)
         try tree.write(
             "checkpoint-500/model-00002-of-00002.safetensors",
-            Self.safetensors([("layer.0.weight", Self.weights(1_200_000, seed: 77))]))
+            TensorFileData.safetensors([("layer.0.weight", TensorFileData.weights(1_200_000, seed: 77))]))
         let first = try await backUp(tree)
 
-        let next = Self.safetensors(Self.tensors.map { ($0.name, Self.stepped($0.bytes, seed: 9)) })
+        let next = Self.stepped(9)
         try SourceTree.makeDirectory(tree.path.appending("checkpoint-1000"))
         try tree.write("checkpoint-1000/\(name)", next)
         let second = try await backUp(tree)
@@ -117,9 +126,9 @@ struct TensorBackupTests {
         #expect(try await restored(second.snapshot, "run/checkpoint-1000/\(name)") == next)
 
         // In place, and with other numbers of tensors in front.
-        let third = Self.safetensors(
-            [("new", Self.weights(50_000, seed: 10))]
-                + Self.tensors.map { ($0.name, Self.stepped($0.bytes, seed: 11)) })
+        let third = TensorFileData.safetensors(
+            [("new", TensorFileData.weights(50_000, seed: 10))]
+                + Self.tensors.map { ($0.name, TensorFileData.stepped($0.bytes, seed: 11)) })
         try tree.write("checkpoint-1000/\(name)", third)
         let fourth = try await backUp(tree)
         #expect(fourth.counters.bytesStored < UInt64(third.count) / 8, "\(fourth.counters)")
@@ -133,16 +142,16 @@ struct TensorBackupTests {
     @Test("Differences are off where they are not wanted, and taken to a named snapshot where one is")
     func chosen() async throws {
         let tree = try SourceTree("base")
-        try tree.write("model.safetensors", Self.safetensors(Self.tensors))
+        try tree.write("model.safetensors", TensorFileData.safetensors(Self.tensors))
         let base = try await backUp(tree)
         let tuned = try SourceTree("base")
-        let next = Self.safetensors(Self.tensors.map { ($0.name, Self.stepped($0.bytes, seed: 12)) })
+        let next = Self.stepped(12)
         try tuned.write("model.safetensors", next)
         // Other sources: they have no snapshot before.
         let fine = try await backUp(tuned, bases: .snapshot(base.snapshot))
         #expect(fine.counters.bytesStored < UInt64(next.count) / 10, "\(fine.counters)")
         #expect(try await restored(fine.snapshot, "base/model.safetensors") == next)
-        let other = Self.safetensors(Self.tensors.map { ($0.name, Self.stepped($0.bytes, seed: 13)) })
+        let other = Self.stepped(13)
         try tuned.write("model.safetensors", other)
         let off = try await backUp(tuned, bases: .none)
         #expect(off.counters.bytesStored > UInt64(next.count) / 2, "\(off.counters)")
@@ -154,9 +163,9 @@ struct TensorBackupTests {
     func odd() async throws {
         let tree = try SourceTree()
         // The header promises more than there is: the file is bytes.
-        let torn = Array(Self.safetensors(Self.tensors).dropLast(100_000))
+        let torn = Array(TensorFileData.safetensors(Self.tensors).dropLast(100_000))
         try tree.write("torn.safetensors", torn)
-        var sparse = Self.safetensors([
+        var sparse = TensorFileData.safetensors([
             Self.tensors[0], ("zeros", [UInt8](repeating: 0, count: 6 << 20)), Self.tensors[1],
         ])
         try tree.write("sparse.safetensors", sparse)

@@ -72,8 +72,8 @@ package struct BackupCommand: RunnableCommand {
         name: .long,
         help: ArgumentHelp(
             """
-            Store tensors as the difference to the same tensors of an earlier snapshot where that pays: auto (the last \
-            snapshot of these paths), off, or the snapshot to take.
+            Store tensors as the difference to the same tensors of an earlier state where that pays: auto (the last \
+            snapshot of these paths, or another checkpoint in them that the repository has), off, or the snapshot to take.
             """, valueName: "which"))
     package var delta = "auto"
 

@@ -87,7 +87,7 @@ package struct DoctorCommand: RunnableCommand {
     private func storeFindings(
         _ session: RepositorySession, _ options: RepositoryOptions, _ context: CommandContext
     ) async -> [DoctorJourney.Finding] {
-        let opened: StoreFactory.Opened
+        let opened: OpenedStore
         let stranger: String?
         do {
             let location = try session.location
@@ -100,7 +100,7 @@ package struct DoctorCommand: RunnableCommand {
             DoctorJourney.Finding($0.name, .fine, $0.value)
         }
         let journey = DoctorJourney(clock: context.clock)
-        let bare = session.factory.decorated(opened.store, capabilities: nil, policy: .brief)
+        let bare = session.decoration.around(opened.store, capabilities: nil, policy: .brief)
         let examination = await journey.examine(store: bare, stranger: stranger)
         findings += examination.findings
         guard examination.isReachable else { return findings }
@@ -125,7 +125,7 @@ package struct DoctorCommand: RunnableCommand {
             return findings
         }
         do {
-            let store = session.factory.decorated(
+            let store = session.decoration.around(
                 opened.store, capabilities: examination.capabilities, policy: .brief)
             findings += await journey.examine(
                 RepositoryAccess(store: store, credential: try await session.credential(), options: options))

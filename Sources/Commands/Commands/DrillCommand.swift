@@ -76,7 +76,7 @@ package struct DrillCommand: RunnableCommand {
 
     private static func make(_ directory: [UInt8]) async throws {
         try await BlockingBridge.offload(name: "becalm-files") {
-            Result { try SystemFiles.makeDirectories(StoreFactory.filePath(directory)) }
+            Result { try SystemFiles.makeDirectories(SystemFiles.filePath(directory)) }
         }
     }
 

@@ -1,5 +1,6 @@
 internal import ArgumentParser
 internal import FoundationEssentials
+internal import Orchestration
 
 /// The manual page in roff (man(7)), made from the same declarations as the help.
 enum ManualPage {

@@ -1,4 +1,5 @@
 internal import Basics
+internal import Orchestration
 internal import Snapshots
 
 #if canImport(Glibc)

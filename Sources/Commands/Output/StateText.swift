@@ -8,7 +8,7 @@ enum StateText {
     static var table: TextTable {
         TextTable([
             .left("path"), .left("format"), .right("step"), .right("size"), .right("parameters"), .left("types"),
-            .left("judgement"), .right("stored"), .right("differences"), .right("ratio"),
+            .left("judgement"), .right("stored"), .right("ratio"), .left("as"),
         ])
     }
 
@@ -22,9 +22,25 @@ enum StateText {
             state.bytes.map(Format.bytes) ?? "", CheckpointText.parameters(state.parameters),
             Console.oneLine(types.joined(separator: ", ")), Console.oneLine(state.judgement),
             storage.map { Format.bytes($0.storedBytes) + (isWhole ? "" : "!") } ?? "",
-            storage?.differenceShare.map { "\(Int(($0 * 100).rounded())) %" } ?? "",
-            storage?.ratio.map(ratio) ?? "",
+            storage?.ratio.map(ratio) ?? "", storage.map(forms) ?? "",
         ]
+    }
+
+    /// How its bytes are stored, the largest share first, without what is less than half a hundredth.
+    private static func forms(_ storage: StateStorage) -> String {
+        let shares = StateStorage.Form.allCases.map { ($0, Int(((storage.share($0) ?? 0) * 100).rounded())) }
+        return shares.filter { $0.1 > 0 }.sorted { $0.1 > $1.1 }.map { "\(name($0.0)) \($0.1) %" }
+            .joined(separator: ", ")
+    }
+
+    private static func name(_ form: StateStorage.Form) -> String {
+        switch form {
+        case .stored: "stored"
+        case .zstd: "zstd"
+        case .planes: "planes"
+        case .difference: "differences"
+        case .unknown: "unknown"
+        }
     }
 
     /// What stands below the table for a state: why it is not complete, and what the repository lacks of it.
@@ -58,7 +74,8 @@ enum StateText {
                 .init("files", .unsigned(storage.files)), .init("bytes", .unsigned(storage.bytes)),
                 .init("chunks", .unsigned(storage.chunks)), .init("chunk_bytes", .unsigned(storage.chunkBytes)),
                 .init("difference_bytes", .unsigned(storage.differenceBytes)),
-                .init("difference_share", storage.differenceShare.map { .number($0) } ?? .null),
+                .init("difference_share", storage.share(.difference).map { .number($0) } ?? .null),
+                .init("forms", .object(StateStorage.Form.allCases.map { member($0, storage.shares[$0] ?? .init()) })),
                 .init("stored_bytes", .unsigned(storage.storedBytes)),
                 .init("ratio", storage.ratio.map { .number($0) } ?? .null),
                 .init("missing_chunks", .unsigned(storage.missingChunks)),
@@ -76,6 +93,13 @@ enum StateText {
             .init("commit_markers", .strings(state.commitMarkers)),
             .init("quarantine_name", .optional(state.quarantineName)), .init("storage", stored ?? .null),
         ]
+    }
+
+    /// What of a state is stored in one form.
+    private static func member(_ form: StateStorage.Form, _ share: StateStorage.Share) -> JSONValue.Member {
+        .init(
+            form.rawValue,
+            .object([.init("bytes", .unsigned(share.bytes)), .init("stored_bytes", .unsigned(share.storedBytes))]))
     }
 
     /// The members of a `run` object.

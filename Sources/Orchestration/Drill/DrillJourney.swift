@@ -53,9 +53,11 @@ package struct DrillJourney: Sendable {
         let scratch = try await timed(.prepare, &report) {
             try await BlockingBridge.offload(name: "becalm-drill") {
                 Result {
-                    try DrillScratch.claim(
-                        in: request.place, isOwn: request.isOwnPlace,
-                        entries: manifest.totals.files + manifest.totals.directories, bytes: manifest.totals.bytes)
+                    try ScratchDirectory.claim(
+                        for: .drill, in: request.place, isOwn: request.isOwnPlace,
+                        need: .init(
+                            entries: manifest.totals.files + manifest.totals.directories,
+                            bytes: manifest.totals.bytes))
                 }
             }
         }
@@ -90,7 +92,7 @@ package struct DrillJourney: Sendable {
     }
 
     /// Answers why something is still there; nil when nothing is. Not cut short by a cancelled task.
-    private func cleanUp(_ scratch: DrillScratch, _ report: inout DrillReport) async throws -> String? {
+    private func cleanUp(_ scratch: ScratchDirectory, _ report: inout DrillReport) async throws -> String? {
         progress.update { $0.current = "removing what was restored" }
         return try await timed(.cleanUp, &report) {
             try await BlockingBridge.offload(name: "becalm-drill") {

@@ -14,6 +14,8 @@ package struct ChunkLocation: Hashable, Sendable {
     package var isGroup: Bool
     /// The chunk that must be read first, of which this one is stored as the difference.
     package var base: ChunkID?
+    /// How its blob was made smaller; nil where the index does not tell.
+    package var codec: BlobCodec?
     /// The segment and the row that say so.
     package var segment: Identifier
     package var row: Int

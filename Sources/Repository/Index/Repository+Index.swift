@@ -145,7 +145,7 @@ extension PackedBlob {
         members.map {
             IndexEntry(
                 id: $0.id, pack: pack, offset: offset, sealedLength: sealedLength, rawLength: $0.length,
-                isGroup: isGroup, base: base)
+                isGroup: isGroup, base: base, codec: codec)
         }
     }
 }

@@ -124,7 +124,7 @@ package final class RepositoryIndex: Sendable {
                 let location = ChunkLocation(
                     pack: pack.id, kind: kind, session: pack.session, offset: entry.offset,
                     sealedLength: entry.sealedLength, rawLength: entry.rawLength, isGroup: entry.isGroup,
-                    base: entry.base, segment: segment.id, row: row)
+                    base: entry.base, codec: entry.codec, segment: segment.id, row: row)
                 guard entry.hasBase else { return location }
                 guard second == nil else { continue }
                 switch differences {

@@ -32,10 +32,10 @@ final class PackReader {
     private let opener: BlobOpener
     private let buffer = Buffer(capacity: 64 << 10)
 
-    init(repository: Repository, keys: SessionKeys, index: RepositoryIndex) {
+    /// `bases` are shared with others; nothing is hashed there, for what is made of them is.
+    init(repository: Repository, keys: SessionKeys, bases: BasePool) {
         self.repository = repository
-        opener = BlobOpener(
-            keys: keys, bases: BaseReader(repository: repository, keys: keys, rehash: false, index: index))
+        opener = BlobOpener(keys: keys, bases: bases)
     }
 
     /// Checks the pack. `indexed` is what the index knows of it. Blocks; throws what the store throws.

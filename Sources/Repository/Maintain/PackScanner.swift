@@ -51,7 +51,7 @@ struct PackScanner {
             guard let header = try? BlobHeader(decoding: bytes) else { return nil }
             return PackedBlob(
                 offset: UInt32(offset), sealedLength: header.sealedLength, isGroup: false,
-                members: [.init(id: header.id, length: header.rawLength)], base: failure.id)
+                members: [.init(id: header.id, length: header.rawLength)], base: failure.id, codec: .difference)
         } catch {
             return nil
         }
@@ -68,7 +68,7 @@ struct PackScanner {
         guard !members.isEmpty else { return nil }
         return PackedBlob(
             offset: UInt32(offset), sealedLength: opened.header.sealedLength, isGroup: opened.header.isGroup,
-            members: members, base: opened.base)
+            members: members, base: opened.base, codec: opened.header.codec)
     }
 
     private func isChunk(_ id: ChunkID, _ bytes: UnsafeRawBufferPointer) -> Bool {

@@ -80,9 +80,10 @@ extension VerifyRun {
             let tally = Mutex(Tally())
             let next = Atomic<Int>(0)
             let keys = SessionKeys(keyring: repository.keyring)
+            let bases = BasePool(repository: repository, keys: keys, rehash: false, index: index)
             let threads = max(1, min(repository.plan.ranges, jobs.count))
             WorkerThreads(count: threads, name: "becalm-verify") { _ in
-                let reader = PackReader(repository: repository, keys: keys, index: index)
+                let reader = PackReader(repository: repository, keys: keys, bases: bases)
                 while tally.withLock({ $0.failure == nil }) {
                     if let deadline, repository.options.clock.now() >= deadline { return }
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue

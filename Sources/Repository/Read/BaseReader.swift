@@ -3,7 +3,8 @@ internal import ObjectStorage
 internal import RepositoryFormat
 internal import Sealing
 
-/// Reads the chunks to which others are stored as the difference, one at a time. One per thread, with memory for one.
+/// Reads the chunks to which others are stored as the difference, one at a time, with memory for one: sealed, and
+/// expanded. Used by one thread at a time; a `BasePool` hands it around.
 ///
 /// A base is never a difference itself (Format.md, "Differences"), so this asks for nothing further.
 final class BaseReader {
@@ -34,7 +35,7 @@ final class BaseReader {
         self.repository = repository
         self.find = find
         self.rehash = rehash
-        opener = BlobOpener(keys: keys)
+        opener = BlobOpener(keys: keys, expandedAtOnce: 1)
     }
 
     /// A reader that finds bases in `index`.
@@ -71,6 +72,19 @@ final class BaseReader {
             }
         }
         throw failure
+    }
+
+    /// The `count` bytes that `local` has, and the chunk that they are; nil when they are not to be had. Good until the next
+    /// call. Blocks.
+    func bytes(of local: any LocalBase, count: Int) -> (id: ChunkID, bytes: UnsafeRawBufferPointer)? {
+        last = nil
+        buffer.count = 0
+        buffer.ensureCapacity(count)
+        guard local.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer.storage[..<count])) else { return nil }
+        buffer.count = count
+        // What is hashed is what is used: the file may change meanwhile.
+        let id = repository.chunkIdentifier.id(of: SHA256State.digest(of: buffer.bytes), kind: .data)
+        return (id, buffer.bytes)
     }
 
     private func read(_ id: ChunkID, _ location: ChunkLocation) throws -> UnsafeRawBufferPointer {

@@ -9,18 +9,20 @@ final class BlobOpener {
     private var ciphers: [Identifier: AES256GCM] = [:]
     private let decompressor = ZstdDecompressor()
     private var planes: PlaneDecoder?
-    private let bases: BaseReader?
+    private let bases: BasePool?
     private let opened = Buffer(capacity: 0)
-    private let expanded = [Buffer(capacity: 0), Buffer(capacity: 0)]
+    private let expanded: [Buffer]
     private var lastExpanded = 0
 
     /// Without `bases`, a chunk that is stored as a difference does not open.
-    init(keys: SessionKeys, bases: BaseReader? = nil) {
+    init(keys: SessionKeys, bases: BasePool? = nil, expandedAtOnce: Int = BlobOpener.expandedAtOnce) {
         self.keys = keys
         self.bases = bases
+        expanded = (0..<expandedAtOnce).map { _ in Buffer(capacity: 0) }
     }
 
-    /// Blobs that can be open at once when they were compressed: the memory of one is used again after as many calls.
+    /// Blobs that can be open at once when they were compressed, if nothing else is said: the memory of one is used again
+    /// after as many calls.
     static let expandedAtOnce = 2
 
     /// The raw bytes of the blob that begins with its header at `bytes`, in memory that the next call re-uses.
@@ -35,16 +37,20 @@ final class BlobOpener {
 
     /// As `open`, but decrypts where the blob lies: the sealed bytes are gone afterwards, and a stored blob's raw bytes
     /// are in their place. Spares a copy of everything that is read. A compressed blob's raw bytes are good until
-    /// `expandedAtOnce` more of those have been opened.
+    /// `expandedAtOnce` more of those have been opened; they begin `phase` bytes, less than `phases`, behind a multiple of
+    /// `phases` in memory.
     func openInPlace(
-        _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader
+        _ bytes: UnsafeMutableRawBufferPointer, pack: Identifier, session: SessionHeader, phase: Int = 0
     ) throws -> OpenedBlob {
-        try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session)
+        try open(UnsafeRawBufferPointer(bytes), into: bytes, pack: pack, session: session, phase: phase)
     }
+
+    /// What memory is aligned to, in bytes: no disk's blocks are larger.
+    static let phases = 4096
 
     private func open(
         _ bytes: UnsafeRawBufferPointer, into place: UnsafeMutableRawBufferPointer?, pack: Identifier,
-        session: SessionHeader
+        session: SessionHeader, phase: Int = 0
     ) throws -> OpenedBlob {
         let header = try BlobHeader(decoding: bytes)
         let end = BlobHeader.size + Int(header.sealedLength)
@@ -67,7 +73,7 @@ final class BlobOpener {
             }
             let plain = UnsafeRawBufferPointer(rebasing: target[0..<count])
             var blob = OpenedBlob(header: header, raw: plain)
-            try expand(plain, &blob, pack)
+            try expand(plain, &blob, pack, phase)
             return blob
         } catch let error as BaseReader.Failure {
             throw error
@@ -78,7 +84,9 @@ final class BlobOpener {
         }
     }
 
-    private func expand(_ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, _ pack: Identifier) throws {
+    private func expand(
+        _ plain: UnsafeRawBufferPointer, _ blob: inout OpenedBlob, _ pack: Identifier, _ phase: Int
+    ) throws {
         let header = blob.header
         switch header.codec {
         case .stored:
@@ -88,11 +96,14 @@ final class BlobOpener {
             }
         case .zstd, .planes, .difference:
             // What fails takes nobody's turn: the memory that it was written to is the next one's.
-            let turn = (lastExpanded + 1) % Self.expandedAtOnce
+            let turn = (lastExpanded + 1) % expanded.count
             let expanded = expanded[turn]
             expanded.count = 0
-            expanded.ensureCapacity(Int(header.rawLength))
-            let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[0..<Int(header.rawLength)])
+            // A buffer begins at a multiple of `phases`.
+            let place = phase..<phase + Int(header.rawLength)
+            // Room for any phase, so that the next chunk of this length finds it too.
+            expanded.ensureCapacity(Int(header.rawLength) + Self.phases)
+            let target = UnsafeMutableRawBufferPointer(rebasing: expanded.storage[place])
             let length: Int
             switch header.codec {
             case .planes: length = try planeDecoder().decode(plain, into: target)
@@ -104,8 +115,8 @@ final class BlobOpener {
                     .damaged, "a blob of pack \(pack) expands to \(length) bytes, not \(header.rawLength)")
             }
             lastExpanded = turn
-            expanded.count = length
-            blob.raw = expanded.bytes
+            expanded.count = place.upperBound
+            blob.raw = UnsafeRawBufferPointer(target)
         }
     }
 
@@ -124,8 +135,11 @@ final class BlobOpener {
                 error: RepositoryError(
                     .notFound, "chunk \(base), to which others are stored as the difference, is unknown"))
         }
-        return try planeDecoder().decode(
-            UnsafeRawBufferPointer(rebasing: plain[Digest.size...]), base: bases.bytes(of: base), into: target)
+        let decoder = planeDecoder()
+        return try bases.withReader { reader in
+            try decoder.decode(
+                UnsafeRawBufferPointer(rebasing: plain[Digest.size...]), base: reader.bytes(of: base), into: target)
+        }
     }
 
     private func planeDecoder() -> PlaneDecoder {

@@ -37,10 +37,10 @@ package final class ChunkReader: Sendable {
     /// The index in use; it changes when packs were found to have moved.
     package var currentIndex: RepositoryIndex { index.withLock { $0 } }
 
-    /// An opener for the calling thread, with what it needs to open differences. A chunk is hashed after that, so its
-    /// base need not be.
-    private func opener(_ index: RepositoryIndex) -> BlobOpener {
-        BlobOpener(keys: keys, bases: BaseReader(repository: repository, keys: keys, rehash: false, index: index))
+    /// Who takes chunks.
+    private struct Taker: Sendable {
+        let place: @Sendable (ChunkID) -> UInt64
+        let deliver: @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     }
 
     /// Blobs to read from one pack in one request.
@@ -54,12 +54,16 @@ package final class ChunkReader: Sendable {
     /// Reads every chunk of `ids` (each named once) and calls `deliver` with it, on several threads and in no order.
     /// Bytes are good during the call. An error of `deliver` ends everything.
     ///
+    /// `place` answers where the chunk will be written, in bytes from a block of a disk: where it can, memory is laid out
+    /// so that bytes for a block begin at a multiple of 4096, and need not be moved again.
+    ///
     /// Blocks; call from a thread of ours. Answers the chunks that could not be read, with the reason.
     package func read(
-        _ ids: [ChunkID], kind: ChunkKind,
+        _ ids: [ChunkID], kind: ChunkKind, place: @escaping @Sendable (ChunkID) -> UInt64 = { _ in 0 },
         deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     ) throws(RepositoryError) -> [Failure] {
-        let failures = try pass(ids, kind, currentIndex, deliver)
+        let taker = Taker(place: place, deliver: deliver)
+        let failures = try pass(ids, kind, currentIndex, taker)
         guard !failures.isEmpty else { return [] }
         if failures.contains(where: \.isLost) {
             // A pack may have been merged into another and removed since the index was loaded: look once more.
@@ -73,28 +77,30 @@ package final class ChunkReader: Sendable {
         // What is damaged or gone in one pack may be whole in another.
         let others = currentIndex.avoiding(Set(failures.compactMap(\.pack)))
         let first = Dictionary(failures.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        return try pass(failures.map(\.id), kind, others, deliver).map { second in
+        return try pass(failures.map(\.id), kind, others, taker).map { second in
             second.pack == nil ? first[second.id] ?? second : second
         }
     }
 
     private func pass(
         _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex,
-        _ deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
+        _ taker: Taker
     ) throws(RepositoryError) -> [Failure] {
         let (reads, unknown) = plan(ids, kind, index)
         let next = Atomic<Int>(0)
         let failures = Mutex<[Failure]>(unknown)
         let fatal = Mutex<RepositoryError?>(nil)
         let threads = min(max(repository.plan.ranges, 1), max(reads.count, 1))
+        // A chunk is hashed when it has been made of its base, so that one need not be.
+        let bases = BasePool(repository: repository, keys: keys, rehash: false, index: index)
         WorkerThreads(count: threads, name: "becalm-read") { _ in
             do {
-                let opener = self.opener(index)
+                let opener = BlobOpener(keys: self.keys, bases: bases)
                 let buffer = Buffer(capacity: 64 << 10)
                 while fatal.withLock({ $0 == nil }) {
                     let position = next.wrappingAdd(1, ordering: .relaxed).oldValue
                     guard position < reads.count else { return }
-                    let failed = try self.perform(reads[position], kind, opener, buffer, deliver)
+                    let failed = try self.perform(reads[position], kind, opener, buffer, taker)
                     if !failed.isEmpty { failures.withLock { $0 += failed } }
                 }
             } catch {
@@ -153,8 +159,7 @@ package final class ChunkReader: Sendable {
 
     /// Fetches one range and hands its chunks on; damage and a missing pack are answered, all else is thrown.
     private func perform(
-        _ read: RangeRead, _ kind: ChunkKind, _ opener: BlobOpener, _ buffer: Buffer,
-        _ deliver: (ChunkID, UnsafeRawBufferPointer) throws -> Void
+        _ read: RangeRead, _ kind: ChunkKind, _ opener: BlobOpener, _ buffer: Buffer, _ taker: Taker
     ) throws -> [Failure] {
         let store = repository.store
         let name = read.location.objectName
@@ -185,10 +190,12 @@ package final class ChunkReader: Sendable {
                 }
                 let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[start..<start + Int(blob.length)])
                 if expanded == BlobOpener.expandedAtOnce {
-                    failures += try handOn(chunks, kind, name, deliver)
+                    failures += try handOn(chunks, kind, name, taker.deliver)
                     (chunks, expanded) = ([], 0)
                 }
-                let opened = try opener.openInPlace(bytes, pack: read.location.pack, session: read.location.session)
+                let phase = blob.wanted.count == 1 ? taker.place(blob.wanted[0]) % UInt64(BlobOpener.phases) : 0
+                let opened = try opener.openInPlace(
+                    bytes, pack: read.location.pack, session: read.location.session, phase: Int(phase))
                 if opened.header.codec != .stored { expanded += 1 }
                 try gather(opened.header, opened.raw, blob.wanted, name, &chunks, &failures)
             } catch let error as BaseReader.Failure {
@@ -200,7 +207,7 @@ package final class ChunkReader: Sendable {
                 failures += blob.wanted.map { Failure(id: $0, error: failure) }
             }
         }
-        failures += try handOn(chunks, kind, name, deliver)
+        failures += try handOn(chunks, kind, name, taker.deliver)
         for index in failures.indices { failures[index].pack = read.location.pack }
         return failures + withoutBase
     }

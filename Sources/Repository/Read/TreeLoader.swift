@@ -98,7 +98,7 @@ package final class TreeLoader: Sendable {
             // What `open` answers lies in the buffer or in the opener: both live until it has been copied.
             let bases =
                 kind == .tree
-                ? nil : BaseReader(repository: repository, keys: keys, rehash: false, index: index)
+                ? nil : BasePool(repository: repository, keys: keys, rehash: false, index: index)
             let opener = BlobOpener(keys: keys, bases: bases)
             defer { withExtendedLifetime((buffer, opener)) {} }
             let opened = try opener.open(buffer.bytes, pack: location.pack, session: location.session)

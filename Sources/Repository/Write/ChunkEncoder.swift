@@ -16,8 +16,6 @@ package final class ChunkEncoder {
     private let sample: CompressibilitySample
     private let scratch: Buffer
     private let planes: PlaneEncoder?
-    /// Nil for a key that cannot read.
-    private let bases: BaseReader?
     private var groups: [ChunkKind: Group] = [:]
 
     private struct Group {
@@ -43,12 +41,6 @@ package final class ChunkEncoder {
             throw RepositoryError(error)
         }
         scratch = Buffer(capacity: 1 << 20)
-        let repository = session.repository
-        bases =
-            repository.keyring.role == .full
-            ? BaseReader(
-                repository: repository, keys: SessionKeys(keyring: repository.keyring), rehash: true,
-                index: session.index) : nil
     }
 
     /// Stores the chunk whose bytes are `pieces` one after another and whose SHA-256 is `contentDigest`, unless the
@@ -126,9 +118,10 @@ package final class ChunkEncoder {
     private func addAlone(
         _ pieces: [UnsafeRawBufferPointer], _ id: ChunkID, _ count: Int, _ kind: ChunkKind, _ traits: ChunkTraits?
     ) throws {
-        try seal(
+        let base = try seal(
             pieces, rawLength: count, id: id, isGroup: false, members: [.init(id: id, length: UInt32(count))], kind,
             traits)
+        if kind == .data, base == nil { session.noteWhole(id) }
     }
 
     /// A chunk's bytes as they are to be sealed.
@@ -138,11 +131,12 @@ package final class ChunkEncoder {
         var base: ChunkID?
     }
 
-    /// Compresses where it pays, reserves room in a pack and seals into it.
+    /// Compresses where it pays, reserves room in a pack and seals into it. Answers the base that it is a difference to.
+    @discardableResult
     private func seal(
         _ pieces: [UnsafeRawBufferPointer], rawLength: Int, id: ChunkID, isGroup: Bool, members: [BlobGroup.Member],
         _ kind: ChunkKind, _ traits: ChunkTraits?
-    ) throws {
+    ) throws -> ChunkID? {
         var content = Content(pieces: pieces)
         if let traits, kind == .data, let apart = try takeApart(pieces, rawLength, id, traits) {
             content = apart
@@ -170,7 +164,8 @@ package final class ChunkEncoder {
         }
         blob = PackedBlob(
             offset: UInt32(offset), sealedLength: UInt32(sealedLength), isGroup: isGroup, members: members,
-            base: content.base)
+            base: content.base, codec: content.codec)
+        return content.base
     }
 
     /// The chunk as byte planes in scratch memory, against a base where there is one and it pays; nil when nothing of
@@ -179,48 +174,82 @@ package final class ChunkEncoder {
         _ pieces: [UnsafeRawBufferPointer], _ rawLength: Int, _ id: ChunkID, _ traits: ChunkTraits
     ) throws -> Content? {
         guard let planes else { return nil }
-        let base = try base(of: id, rawLength, traits)
         // Room for the base's id in front.
         scratch.ensureCapacity(Digest.size + rawLength)
         let room = UnsafeMutableRawBufferPointer(rebasing: scratch.storage[Digest.size..<Digest.size + rawLength])
-        let encoded = try planes.encode(
-            pieces, at: traits.offset, base: base.map { [$0.bytes] }, verdict: traits.family.verdict, into: room)
-        if base != nil { traits.family.noteBase(isUsed: encoded?.usesBase == true) }
-        guard let encoded else { return nil }
-        guard encoded.usesBase, let base else {
+        let found = try withBase(of: id, rawLength, traits) { base in
+            let encoded = try planes.encode(
+                pieces, at: traits.offset, base: base.map { [$0.bytes] }, verdict: traits.family.verdict, into: room)
+            if base != nil { traits.family.noteBase(isUsed: encoded?.usesBase == true) }
+            return encoded.map { ($0, $0.usesBase ? base.map { ($0.id, $0.pack) } : nil) }
+        }
+        guard let (encoded, base) = found else { return nil }
+        guard let (base, pack) = base else {
             return Content(codec: .planes, pieces: [UnsafeRawBufferPointer(rebasing: room[..<encoded.count])])
         }
-        scratch.storage.copyBytes(from: base.id.digest.bytes)
-        session.rely(on: base.pack)
+        scratch.storage.copyBytes(from: base.digest.bytes)
+        if let pack { session.rely(on: pack) }
         return Content(
             codec: .difference,
             pieces: [UnsafeRawBufferPointer(rebasing: scratch.storage[..<(Digest.size + encoded.count)])],
-            base: base.id)
+            base: base)
     }
 
-    /// A chunk that this one may be stored as the difference to, read and checked; nil when there is none.
-    ///
-    /// Where the chunk that was named is a difference itself, its own base serves: a base never is one.
-    private func base(
-        of id: ChunkID, _ rawLength: Int, _ traits: ChunkTraits
-    ) throws -> (id: ChunkID, pack: Identifier, bytes: UnsafeRawBufferPointer)? {
-        guard let bases, session.seeksBases, let named = traits.base,
-            let location = session.index.find(named, kind: .data)
-        else {
-            return nil
+    /// A chunk that another may be stored as the difference to, read and checked.
+    private struct Base {
+        var id: ChunkID
+        /// Where it is stored whole; nil when this session stores it.
+        var pack: Identifier?
+        var bytes: UnsafeRawBufferPointer
+    }
+
+    /// Calls `body` with a chunk that this one may be stored as the difference to, or with nil when there is none.
+    private func withBase<R>(
+        of id: ChunkID, _ rawLength: Int, _ traits: ChunkTraits, _ body: (Base?) throws -> R
+    ) throws -> R {
+        let named = named(traits, rawLength, id)
+        guard named != nil || !traits.locals.isEmpty, rawLength <= session.repository.plan.baseBytes,
+            traits.family.takesBase()
+        else { return try body(nil) }
+        return try session.bases.withReader { reader in
+            try body(local(traits.locals, rawLength, id, reader) ?? named.flatMap { try read($0.id, $0.pack, reader) })
         }
-        let base = location.base ?? named
-        guard base != id, traits.family.takesBase(),
-            let whole = session.index.findWhole(base, kind: .data), Int(whole.rawLength) == rawLength
+    }
+
+    /// The chunk that `traits` name, or where that is a difference its own base: a base never is one.
+    private func named(_ traits: ChunkTraits, _ rawLength: Int, _ id: ChunkID) -> (id: ChunkID, pack: Identifier)? {
+        // A key that cannot read what is stored reads no base.
+        guard session.repository.keyring.role == .full, session.seeksBases, let named = traits.base,
+            let location = session.index.find(named, kind: .data)
         else { return nil }
+        let base = location.base ?? named
+        guard base != id, let whole = session.index.findWhole(base, kind: .data), Int(whole.rawLength) == rawLength
+        else { return nil }
+        return (base, whole.pack)
+    }
+
+    private func read(_ base: ChunkID, _ pack: Identifier, _ reader: BaseReader) throws -> Base? {
         do throws(BaseReader.Failure) {
-            return (base, whole.pack, try bases.bytes(of: base))
+            return Base(id: base, pack: pack, bytes: try reader.bytes(of: base))
         } catch {
             // A base that cannot be read makes nothing smaller; that is all.
             guard error.error.code != .cancelled else { throw error.error }
             session.noteUnreadableBase(error.error)
             return nil
         }
+    }
+
+    /// The first of `locals` whose bytes are a chunk that is stored whole.
+    private func local(
+        _ locals: [any LocalBase], _ rawLength: Int, _ id: ChunkID, _ reader: BaseReader
+    ) -> Base? {
+        for local in locals {
+            guard let (base, bytes) = reader.bytes(of: local, count: rawLength) else { continue }
+            let place = base == id ? nil : session.wholePlace(of: base)
+            local.note(isBase: place != nil)
+            if let place { return Base(id: base, pack: place.pack, bytes: bytes) }
+        }
+        return nil
     }
 
     /// The compressed bytes in scratch memory, or nil when it does not pay at least 3 %.

@@ -62,10 +62,14 @@ package struct ChunkTraits: Sendable {
     package var offset: Int
     /// A chunk of the same length that this one may resemble: the same tensor's in an earlier snapshot.
     package var base: ChunkID?
+    /// As many bytes on this machine that this one may resemble, and that the repository may have; asked before `base`, in
+    /// this order, for they cost less to read.
+    package var locals: [any LocalBase]
 
-    package init(family: ChunkFamily, offset: Int, base: ChunkID? = nil) {
+    package init(family: ChunkFamily, offset: Int, base: ChunkID? = nil, locals: [any LocalBase] = []) {
         self.family = family
         self.offset = offset
         self.base = base
+        self.locals = locals
     }
 }

@@ -24,6 +24,8 @@ package final class WriteSession: Sendable {
     /// Bases that could not be read. After a few, no more are asked for.
     private let unreadableBases = Atomic<Int>(0)
     private static let unreadableBasesLimit = 4
+    /// Memory for chunks to which others are stored as the difference.
+    let bases: BasePool
     private let publisher: SegmentPublisher
     let heartbeat: SessionHeartbeat
     private let uploaders = Mutex<WorkerThreads?>(nil)
@@ -32,6 +34,8 @@ package final class WriteSession: Sendable {
         var ids: Set<ChunkID> = []
         /// Those of which there is a whole copy, or will be.
         var wholes: Set<ChunkID> = []
+        /// Chunks of data that lie whole and by themselves in packs of this session.
+        var stored: Set<ChunkID> = []
         /// Packs of others that this session's chunks rely on.
         var relied: Set<Identifier> = []
     }
@@ -74,6 +78,8 @@ package final class WriteSession: Sendable {
         let queue = BoundedQueue<CompletedPack>(limit: plan.packs + plan.treePacks + 1)
         self.queue = queue
         publisher = SegmentPublisher(repository: repository, index: index)
+        bases = BasePool(
+            repository: repository, keys: SessionKeys(keyring: repository.keyring), rehash: true, index: index)
         let complete: @Sendable (OpenPack, BufferPool) -> Void = { pack, pool in
             if !queue.push(CompletedPack(pack: pack, pool: pool)) { pool.give(pack.buffer) }
         }
@@ -159,6 +165,24 @@ package final class WriteSession: Sendable {
         rely(on: location.pack)
         if let base = location.base, let whole = index.findWhole(base, kind: location.kind) { rely(on: whole.pack) }
     }
+
+    /// Where a chunk of data is stored whole.
+    struct WholePlace {
+        /// Nil for a pack of this session.
+        var pack: Identifier?
+    }
+
+    /// Where the chunk is stored whole, so that another may be the difference to it; nil when it is not known to be.
+    ///
+    /// One that this session stores counts as soon as it is in a pack: all packs are stored before the snapshot, and should
+    /// the run end before, a difference without its base counts as no copy.
+    func wholePlace(of id: ChunkID) -> WholePlace? {
+        if claims.withLock({ $0.stored.contains(id) }) { return WholePlace(pack: nil) }
+        return index.findWhole(id, kind: .data).map { WholePlace(pack: $0.pack) }
+    }
+
+    /// Notes that a chunk of data lies whole in a pack of this session.
+    func noteWhole(_ id: ChunkID) { claims.withLock { _ = $0.stored.insert(id) } }
 
     func nextNonce() -> UInt64 { nonces.wrappingAdd(1, ordering: .relaxed).newValue }
 

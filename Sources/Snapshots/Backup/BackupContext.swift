@@ -16,10 +16,16 @@ final class BackupContext: Sendable {
     let journal: BackupJournal
     /// The checkpoints, models and caches that are met.
     let states = StateLedger()
-    private let problems = Mutex<[SnapshotManifest.Problem]>([])
+    private let problems = Mutex<[Noted]>([])
     private let hardLinks = Mutex<[HardLink: LinkState]>([:])
     /// Problems that a manifest lists; more are counted in the last line.
     private static let problemLimit = 1000
+
+    /// A problem, and whether it is only that the source changed or went while it was read.
+    private struct Noted {
+        var problem: SnapshotManifest.Problem
+        var isChange: Bool
+    }
 
     private struct HardLink: Hashable {
         let device: UInt64
@@ -60,22 +66,29 @@ final class BackupContext: Sendable {
         }
     }
 
-    /// Notes a source that is missing from the snapshot or may be torn in it.
-    func note(_ path: [UInt8], _ message: String) {
-        problems.withLock { $0.append(.init(path: PathText.display(path), message: message)) }
+    /// Notes a source that is missing from the snapshot or may be torn in it; `isChange` where that is only because it
+    /// changed or went while it was read.
+    func note(_ path: [UInt8], _ message: String, isChange: Bool = false) {
+        let problem = SnapshotManifest.Problem(path: PathText.display(path), message: message)
+        problems.withLock { $0.append(Noted(problem: problem, isChange: isChange)) }
     }
 
     /// Notes a source that cannot be read. A checkpoint that is gone is none: it was rotated away, and is left out.
     func note(_ path: [UInt8], _ error: SnapshotError) {
         if error.code == .sourceMissing, states.loses(path) { return }
-        note(path, error.message)
+        note(path, error.message, isChange: error.code == .sourceMissing || error.code == .changedWhileRead)
     }
 
     /// What was noted, by path, at most a thousand of it. What concerns a checkpoint that is left out as a whole is not
     /// the snapshot's problem.
-    var notedProblems: [SnapshotManifest.Problem] {
-        let all = problems.withLock { $0 }.filter { !states.isLeftOut($0.path) }
-            .sorted { ($0.path, $0.message) < ($1.path, $1.message) }
+    var notedProblems: [SnapshotManifest.Problem] { listed { _ in true } }
+
+    /// Those of `notedProblems` that are no mere changes, at most a thousand as well.
+    var notedUnreadable: [SnapshotManifest.Problem] { listed { !$0.isChange } }
+
+    private func listed(_ isWanted: (Noted) -> Bool) -> [SnapshotManifest.Problem] {
+        let all = problems.withLock { $0 }.filter { isWanted($0) && !states.isLeftOut($0.problem.path) }
+            .map(\.problem).sorted { ($0.path, $0.message) < ($1.path, $1.message) }
         guard all.count > Self.problemLimit else { return all }
         return all.prefix(Self.problemLimit) + [.init(path: "", message: "and \(all.count - Self.problemLimit) more")]
     }

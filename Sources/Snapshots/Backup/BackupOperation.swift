@@ -71,17 +71,24 @@ package struct BackupOperation: Sendable {
         }
     }
 
-    /// The root in which bases are looked for. Throws `.noSuchName`.
-    private func basePages(_ listing: SnapshotListing, _ parentPages: [ChunkID]) throws -> [ChunkID]? {
+    /// Finds bases in the snapshot that was asked for, or in the last one and on the disk. Throws `.noSuchName`.
+    private func bases(
+        _ listing: SnapshotListing, _ parentPages: [ChunkID], _ loader: TreeLoader
+    ) throws -> BaseFinder? {
+        let logger = repository.options.logger
         switch request.bases {
         case .none: return nil
-        case .parent: return parentPages
+        case .parent:
+            return BaseFinder(loader: loader, pages: parentPages, disk: DiskTree(request), logger: logger)
         case .snapshot(let id):
             guard let snapshot = listing.snapshots.first(where: { $0.id == id }) else {
                 throw RepositoryError(.noSuchName, "there is no snapshot \(id): 'becalm snapshots' lists them")
             }
-            // A writer key reads no snapshot, and stores everything whole.
-            return try snapshot.manifest?.rootPages()
+            // A writer key reads no snapshot: what it can have is on the disk.
+            guard let pages = try snapshot.manifest?.rootPages() else {
+                return BaseFinder(loader: loader, pages: [], disk: DiskTree(request), logger: logger)
+            }
+            return BaseFinder(loader: loader, pages: pages, disk: nil, logger: logger)
         }
     }
 
@@ -116,11 +123,11 @@ package struct BackupOperation: Sendable {
         let context = try BackupContext(session: session, request: request, progress: progress, journal: journal)
         let loader = TreeLoader(repository: repository, index: session.index)
         let parentPages = try parent?.manifest?.rootPages() ?? []
-        let basePages = try basePages(listing, parentPages)
         let outcome = try await BlockingBridge.offload(name: "becalm-walk") {
             () -> Result<BackupPass.Outcome, any Error> in
             Result {
-                try BackupPass(context: context, parentPages: parentPages, basePages: basePages, loader: loader).run()
+                let bases = try bases(listing, parentPages, loader)
+                return try BackupPass(context: context, parentPages: parentPages, loader: loader).run(bases: bases)
             }
         }
         if let directory = context.states.bereft {
@@ -158,6 +165,7 @@ package struct BackupOperation: Sendable {
             repository.options.logger.debug("a journal stays for the collector: \(error)")
         }
         return BackupResult(
-            snapshot: committed.id, manifest: manifest, counters: session.progress, durationSeconds: duration())
+            snapshot: committed.id, manifest: manifest, unreadable: context.notedUnreadable, counters: session.progress,
+            durationSeconds: duration())
     }
 }

@@ -11,8 +11,6 @@ internal import Synchronization
 struct BackupPass {
     let context: BackupContext
     let parentPages: [ChunkID]
-    /// The root of the snapshot in which bases are looked for; nil for none.
-    let basePages: [ChunkID]?
     let loader: TreeLoader
 
     /// What the pass has stored.
@@ -22,9 +20,9 @@ struct BackupPass {
         var sourcesFound: Int
     }
 
-    /// Runs the pass and finishes the session. On an interruption what is uploaded is published, so that the next run
-    /// goes on from there.
-    func run() throws -> Outcome {
+    /// Runs the pass and finishes the session; `bases` finds what new files may resemble. On an interruption what is
+    /// uploaded is published, so that the next run goes on from there.
+    func run(bases: BaseFinder?) throws -> Outcome {
         let session = context.session
         let plan = session.repository.plan
         let scheduler = BackupScheduler(
@@ -50,9 +48,6 @@ struct BackupPass {
         var found = 0
         do {
             let encoder = try ChunkEncoder(session: session)
-            let bases = basePages.map {
-                BaseFinder(loader: loader, pages: $0, logger: session.repository.options.logger)
-            }
             let walker = SourceWalker(
                 context: context, scheduler: scheduler, encoder: encoder, loader: loader, bases: bases)
             found = try walker.walk(into: root, parentPages: parentPages)

@@ -58,6 +58,9 @@ package struct BackupRequest: Sendable {
 package struct BackupResult: Sendable {
     package var snapshot: Identifier
     package var manifest: SnapshotManifest
+    /// Those of the manifest's problems that are more than a change or a removal while it was read: what could not be
+    /// read at all.
+    package var unreadable: [SnapshotManifest.Problem]
     package var counters: WriteCounters
     package var durationSeconds: Double
     /// Whether some source could not be read or changed while it was read; `manifest.problems` names them.

@@ -122,10 +122,10 @@ final class LargeFile: Sendable {
     private let state: Mutex<State>
     private let cursor: Mutex<(extent: Int, offset: UInt64, number: Int)>
 
-    /// The file `entry` of `directory`, opened. `base` is one that it may resemble, asked for when it is a file of tensors.
+    /// The file `entry` of `directory`, opened. `bases` are what it may resemble, asked for when it is a file of tensors.
     init(
         directory: DirectoryHandle, name: [UInt8], entry: TreeEntry, slot: DirectoryNode.Slot,
-        context: BackupContext, scheduler: BackupScheduler, base: () -> BaseFile? = { nil }
+        context: BackupContext, scheduler: BackupScheduler, bases: () -> FileBases = { FileBases() }
     ) throws(SnapshotError) {
         self.directory = directory
         self.name = name
@@ -149,7 +149,7 @@ final class LargeFile: Sendable {
             $0.lowerBound..<min($0.upperBound, fresh.size)
         }
         let cuts = Self.cuts(of: reader, size: fresh.size)
-        traits = FileTraits(cuts: cuts, base: cuts == nil ? nil : base())
+        traits = FileTraits(cuts: cuts, bases: cuts == nil ? FileBases() : bases())
         reader.adviseSequential()
         pathDigest = context.journal.pathDigest(directory.path(of: name))
         let resumed =
@@ -407,10 +407,10 @@ final class LargeFile: Sendable {
             ?? (reader.changed(since: entry.metadata) ? "changed while it was read: what was read may be torn" : nil)
         switch context.states.settle(path, entry.metadata, isTorn: change != nil) {
         case .stored: break
-        case .doubtful(let problem): context.note(path, problem)
+        case .doubtful(let problem): context.note(path, problem, isChange: true)
         case .dropped: return try context.fill(slot, nil, of: walked, encoder)
         }
-        if let change { context.note(path, change) }
+        if let change { context.note(path, change, isChange: true) }
         var stored = entry
         if wantsDigest {
             Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))

@@ -36,12 +36,15 @@ struct SmallFile: Sendable {
             let isTorn = reading == .torn
             switch context.states.settle(directory.path(of: name), entry.metadata, isTorn: isTorn) {
             case .stored: break
-            case .doubtful(let problem): context.note(directory.path(of: name), problem)
+            case .doubtful(let problem): context.note(directory.path(of: name), problem, isChange: true)
             case .dropped:
                 try drop(context, encoder)
                 return true
             }
-            if isTorn { context.note(directory.path(of: name), "changed while it was read: what was read may be torn") }
+            if isTorn {
+                context.note(
+                    directory.path(of: name), "changed while it was read: what was read may be torn", isChange: true)
+            }
         } catch let error as SnapshotError {
             context.note(directory.path(of: name), error)
             try drop(context, encoder)

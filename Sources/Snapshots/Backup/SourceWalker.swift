@@ -58,7 +58,8 @@ final class SourceWalker {
         path.split(separator: 0x2f).last.map(Array.init) ?? Array("root".utf8)
     }
 
-    private static func openParent(of path: [UInt8]) throws(SnapshotError) -> (DirectoryHandle, [UInt8]?) {
+    /// The directory that holds the source at `path`, and its name there; for `/` that directory itself.
+    static func openParent(of path: [UInt8]) throws(SnapshotError) -> (DirectoryHandle, [UInt8]?) {
         guard let slash = path.lastIndex(of: 0x2f), slash < path.count - 1 else {
             return (try DirectoryHandle.open(path: path), nil)
         }
@@ -101,6 +102,7 @@ final class SourceWalker {
             try store(directory, name ?? storedName, entry, path, slot, parentEntry, early)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             context.progress.update { $0.filesTotal += 1 }
+            if metadata.type == .symbolicLink { watch?.sawLink(path) }
             try context.fill(slot, entry, of: metadata, encoder)
         }
         return true
@@ -169,7 +171,7 @@ final class SourceWalker {
         let context = context
         return {
             if let change = stateGuard.change() {
-                context.note(stateGuard.place, change)
+                context.note(stateGuard.place, change, isChange: true)
                 context.states.doubt(stateGuard.state, change)
             }
             return true
@@ -198,7 +200,7 @@ final class SourceWalker {
             } else {
                 let file = try LargeFile(
                     directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler,
-                    base: { bases?.base(for: path) })
+                    bases: { bases?.bases(for: path) ?? FileBases() })
                 let isTaken = try file.begin(encoder) { scheduler.add(large: file) }
                 guard isTaken else { throw SnapshotError(.cancelled, "the backup has ended") }
             }

@@ -119,8 +119,8 @@ package final class FileWriter: Sendable {
         return true
     }
 
-    /// As `write(at:from:)`; whole blocks go past the page cache, by way of a buffer of the pool, where
-    /// `bypassPageCache` has been called.
+    /// As `write(at:from:)`; whole blocks go past the page cache where `bypassPageCache` has been called: from where they
+    /// lie if they begin at a multiple of `blockBytes` in memory, else by way of a buffer of the pool.
     package func write(
         at offset: UInt64, from bytes: UnsafeRawBufferPointer, through pool: BufferPool
     ) throws(SnapshotError) {
@@ -131,28 +131,38 @@ package final class FileWriter: Sendable {
         guard firstBlock < lastBlock, directHandle.load(ordering: .acquiring) >= 0 else {
             return try write(at: offset, from: bytes)
         }
-        let buffer = pool.take()
-        defer { pool.give(buffer) }
         try write(at: offset, from: bytes.part(0..<firstBlock - offset))
-        var position = firstBlock
-        while position < lastBlock {
-            let count = min(lastBlock - position, UInt64(buffer.capacity) / Self.blockBytes * Self.blockBytes)
-            let part = bytes.part(position - offset..<position - offset + count)
-            buffer.storage.copyMemory(from: part)
-            let direct = directHandle.load(ordering: .acquiring)
-            let result =
-                direct < 0
-                ? -Errno.invalidArgument.rawValue
-                : fs_write(direct, buffer.storage.baseAddress, part.count, Int64(position))
-            if result == -Errno.invalidArgument.rawValue {
-                // The file system has taken the flag and refuses the write, or takes other blocks only.
-                try write(at: position, from: part)
-            } else if result < 0 {
-                throw failure(result, "write")
+        let blocks = bytes.part(firstBlock - offset..<lastBlock - offset)
+        if UInt(bitPattern: blocks.baseAddress) % UInt(Self.blockBytes) == 0 {
+            try writeBlocks(at: firstBlock, blocks)
+        } else {
+            let buffer = pool.take()
+            defer { pool.give(buffer) }
+            var position = 0
+            while position < blocks.count {
+                let count = min(blocks.count - position, buffer.capacity / Int(Self.blockBytes) * Int(Self.blockBytes))
+                let part = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[..<count])
+                part.copyMemory(from: UnsafeRawBufferPointer(rebasing: blocks[position..<position + count]))
+                try writeBlocks(at: firstBlock + UInt64(position), UnsafeRawBufferPointer(part))
+                position += count
             }
-            position += count
         }
         try write(at: lastBlock, from: bytes.part(lastBlock - offset..<UInt64(bytes.count)))
+    }
+
+    /// Writes whole blocks that begin at a multiple of their size, in memory too, past the page cache.
+    private func writeBlocks(at offset: UInt64, _ blocks: UnsafeRawBufferPointer) throws(SnapshotError) {
+        let direct = directHandle.load(ordering: .acquiring)
+        let result =
+            direct < 0
+            ? -Errno.invalidArgument.rawValue
+            : fs_write(direct, blocks.baseAddress, blocks.count, Int64(offset))
+        if result == -Errno.invalidArgument.rawValue {
+            // The file system has taken the flag and refuses the write, or takes other blocks only.
+            try write(at: offset, from: blocks)
+        } else if result < 0 {
+            throw failure(result, "write")
+        }
     }
 
     /// Reads from `offset` until `buffer` is full or the file ends, and answers how many bytes that were.

@@ -417,7 +417,7 @@ final class RestorePass {
         let places = try prepare(files)
         let ids = Array(places.keys)
         let context = context
-        let failures = try reader.read(ids, kind: .data) { id, bytes in
+        let failures = try reader.read(ids, kind: .data, place: { places[$0]?.first?.offset ?? 0 }) { id, bytes in
             try context.check()
             for place in places[id] ?? [] { try place.file.write(bytes, at: place.offset) }
         }

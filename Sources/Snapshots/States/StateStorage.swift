@@ -1,5 +1,6 @@
 package import Repository
 package import RepositoryFormat
+internal import Sealing
 
 /// How a state of a snapshot lies in the repository, as far as trees and index tell: no data is read.
 package struct StateStorage: Hashable, Sendable {
@@ -11,8 +12,8 @@ package struct StateStorage: Hashable, Sendable {
     package var chunks: UInt64 = 0
     /// Bytes of those chunks.
     package var chunkBytes: UInt64 = 0
-    /// Of these, the bytes of chunks that are stored as the difference to another.
-    package var differenceBytes: UInt64 = 0
+    /// The same by how they are stored.
+    package var shares: [Form: Share] = [:]
     /// Bytes that the chunks take in packs, without their headers. Small files share a blob with others: of such a blob
     /// no more counts than the bytes of the state's own.
     package var storedBytes: UInt64 = 0
@@ -21,11 +22,36 @@ package struct StateStorage: Hashable, Sendable {
     /// Files and directories whose lists could not be read: nothing of them is counted.
     package var unreadable: UInt64 = 0
 
+    /// How a chunk is stored.
+    package enum Form: String, Sendable, CaseIterable {
+        /// As it is.
+        case stored
+        case zstd
+        /// Numbers taken apart into planes of bytes.
+        case planes
+        /// What differs from another chunk.
+        case difference
+        /// The index does not tell: what was stored by early versions.
+        case unknown
+    }
+
+    /// What is stored in one form.
+    package struct Share: Hashable, Sendable {
+        /// Bytes of the chunks, and what they take in packs.
+        package var bytes: UInt64 = 0
+        package var storedBytes: UInt64 = 0
+
+        package init() {}
+    }
+
     package init() {}
 
-    /// The part of the chunks' bytes that is stored as differences, 0 to 1; nil without chunks.
-    package var differenceShare: Double? {
-        chunkBytes == 0 ? nil : Double(differenceBytes) / Double(chunkBytes)
+    /// Bytes of chunks that are stored as the difference to another.
+    package var differenceBytes: UInt64 { shares[.difference]?.bytes ?? 0 }
+
+    /// The part of the chunks' bytes that is stored as `form`, 0 to 1; nil without chunks.
+    package func share(_ form: Form) -> Double? {
+        chunkBytes == 0 ? nil : Double(shares[form]?.bytes ?? 0) / Double(chunkBytes)
     }
 
     /// What is stored for each byte of the files; nil without bytes.
@@ -40,7 +66,7 @@ package struct StateStorage: Hashable, Sendable {
         var storage = StateStorage()
         var known = Set<ChunkID>()
         /// Bytes of the state's chunks in blobs that hold several, and what the blobs take.
-        var groups: [Blob: (own: UInt64, sealed: UInt64)] = [:]
+        var groups: [Blob: (own: UInt64, sealed: UInt64, form: Form)] = [:]
 
         mutating func add(_ entry: TreeEntry, _ tree: SnapshotTree, _ index: RepositoryIndex) throws {
             guard entry.metadata.type == .regular else { return }
@@ -61,13 +87,32 @@ package struct StateStorage: Hashable, Sendable {
                 }
                 storage.chunks += 1
                 storage.chunkBytes += UInt64(length)
-                if location.base != nil { storage.differenceBytes += UInt64(length) }
+                let form = Self.form(location)
+                storage.shares[form, default: .init()].bytes += UInt64(length)
                 if location.isGroup {
                     let blob = Blob(pack: location.pack, offset: location.offset)
-                    groups[blob, default: (0, UInt64(location.sealedLength))].own += UInt64(length)
+                    groups[blob, default: (0, UInt64(location.sealedLength), form)].own += UInt64(length)
                 } else {
-                    storage.storedBytes += UInt64(location.sealedLength)
+                    take(UInt64(location.sealedLength), form)
                 }
+            }
+        }
+
+        mutating func take(_ stored: UInt64, _ form: Form) {
+            storage.storedBytes += stored
+            storage.shares[form, default: .init()].storedBytes += stored
+        }
+
+        private static func form(_ location: ChunkLocation) -> Form {
+            switch location.codec {
+            case .stored: .stored
+            case .zstd: .zstd
+            case .planes: .planes
+            case .difference: .difference
+            // Compressed it would be shorter by 3 % at least.
+            case nil where !location.isGroup && location.sealedLength == location.rawLength + UInt32(AES256GCM.tagSize):
+                .stored
+            case nil: .unknown
             }
         }
     }
@@ -99,7 +144,7 @@ package struct StateStorage: Hashable, Sendable {
         } else {
             try sums.add(entry, tree, index)
         }
-        for group in sums.groups.values { sums.storage.storedBytes += min(group.own, group.sealed) }
+        for group in sums.groups.values { sums.take(min(group.own, group.sealed), group.form) }
         return sums.storage
     }
 }

@@ -17,7 +17,12 @@ package struct IncompleteState: Error, Sendable, CustomStringConvertible {
     }
 
     package var description: String {
-        let state = judgement == "complete" ? "is not complete" : "is \(judgement)"
+        let state =
+            switch judgement {
+            case "complete": "is not complete"
+            case "unknown": "is not known to be complete"
+            default: "is \(judgement)"
+            }
         return
             "\(PathText.display(Array(path.utf8))) \(state): \(reason); wait for the save to end, remove it or --exclude it, or leave --require-complete out"
     }

@@ -36,5 +36,7 @@ extension StateInventory.Run {
 
 extension CheckpointFinding {
     /// Whether a backup that is to hold complete checkpoints only cannot hold this one.
-    var isUnfinished: Bool { judgement == .torn || judgement == .empty && kind == .checkpoint }
+    ///
+    /// Of a checkpoint of which nothing can be said nobody knows that it is complete.
+    var isUnfinished: Bool { judgement == .torn || judgement != .complete && kind == .checkpoint }
 }

@@ -141,6 +141,17 @@ final class StateWatch {
         found.files.map { $0.contains { $0.utf8.elementsEqual(path.utf8) } } ?? TreePath.holds(found.path, path)
     }
 
+    /// Tells of the symbolic link at `path`: one that leads to what is left out will lead nowhere in a restore, which is named.
+    func sawLink(_ path: [[UInt8]]) {
+        guard !reasons.isEmpty, let own = text(path), case .found(let end, _)? = try? tree.resolve(own) else { return }
+        var left = end
+        while reasons[Array(left.utf8)] == nil {
+            guard !left.isEmpty else { return }
+            left = TreePath.parent(left)
+        }
+        ledger.leaveOut(place(left), "the link \(own) leads to it, and will lead nowhere in a restore")
+    }
+
     /// Tells of an entry in the directory entered last, as it is when it is stored.
     func saw(_ path: [[UInt8]], _ metadata: FileMetadata) {
         guard let last = open.last?.stateGuard, let path = text(path) else { return }

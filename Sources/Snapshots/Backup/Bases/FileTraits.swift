@@ -8,13 +8,13 @@ internal import Synchronization
 final class FileTraits: Sendable {
     /// Where the file is cut; nil when it is no file of tensors.
     let cuts: TensorCuts?
-    private let base: BaseFile?
+    private let bases: FileBases
     private let tally = BaseTally()
     private let families = Mutex<[Int: ChunkFamily]>([:])
 
-    init(cuts: TensorCuts?, base: BaseFile?) {
+    init(cuts: TensorCuts?, bases: FileBases) {
         self.cuts = cuts
-        self.base = base
+        self.bases = bases
     }
 
     /// What is known of the chunk at `range` of the file.
@@ -30,10 +30,12 @@ final class FileTraits: Sendable {
                 elementWidth: stretch.elementWidth, isFloatingPoint: stretch.isFloatingPoint, bases: tally)
         }
         let offset = Int(range.lowerBound - stretch.range.lowerBound)
-        let other = stretch.name.flatMap {
-            base?.chunk(of: $0, size: stretch.range.count, offset: offset, length: range.count)
-        }
-        return ChunkTraits(family: family, offset: offset, base: other)
+        guard let name = stretch.name else { return ChunkTraits(family: family, offset: offset) }
+        let (size, length) = (stretch.range.count, range.count)
+        return ChunkTraits(
+            family: family, offset: offset,
+            base: bases.stored?.chunk(of: name, size: size, offset: offset, length: length),
+            locals: bases.disk.compactMap { $0.chunk(of: name, size: size, offset: offset, length: length) })
     }
 
     private func family(_ number: Int, _ make: () -> ChunkFamily) -> ChunkFamily {

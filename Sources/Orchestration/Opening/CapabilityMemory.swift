@@ -1,15 +1,18 @@
 internal import FoundationEssentials
-internal import Logging
-internal import ObjectStorage
-internal import Orchestration
-internal import Snapshots
-internal import SystemPackage
+package import Logging
+package import ObjectStorage
+package import SystemPackage
 
 /// Remembers, in the cache directory, what probing a store has found, so that it is done once a machine. Blocks.
-struct CapabilityMemory: Sendable {
+package struct CapabilityMemory: Sendable {
     /// Nil remembers nothing.
-    let directory: FilePath?
-    let logger: Logger
+    private let directory: FilePath?
+    private let logger: Logger
+
+    package init(directory: FilePath?, logger: Logger) {
+        self.directory = directory
+        self.logger = logger
+    }
 
     /// What is stored: JSON, one file a place.
     private struct Record: Codable {
@@ -30,7 +33,7 @@ struct CapabilityMemory: Sendable {
     }
 
     /// What was found there; nil when nothing is remembered, or not in a form that this version knows.
-    func load(_ identity: String) -> StoreCapabilities? {
+    package func load(_ identity: String) -> StoreCapabilities? {
         guard let path = path(identity) else { return nil }
         do {
             let bytes = try SystemFiles.read(Array(path.string.utf8), what: "what is remembered of the store")
@@ -47,7 +50,7 @@ struct CapabilityMemory: Sendable {
     }
 
     /// Remembers it. A disk that refuses costs a probe the next time and nothing else.
-    func store(_ capabilities: StoreCapabilities, _ identity: String) {
+    package func store(_ capabilities: StoreCapabilities, _ identity: String) {
         guard let directory, let path = path(identity) else { return }
         let record = Record(
             version: 1, identity: identity, createIfAbsent: capabilities.createIfAbsent,

@@ -1,15 +1,19 @@
 internal import Basics
-internal import Orchestration
 internal import Snapshots
 
 /// Keeps a backup from storing the repository in itself, which would grow as it is read.
-struct SourceGuard: Sendable {
+package struct SourceGuard: Sendable {
     /// Absolute path of the repository's directory, raw.
-    let repository: [UInt8]
-    let excludes: [String]
+    private let repository: [UInt8]
+    private let excludes: [String]
+
+    package init(repository: [UInt8], excludes: [String]) {
+        self.repository = repository
+        self.excludes = excludes
+    }
 
     /// Throws a usage error when a source holds the repository and does not leave it out, or lies inside it.
-    func check(_ sources: [[UInt8]]) async throws {
+    package func check(_ sources: [[UInt8]]) async throws {
         let (repository, excludes) = (repository, excludes)
         try await BlockingBridge.offload(name: "becalm-files") {
             Result {

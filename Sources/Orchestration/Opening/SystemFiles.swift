@@ -1,4 +1,3 @@
-internal import Orchestration
 internal import Snapshots
 package import SystemPackage
 
@@ -8,17 +7,8 @@ package import SystemPackage
     internal import Musl
 #endif
 
-/// The few things that the command line asks of the system itself. Everything blocks.
+/// The few things that whoever opens a repository asks of the file system itself. Everything blocks.
 package enum SystemFiles {
-    /// Takes the places of standard streams that are closed, so that no file of ours gets their numbers and what is said to
-    /// people. Reading or writing there goes on to fail. Call it before anything is opened.
-    static func occupyClosedStreams() {
-        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) < 0 {
-            // The lowest free number is given out.
-            _ = systemOpen("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY, 0)
-        }
-    }
-
     /// Writes everything to a descriptor; answers what kept it from taking all, nil for nothing.
     package static func writeAll(_ bytes: [UInt8], to descriptor: CInt) -> Errno? {
         bytes.withUnsafeBytes { raw -> Errno? in
@@ -43,7 +33,8 @@ package enum SystemFiles {
     }
 
     /// The content of a small file. `what` names it in errors. Throws usage errors: users name such files.
-    static func read(_ path: [UInt8], what: String, maximumBytes: Int = 1 << 20) throws(JourneyError) -> [UInt8] {
+    package static func read(_ path: [UInt8], what: String, maximumBytes: Int = 1 << 20) throws(JourneyError) -> [UInt8]
+    {
         do {
             let descriptor = try openFile(path, O_RDONLY)
             defer { close(descriptor) }
@@ -70,7 +61,7 @@ package enum SystemFiles {
 
     /// Writes a file anew, in place of one that is there, readable by its owner alone if `isSecret`; a secret never
     /// replaces a file.
-    static func write(_ bytes: [UInt8], to path: [UInt8], isSecret: Bool = false) throws(JourneyError) {
+    package static func write(_ bytes: [UInt8], to path: [UInt8], isSecret: Bool = false) throws(JourneyError) {
         do throws(Errno) {
             let flags = O_WRONLY | O_CREAT | (isSecret ? O_EXCL : O_TRUNC)
             let descriptor = try openFile(path, flags, isSecret ? 0o600 : 0o666)
@@ -88,14 +79,14 @@ package enum SystemFiles {
     }
 
     /// A new file, open for writing, which errors call `name`. Fails where there is one.
-    static func create(_ path: [UInt8], as name: [UInt8]) throws(JourneyError) -> CInt {
+    package static func create(_ path: [UInt8], as name: [UInt8]) throws(JourneyError) -> CInt {
         do throws(Errno) { return try openFile(path, O_WRONLY | O_CREAT | O_EXCL, 0o666) } catch {
             throw writeFailure(name, error)
         }
     }
 
     /// The error for a file that takes no more; the system's reason is the present `errno` unless another is given.
-    static func writeFailure(_ path: [UInt8], _ reason: Errno = Errno(rawValue: errno)) -> JourneyError {
+    package static func writeFailure(_ path: [UInt8], _ reason: Errno = Errno(rawValue: errno)) -> JourneyError {
         let isFull = reason == .noSpace || reason == .diskQuotaExceeded
         let remedy =
             switch reason {
@@ -109,10 +100,10 @@ package enum SystemFiles {
     }
 
     /// Closes a file that was written; false when the system has lost what it had taken.
-    static func closeWritten(_ descriptor: CInt) -> Bool { close(descriptor) == 0 }
+    package static func closeWritten(_ descriptor: CInt) -> Bool { close(descriptor) == 0 }
 
     /// Removes a file; one that is gone is fine.
-    static func remove(_ path: [UInt8]) { unlink(terminated(path)) }
+    package static func remove(_ path: [UInt8]) { unlink(terminated(path)) }
 
     /// The path as C takes it.
     private static func terminated(_ path: [UInt8]) -> [CChar] { path.map { CChar(bitPattern: $0) } + [0] }
@@ -125,7 +116,7 @@ package enum SystemFiles {
     }
 
     /// Makes a directory and its parents, for their owner alone.
-    static func makeDirectories(_ path: FilePath) throws(JourneyError) {
+    package static func makeDirectories(_ path: FilePath) throws(JourneyError) {
         var made = FilePath()
         made.root = path.root
         for component in path.components {
@@ -140,12 +131,12 @@ package enum SystemFiles {
     }
 
     /// Gives a file another name, in place of what has that name; errors name that.
-    static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
+    package static func rename(_ from: [UInt8], to: [UInt8]) throws(JourneyError) {
         guard systemRename(terminated(from), terminated(to)) == 0 else { throw writeFailure(to) }
     }
 
     /// The names in a directory, in order, without `.` and `..`; nil when it is none or cannot be read.
-    static func names(in path: [UInt8]) -> [[UInt8]]? {
+    package static func names(in path: [UInt8]) -> [[UInt8]]? {
         guard !path.contains(0), let stream = opendir(terminated(path)) else { return nil }
         defer { closedir(stream) }
         var names: [[UInt8]] = []
@@ -163,49 +154,19 @@ package enum SystemFiles {
     }
 
     /// The path without links and `..`, or nil when it does not exist.
-    static func canonical(_ path: [UInt8]) -> [UInt8]? {
+    package static func canonical(_ path: [UInt8]) -> [UInt8]? {
         guard !path.contains(0) else { return nil }
         guard let resolved = realpath(terminated(path), nil) else { return nil }
         defer { free(resolved) }
         return Array(UnsafeRawBufferPointer(start: resolved, count: strlen(resolved)))
     }
 
-    /// The working directory, raw; nil when it was removed.
-    package static var workingDirectory: [UInt8]? {
-        guard let path = getcwd(nil, 0) else { return nil }
-        defer { free(path) }
-        return Array(UnsafeRawBufferPointer(start: path, count: strlen(path)))
-    }
-
-    /// This machine's name.
-    package static var hostName: String {
-        var name = [CChar](repeating: 0, count: 256)
-        guard gethostname(&name, name.count - 1) == 0 else { return "localhost" }
-        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    /// The user who runs this, by name, or by number when there is none.
-    package static var userName: String {
-        let id = geteuid()
-        var entry = passwd()
-        var found: UnsafeMutablePointer<passwd>?
-        var text = [CChar](repeating: 0, count: 16 << 10)
-        guard getpwuid_r(id, &entry, &text, text.count, &found) == 0, let name = found?.pointee.pw_name else {
-            return "\(id)"
+    /// The path as a `FilePath`, as far as its first zero byte.
+    package static func filePath(_ path: [UInt8]) -> FilePath {
+        (path.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { text in
+            text.baseAddress.map { FilePath(platformString: $0) } ?? FilePath()
         }
-        return String(cString: name)
     }
-
-    /// A pipe that no child inherits; nil when the system has none left.
-    static func pipe() -> (readEnd: CInt, writeEnd: CInt)? {
-        var ends: [CInt] = [-1, -1]
-        guard systemPipe(&ends) == 0 else { return nil }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        return (ends[0], ends[1])
-    }
-
-    /// Whether a descriptor is a terminal.
-    package static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 }
 
 // Under names of their own: those of the C library are hidden by the members above.
@@ -222,5 +183,3 @@ private func systemOpen(_ path: UnsafePointer<CChar>, _ flags: CInt, _ mode: mod
 }
 
 private func systemRename(_ from: [CChar], _ to: [CChar]) -> CInt { rename(from, to) }
-
-private func systemPipe(_ ends: inout [CInt]) -> CInt { pipe(&ends) }
