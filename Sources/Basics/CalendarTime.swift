@@ -93,7 +93,9 @@ package struct CalendarTime: Hashable, Sendable {
             clock = clock.dropLast()
         } else if let sign = clock.lastIndex(where: { $0 == "+" || $0 == "-" }) {
             let zone = clock[clock.index(after: sign)...].split(separator: ":")
-            guard zone.count == 2, let hours = Int64(zone[0]), let minutes = Int64(zone[1]) else { return nil }
+            guard zone.count == 2, let hours = Int64(zone[0]), (0...23).contains(hours), let minutes = Int64(zone[1]),
+                (0...59).contains(minutes)
+            else { return nil }
             offset = (hours * 3600 + minutes * 60) * (clock[sign] == "-" ? 1 : -1)
             clock = clock[..<sign]
         } else {

@@ -72,6 +72,8 @@ internal import CCurlShims
         setConnection(request, configuration)
         setTrust(configuration)
         set(CURLOPT_CONNECT_ONLY, 1)
+        // What follows is no HTTP that a proxy could read.
+        set(CURLOPT_HTTPPROXYTUNNEL, 1)
         return refusal(request)
     }
 

@@ -2,7 +2,9 @@
 ///
 /// One task at a time reads it. Cancelling that task, or dropping the stream, cuts the request off.
 package final class HTTPResponseStream: AsyncSequence, Sendable {
+    /// Some bytes of the body; never none.
     package typealias Element = [UInt8]
+    /// Why there is no more.
     package typealias Failure = HTTPTransportError
 
     /// Status, headers and, unless the status is 200 to 299, the beginning of the body.
@@ -35,5 +37,6 @@ package final class HTTPResponseStream: AsyncSequence, Sendable {
         ) async throws(HTTPTransportError) -> [UInt8]? { try await stream.next() }
     }
 
+    /// A reader of the pieces that nobody has read yet.
     package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(stream: self) }
 }

@@ -22,7 +22,7 @@ struct ClientTests {
 
     static let pod = #"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n","resourceVersion":"7"}}"#
 
-    static func client(_ server: ScriptedServer, seconds: Double = 60) -> KubernetesClient {
+    static func client(_ server: ScriptedServer, seconds: Double = 600) -> KubernetesClient {
         KubernetesClient(
             KubernetesConfiguration(server: server.url),
             patience: .init(totalSeconds: seconds, baseSeconds: 0.01, maximumDelaySeconds: 0.05))
@@ -55,6 +55,39 @@ struct ClientTests {
         #expect(pod.name == "p" && server.requests.count == 10)
         #expect(start.duration(to: clock.now) >= .seconds(1))
         #expect(server.requests.allSatisfy { $0.target == "/api/v1/namespaces/n/pods/p" })
+    }
+
+    @Test(
+        "A server that wants to be asked in an age is not waited for",
+        arguments: ["1e300", "inf", "99999999999999999999"])
+    func endlessWait(seconds: String) async throws {
+        let server = try ScriptedServer { _ in
+            [Self.status(503, "ServiceUnavailable", headers: [("Retry-After", seconds)])]
+        }
+        let error = await failure { _ = try await Self.client(server).get(.pods, namespace: "n", name: "p") }
+        #expect(error?.code == .unavailable && server.requests.count == 1)
+    }
+
+    @Test("A lease beyond all time ends at the end of time")
+    func endlessLease() throws {
+        let lease = try KubernetesObject([
+            "spec": ["leaseDurationSeconds": 9_223_372_036_854_775_807, "renewTime": "2261-12-31T23:59:59+23:59"]
+        ])
+        #expect(KubernetesLease.state(lease).end >= Timestamp(seconds: 9_000_000_000))
+        let odd = try KubernetesObject(["spec": ["renewTime": "2026-01-01T00:00:00+99999999999999999:00"]])
+        #expect(KubernetesLease.state(odd).renewed == nil)
+    }
+
+    @Test("Neither tokens nor keys show when a configuration is printed")
+    func printing() {
+        var configuration = KubernetesConfiguration(server: "https://x", source: "the context c")
+        configuration.authentication = .token("s3cr3t")
+        configuration.clientKey = .bytes(Array("s3cr3t".utf8))
+        var text = ""
+        dump(configuration, to: &text)
+        dump(configuration.authentication, to: &text)
+        text += "\(configuration) \(configuration.authentication) \(String(describing: configuration.clientKey))"
+        #expect(!text.contains("s3cr3t") && !text.contains("115") && text.contains("https://x"))
     }
 
     @Test("Patience ends")

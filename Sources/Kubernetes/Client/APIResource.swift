@@ -38,22 +38,27 @@ package struct APIResource: Hashable, Sendable, CustomStringConvertible {
     /// `pods`, `jobs.batch`: as kubectl names it.
     package var description: String { group.isEmpty ? plural : "\(plural).\(group)" }
 
+    private static func core(_ kind: String, _ plural: String, isNamespaced: Bool = true) -> APIResource {
+        APIResource(version: "v1", kind: kind, plural: plural, isNamespaced: isNamespaced)
+    }
+
     /// What every server from 1.20 on serves.
-    package static let pods = APIResource(version: "v1", kind: "Pod", plural: "pods")
-    package static let nodes = APIResource(version: "v1", kind: "Node", plural: "nodes", isNamespaced: false)
-    package static let namespaces = APIResource(
-        version: "v1", kind: "Namespace", plural: "namespaces", isNamespaced: false)
-    package static let secrets = APIResource(version: "v1", kind: "Secret", plural: "secrets")
-    package static let configMaps = APIResource(version: "v1", kind: "ConfigMap", plural: "configmaps")
-    package static let events = APIResource(version: "v1", kind: "Event", plural: "events")
-    package static let serviceAccounts = APIResource(version: "v1", kind: "ServiceAccount", plural: "serviceaccounts")
-    package static let persistentVolumeClaims = APIResource(
-        version: "v1", kind: "PersistentVolumeClaim", plural: "persistentvolumeclaims")
-    package static let persistentVolumes = APIResource(
-        version: "v1", kind: "PersistentVolume", plural: "persistentvolumes", isNamespaced: false)
+    package static let pods = core("Pod", "pods")
+    package static let nodes = core("Node", "nodes", isNamespaced: false)
+    package static let namespaces = core("Namespace", "namespaces", isNamespaced: false)
+    package static let secrets = core("Secret", "secrets")
+    package static let configMaps = core("ConfigMap", "configmaps")
+    package static let events = core("Event", "events")
+    package static let serviceAccounts = core("ServiceAccount", "serviceaccounts")
+    package static let persistentVolumeClaims = core("PersistentVolumeClaim", "persistentvolumeclaims")
+    package static let persistentVolumes = core("PersistentVolume", "persistentvolumes", isNamespaced: false)
+
+    /// Of the group `batch`, on every server from 1.20 on.
     package static let jobs = APIResource(group: "batch", version: "v1", kind: "Job", plural: "jobs")
+    /// What `KubernetesLease` works on.
     package static let leases = APIResource(
         group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases")
+    /// The definitions of kinds that are not built in.
     package static let customResourceDefinitions = APIResource(
         group: "apiextensions.k8s.io", version: "v1", kind: "CustomResourceDefinition",
         plural: "customresourcedefinitions", isNamespaced: false)

@@ -7,8 +7,13 @@ package enum Deadline {
         try await withThrowingTaskGroup(of: R?.self) { group in
             group.addTask { try await body() }
             group.addTask {
-                try await Task.sleep(for: .seconds(max(0, seconds)))
-                return nil
+                do {
+                    // A Duration has an end, which a caller's "for ever" may lie beyond.
+                    try await Task.sleep(for: .seconds(max(0, min(seconds, 1e9))))
+                    return nil
+                } catch {
+                    throw KubernetesError(.cancelled, "waiting was cancelled")
+                }
             }
             defer { group.cancelAll() }
             guard let first = try await group.next(), let result = first else { throw error }

@@ -99,14 +99,16 @@ package final class KubernetesClient: Sendable {
     }
 
     /// The answer's body as it comes; see `HTTPTransport.open`. Tried again only until there is a head.
-    func open(_ call: APICall, stallSeconds: Int, bufferedBytes: Int = 4 << 20) async throws(KubernetesError)
+    func open(
+        _ call: APICall, stallSeconds: Int, totalSeconds: Int? = nil, bufferedBytes: Int = 4 << 20
+    ) async throws(KubernetesError)
         -> HTTPResponseStream
     {
         let opened = Mutex<HTTPResponseStream?>(nil)
         _ = try await retrying(call) { transport, request throws(HTTPTransportError) in
             var request = request
             request.stallSeconds = stallSeconds
-            request.totalMilliseconds = nil
+            request.totalMilliseconds = totalSeconds.map { $0 * 1000 }
             let stream = try await transport.open(request, bufferedBytes: bufferedBytes)
             opened.withLock { $0 = stream }
             return stream.response

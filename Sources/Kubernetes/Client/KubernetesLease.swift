@@ -18,7 +18,10 @@ package struct KubernetesLease: Sendable {
 
         /// When it ends, if somebody holds it; a lease without a time has ended.
         package var end: Timestamp {
-            (renewed ?? Timestamp(seconds: 0)).advanced(bySeconds: Double(durationSeconds))
+            let start = renewed ?? Timestamp(seconds: 0)
+            let length = Int64(max(0, min(durationSeconds, Int(Int32.max)))) * 1_000_000_000
+            let (sum, isBeyond) = start.nanoseconds.addingReportingOverflow(length)
+            return Timestamp(nanoseconds: isBeyond ? .max : sum)
         }
     }
 
@@ -154,7 +157,7 @@ package struct KubernetesLease: Sendable {
         do throws(JSONPathError) {
             if state?.holder != holder {
                 try lease.set(time, at: ["spec", "acquireTime"])
-                let transitions = state.map { $0.transitions + 1 } ?? 0
+                let transitions = state.map { $0.transitions &+ 1 } ?? 0
                 try lease.set(.integer(transitions), at: ["spec", "leaseTransitions"])
             }
             try lease.set(.string(holder), at: ["spec", "holderIdentity"])

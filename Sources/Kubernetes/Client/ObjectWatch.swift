@@ -8,7 +8,9 @@ internal import Logging
 /// When the server has forgotten where it was (410), it lists anew and tells `.synced` again. Cancelling the reading task
 /// ends it.
 package struct ObjectWatch: AsyncSequence, Sendable {
+    /// What happened.
     package typealias Element = WatchEvent
+    /// Why it cannot go on.
     package typealias Failure = KubernetesError
 
     let client: KubernetesClient
@@ -17,10 +19,13 @@ package struct ObjectWatch: AsyncSequence, Sendable {
     let options: ListOptions
     let start: String?
 
-    /// Seconds after which the server is to end a request, so that connections do not grow old; it sends a bookmark a
-    /// minute.
+    /// Seconds after which the server is to end a request, so that connections do not grow old. A quiet watch says
+    /// nothing for minutes, on servers without bookmarks nothing at all.
     static let requestSeconds = 300
+    /// Seconds after which a request is given up that the server has not ended: the server is gone.
+    static let totalSeconds = 330
 
+    /// A watch of its own, from the beginning.
     package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(self) }
 
     /// Reads the events in order. One task at a time uses it.
@@ -38,7 +43,6 @@ package struct ObjectWatch: AsyncSequence, Sendable {
         private var decoder = WatchDecoder()
         /// Attempts in a row without a line.
         private var failures = 0
-        private var failingSince: ContinuousClock.Instant?
 
         init(_ watch: ObjectWatch) {
             self.watch = watch
@@ -69,12 +73,13 @@ package struct ObjectWatch: AsyncSequence, Sendable {
                 return .synced(list.items)
             case .needsRequest(let version):
                 decoder = WatchDecoder()
-                state = .reading(try await watch.client.open(call(version), stallSeconds: 120), from: version)
+                state = .reading(
+                    try await watch.client.open(
+                        call(version), stallSeconds: 0, totalSeconds: ObjectWatch.totalSeconds), from: version)
                 return nil
             case .reading(let stream, let version):
                 if let (line, newer) = try nextLine() {
                     failures = 0
-                    failingSince = nil
                     if !newer.isEmpty { state = .reading(stream, from: newer) }
                     switch line {
                     case .bookmark: return nil
@@ -138,11 +143,9 @@ package struct ObjectWatch: AsyncSequence, Sendable {
                 failures += 1
                 if failures > 1 { try await pause() }
             case .unreachable, .timedOut, .unavailable, .tooManyRequests:
-                // Calls have waited for the server already: only a stream that breaks off comes here to go on.
+                // Calls have waited for the server already, as long as patience says. A stream that breaks off had been
+                // answered: the server is there, or the next call waits for it.
                 guard case .reading(_, let version) = state else { throw end(error) }
-                let since = failingSince ?? .now
-                failingSince = since
-                guard since.duration(to: .now) < .seconds(watch.client.patience.totalSeconds) else { throw end(error) }
                 watch.client.logger.debug("a watch goes on", metadata: ["error": "\(error)"])
                 state = .needsRequest(version)
                 failures += 1

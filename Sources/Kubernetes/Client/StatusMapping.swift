@@ -28,7 +28,8 @@ enum StatusMapping {
         let message = "cannot \(call.label): \(what)\(remedy(kind, call, source))"
         let seconds = retryAfter.flatMap(Double.init) ?? status?["details", "retryAfterSeconds"]?.number?.double
         return KubernetesError(
-            kind, message, status: code, reason: reason, retryAfterSeconds: seconds.flatMap { $0 > 0 ? $0 : nil },
+            kind, message, status: code, reason: reason,
+            retryAfterSeconds: seconds.flatMap { $0 > 0 ? min($0, 86_400) : nil },
             // The server may be done with it and have lost the way back to us.
             isAmbiguous: (code == 500 || code == 502 || code == 504) && call.method != .get)
     }

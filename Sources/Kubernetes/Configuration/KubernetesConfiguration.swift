@@ -2,16 +2,21 @@
 ///
 /// Files are named here and read again while it is in use (`Credentials`), so certificates and tokens that are renewed
 /// on disk are taken up.
-package struct KubernetesConfiguration: Sendable {
+package struct KubernetesConfiguration: Sendable, CustomStringConvertible, CustomReflectable {
     /// Bytes that a configuration holds or names the file of. The file counts when both are there, but for `data` of
     /// certificates, as in client-go.
-    package enum Material: Hashable, Sendable {
+    package enum Material: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
         case bytes([UInt8])
         case file(String)
+
+        /// Says nothing of the bytes.
+        package var description: String { if case .file(let path) = self { path } else { "bytes" } }
+        /// Says nothing of the bytes.
+        package var customMirror: Mirror { Mirror(self, children: []) }
     }
 
     /// How the client says who it is.
-    package enum Authentication: Sendable {
+    package enum Authentication: Sendable, CustomStringConvertible, CustomReflectable {
         /// By its certificate, or not at all.
         case none
         case token(String)
@@ -20,6 +25,19 @@ package struct KubernetesConfiguration: Sendable {
         case basic(user: String, password: String)
         /// A command that gives out tokens or certificates.
         case exec(ExecPlugin)
+
+        /// Says nothing of tokens and passwords.
+        package var description: String {
+            switch self {
+            case .none: "no authentication"
+            case .token: "a token"
+            case .tokenFile(let path): "the token file \(path)"
+            case .basic(let user, _): "the password of \(user)"
+            case .exec(let plugin): "the plugin \(plugin.command)"
+            }
+        }
+        /// Says nothing of tokens and passwords.
+        package var customMirror: Mirror { Mirror(self, children: []) }
     }
 
     /// A client-go credential plugin (client.authentication.k8s.io, v1 and v1beta1).
@@ -77,6 +95,11 @@ package struct KubernetesConfiguration: Sendable {
     package var impersonatedGroups: [String]
     /// Where it came from, for messages: `the context prod of /home/me/.kube/config`.
     package var source: String
+
+    /// Says nothing of tokens and keys.
+    package var description: String { "\(source): \(server)" }
+    /// Says nothing of tokens and keys.
+    package var customMirror: Mirror { Mirror(self, children: ["server": server, "source": source]) }
 
     /// Everything but the address at its default.
     package init(server: String, source: String = "the given configuration") {
