@@ -2,6 +2,7 @@ import Foundation
 import Orchestration
 import Repository
 import RepositoryFormat
+import Synchronization
 import SystemPackage
 import Testing
 import Velero
@@ -130,6 +131,40 @@ private let volume = "becalm1:hostpath:/data/pg"
         }
     }
 
+    @Test(
+        "Calls take turns as far as the memory goes, and one that is cancelled waits no longer", arguments: [96, 192])
+    func turns(mebibytes: Int) async throws {
+        let world = try VolumeWorld()
+        try world.makeVolume()
+        let plugin = try await world.open(["memory": "\(mebibytes)Mi"])
+        _ = try await plugin.createSnapshot(volumeID: volume, zone: "", tags: [:])
+        struct Turns {
+            var begun = Set<String>(), committed = 0, most = 0
+        }
+        let turns = Mutex(Turns())
+        world.log.onLine { line in
+            turns.withLock { turns in
+                if line.text.contains("put sessions/") { turns.begun.insert(line.text) }
+                turns.most = max(turns.most, turns.begun.count - turns.committed)
+                if line.text.contains("put snapshots/") { turns.committed += 1 }
+            }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<5 {
+                group.addTask { _ = try await plugin.createSnapshot(volumeID: volume, zone: "", tags: [:]) }
+            }
+            let cancelled = Task { try await plugin.createSnapshot(volumeID: volume, zone: "", tags: [:]) }
+            cancelled.cancel()
+            #expect(await volumeError { _ = try await cancelled.value }?.code == .cancelled)
+            try await group.waitForAll()
+        }
+        world.log.onLine(nil)
+        turns.withLock {
+            #expect($0.committed == 5)
+            #expect($0.most <= mebibytes / 96 && $0.most >= 1)
+        }
+    }
+
     @Test("A volume that does not exist, or is a file, fails its snapshot and leaves no snapshot behind")
     func missing() async throws {
         let world = try VolumeWorld()
@@ -208,6 +243,10 @@ private let volume = "becalm1:hostpath:/data/pg"
         let plugin = try await world.open(config, secrets: Secrets(key: Array(0..<40)))
         let id = try await plugin.createSnapshot(volumeID: volume, zone: "", tags: [:])
         _ = try await plugin.createVolume(snapshotID: id, type: "", zone: "", iops: nil)
+        if kind == "identity" {
+            // Not merely its bytes as a key file's: the command line opens it with --identity.
+            _ = try await world.openRepository(try IdentityText.credential(identity, file: "identity"))
+        }
         if kind == "secret" {
             let other = try await world.open(
                 ["repositoryKeyFile": "", "repositoryKeySecret": "becalm/other"], secrets: Secrets(key: []))

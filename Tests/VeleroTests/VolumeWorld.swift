@@ -153,10 +153,10 @@ func volumeError(_ body: () async throws -> Void) async -> VeleroError? {
 
 extension VolumeWorld {
     /// The repository, opened without the plugin.
-    func openRepository() async throws -> Repository {
+    func openRepository(_ credential: KeyCredential = .keyFile(Array(0..<32))) async throws -> Repository {
         try await RepositoryAccess(
             store: try await DirectoryObjectStore(root: directory.path.appending("repository"), create: false),
-            credential: .keyFile(Array(0..<32)),
+            credential: credential,
             options: RepositoryOptions(logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
         ).open()
     }
