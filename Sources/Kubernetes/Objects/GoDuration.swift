@@ -13,7 +13,7 @@ package struct GoDuration: Hashable, Comparable, Sendable, CustomStringConvertib
     package static func < (left: GoDuration, right: GoDuration) -> Bool { left.nanoseconds < right.nanoseconds }
 
     /// Nanoseconds of each unit.
-    private static let units: [String: Int64] = [
+    private static let units: [String: UInt64] = [
         "ns": 1, "us": 1000, "\u{b5}s": 1000, "\u{3bc}s": 1000, "ms": 1_000_000, "s": 1_000_000_000,
         "m": 60_000_000_000, "h": 3_600_000_000_000,
     ]
@@ -29,20 +29,26 @@ package struct GoDuration: Hashable, Comparable, Sendable, CustomStringConvertib
             return
         }
         guard !rest.isEmpty, text.utf8.count <= 128 else { return nil }
-        // Counted as negative, so that the least value can be read as well.
-        var total: Int64 = 0
+        var total: UInt64 = 0
         while !rest.isEmpty {
             guard let part = Self.part(&rest) else { return nil }
-            let (sum, overflow) = total.subtractingReportingOverflow(part)
-            guard !overflow else { return nil }
+            let (sum, overflow) = total.addingReportingOverflow(part)
+            guard !overflow, sum <= Self.most else { return nil }
             total = sum
         }
-        guard isNegative || total != .min else { return nil }
-        nanoseconds = isNegative ? total : -total
+        if isNegative {
+            nanoseconds = Int64(truncatingIfNeeded: 0 &- total)
+        } else {
+            guard let value = Int64(exactly: total) else { return nil }
+            nanoseconds = value
+        }
     }
 
+    /// The magnitude of the least value.
+    private static let most = UInt64(1) << 63
+
     /// Takes a number and its unit off the front: nanoseconds.
-    private static func part(_ rest: inout Substring) -> Int64? {
+    private static func part(_ rest: inout Substring) -> UInt64? {
         let isDigit: (Character) -> Bool = { $0 >= "0" && $0 <= "9" && $0.utf8.count == 1 }
         let whole = rest.prefix(while: isDigit)
         rest = rest.dropFirst(whole.count)
@@ -54,19 +60,19 @@ package struct GoDuration: Hashable, Comparable, Sendable, CustomStringConvertib
         let name = rest.prefix { $0 != "." && !isDigit($0) }
         guard !(whole.isEmpty && fraction.isEmpty), let unit = units[String(name)] else { return nil }
         rest = rest.dropFirst(name.count)
-        guard let count = whole.isEmpty ? 0 : Int64(whole) else { return nil }
+        guard let count = whole.isEmpty ? 0 : UInt64(whole) else { return nil }
         let (nanoseconds, overflow) = count.multipliedReportingOverflow(by: unit)
-        guard !overflow else { return nil }
-        // The tenths of an hour have 13 digits at most; what is behind the 15th is below a nanosecond.
-        var scale = unit
-        var share: Int64 = 0
-        for digit in fraction.prefix(15) {
-            guard let value = digit.wholeNumberValue else { return nil }
-            share += Int64(value) * (scale / 10) + Int64(value) * (scale % 10) / 10
-            scale /= 10
+        guard !overflow, nanoseconds <= most else { return nil }
+        // As Go does it, whose rounding shows in the last nanosecond: digits that no longer fit are dropped.
+        var digits: UInt64 = 0
+        var scale = 1.0
+        for digit in fraction {
+            guard digits <= (most - 10) / 10, let value = digit.wholeNumberValue else { break }
+            digits = digits * 10 + UInt64(value)
+            scale *= 10
         }
-        let (sum, tooLong) = nanoseconds.addingReportingOverflow(share)
-        return tooLong ? nil : sum
+        let share = UInt64(Double(digits) * (Double(unit) / scale))
+        return nanoseconds + share
     }
 
     /// As Go's `Duration.String` writes it: `4h0m0s`, `1.5s`, `300ms`, `0s`.

@@ -8,6 +8,11 @@ package struct VeleroBackup: Sendable {
         /// `configmap`, in whatever case; nothing else exists.
         package var kind: String
         package var name: String
+
+        package init(kind: String, name: String) {
+            self.kind = kind
+            self.name = name
+        }
     }
 
     /// Everything else.

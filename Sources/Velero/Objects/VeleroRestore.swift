@@ -56,10 +56,9 @@ package struct VeleroRestore: Sendable {
         return included.allSatisfy(Self.isPlural) ? false : nil
     }
 
-    /// Whether it is surely no singular or short name: those that are in use do not end in `s`, but for a few.
+    /// Whether it is surely no singular or short name: those do not end in `s`, or are very short.
     private static func isPlural(_ name: String) -> Bool {
         let resource = name.prefix { $0 != "." }
-        let short: Set<Substring> = ["ns", "rs", "ds", "sts", "cs", "lws", "is", "vs", "vgs", "ss"]
-        return resource.hasSuffix("s") && !short.contains(resource)
+        return resource == "jobs" || resource == "pods" || resource.hasSuffix("s") && resource.count > 4
     }
 }

@@ -20,6 +20,11 @@ package struct VolumePolicies: Sendable {
         package var action: Action?
         /// Policies before that one that could not be decided, each with why, on one line.
         package var undecided: [String]
+
+        package init(action: Action?, undecided: [String]) {
+            self.action = action
+            self.undecided = undecided
+        }
     }
 
     private struct Policy: Sendable {
