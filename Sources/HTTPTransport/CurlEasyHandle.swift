@@ -130,12 +130,14 @@ internal import CCurlShims
     }
 
     private func setTrust(_ configuration: CurlTransportConfiguration) {
-        set(CURLOPT_SSL_VERIFYPEER, 1)
-        set(CURLOPT_SSL_VERIFYHOST, 2)
+        let verifies = configuration.authorities != .anyone
+        set(CURLOPT_SSL_VERIFYPEER, verifies ? 1 : 0)
+        set(CURLOPT_SSL_VERIFYHOST, verifies ? 2 : 0)
         switch configuration.authorities {
         case .system: if let path = SystemAuthorities.path { set(CURLOPT_CAINFO, path) }
         case .file(let path): set(CURLOPT_CAINFO, path)
-        case .pem(let bytes): set(CURLOPT_CAINFO_BLOB, blob: bytes)
+        case .pem(let bytes), .systemAnd(let bytes): set(CURLOPT_CAINFO_BLOB, blob: bytes)
+        case .anyone: break
         }
         if let identity = configuration.identity {
             set(CURLOPT_SSLCERT_BLOB, blob: identity.certificate)

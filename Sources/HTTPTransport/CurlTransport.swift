@@ -23,6 +23,8 @@ package final class CurlTransport: HTTPTransport {
     /// A running transport. Throws `.failed` when libcurl cannot start.
     package init(_ configuration: CurlTransportConfiguration = CurlTransportConfiguration()) throws(HTTPTransportError)
     {
+        var configuration = configuration
+        configuration.authorities = configuration.authorities.resolved()
         guard Self.globalCode == CURLE_OK.rawValue, let loop = CurlLoop(configuration) else {
             throw HTTPTransportError(.failed, "libcurl cannot start (code \(Self.globalCode))")
         }

@@ -1,6 +1,6 @@
 /// How a `CurlTransport` connects.
 package struct CurlTransportConfiguration: Sendable {
-    /// Whom to believe in TLS. Certificates and names are always verified.
+    /// Whom to believe in TLS. But for `anyone`, certificates and names are always verified.
     package enum Authorities: Sendable, Hashable {
         /// Those of the system: libcurl's own default if it is there, else the usual places of the distributions.
         case system
@@ -8,6 +8,16 @@ package struct CurlTransportConfiguration: Sendable {
         case file(String)
         /// Certificates as PEM text.
         case pem([UInt8])
+        /// Those of the system, and certificates as PEM text beside them.
+        case systemAnd(pem: [UInt8])
+        /// Nobody is asked for proof: for whoever has said in so many words that he wants it so.
+        case anyone
+
+        /// The same with what lies in the system's files read, once for all connections.
+        func resolved() -> Authorities {
+            guard case .systemAnd(let pem) = self else { return self }
+            return .pem(SystemAuthorities.certificates + [UInt8(ascii: "\n")] + pem)
+        }
     }
 
     /// A client's certificate and key, as PEM text.
