@@ -92,8 +92,8 @@ let package = Package(
         .target(
             name: "Velero",
             dependencies: [
-                "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-                "Orchestration", systemPackage, logging,
+                "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository",
+                "Snapshots", "Orchestration", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
         .target(name: "PluginHost", dependencies: ["Basics", systemPackage, logging], swiftSettings: strict),
@@ -105,9 +105,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser,
-                systemPackage,
-                logging,
+                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", "Velero", argumentParser,
+                systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -161,12 +160,17 @@ let package = Package(
             name: "CommandsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
-                "Commands", "becalm", systemPackage,
+                "Velero", "HTTPTransport", "HTTPTestServer", "ObjectStorageTesting", "Commands", "becalm", systemPackage,
+                logging,
             ],
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Velero", systemPackage, logging], swiftSettings: strict),
+            dependencies: [
+                "Basics", "HTTPTransport", "HTTPTestServer", "ObjectStorage", "S3ObjectStorage", "Sealing", "Velero",
+                systemPackage, logging,
+            ],
+            swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(
