@@ -117,9 +117,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", argumentParser,
-                systemPackage,
-                logging,
+                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", "Velero", argumentParser,
+                systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10
@@ -174,7 +173,8 @@ let package = Package(
             name: "CommandsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
-                "Commands", "becalm", systemPackage,
+                "Velero", "HTTPTransport", "HTTPTestServer", "ObjectStorageTesting", "Commands", "becalm", systemPackage,
+                logging,
             ],
             swiftSettings: strict),
         .testTarget(

@@ -4,8 +4,8 @@ internal import Synchronization
 package enum BlockingBridge {
     /// Runs `body` on the cooperative pool and blocks the calling thread until it has ended.
     ///
-    /// Never call it from the cooperative pool itself. This is the only unstructured `Task` outside `main` and tests:
-    /// the blocked thread owns it, so it cannot outlive its caller.
+    /// Never call it from the cooperative pool itself. Beside `OwnedTask`'s this is the only unstructured `Task` outside
+    /// `main` and tests: the blocked thread owns it, so it cannot outlive its caller.
     package static func run<R: Sendable, E: Error>(_ body: @escaping @Sendable () async throws(E) -> R) throws(E) -> R {
         let outcome = Monitor<Result<R, E>?>(nil)
         Task {

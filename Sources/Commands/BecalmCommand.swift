@@ -35,7 +35,7 @@ package struct BecalmCommand: ParsableCommand {
                 name: "Look inside",
                 subcommands: [
                     SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
-                    InspectCommand.self,
+                    InspectCommand.self, VeleroCommand.self,
                 ]),
             CommandGroup(
                 name: "Maintain",

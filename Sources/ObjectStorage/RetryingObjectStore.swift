@@ -11,22 +11,13 @@ package import Basics
 /// - A `delete` by tag whose answer was lost succeeds if the object is gone.
 package struct RetryingObjectStore: ForwardingObjectStore {
     /// A failure that will be retried.
-    package struct Notice: Sendable {
-        /// What failed.
-        package let error: ObjectStorageError
-        /// Attempts made so far.
-        package let attempts: Int
-        /// Seconds until the next one.
-        package let delaySeconds: Double
-    }
+    package typealias Notice = Retrier.Notice
 
     /// Bytes read at a time when the stored object is compared.
     private static let comparisonBytes = 4 << 20
 
     package let base: any ObjectStore
-    private let policy: RetryPolicy
-    private let timing: Timing
-    private let onRetry: (@Sendable (Notice) -> Void)?
+    private let retrier: Retrier
 
     /// A store that retries what `base` fails to do. `onRetry` is told before each wait, on the caller's task.
     package init(
@@ -34,16 +25,14 @@ package struct RetryingObjectStore: ForwardingObjectStore {
         onRetry: (@Sendable (Notice) -> Void)? = nil
     ) {
         self.base = base
-        self.policy = policy
-        self.timing = timing
-        self.onRetry = onRetry
+        retrier = Retrier(policy: policy, timing: timing, onRetry: onRetry)
     }
 
     package func put(
         _ key: String, _ body: ObjectBody, options: PutOptions
     ) async throws(ObjectStorageError) -> PutReceipt {
         let request = RequestContext(action: "store", key: key, location: location)
-        return try await retrying(request) { (mayBeDone) throws(ObjectStorageError) in
+        return try await retrier.run(request) { (mayBeDone) throws(ObjectStorageError) in
             do throws(ObjectStorageError) {
                 return try await base.put(key, body, options: options)
             } catch {
@@ -58,26 +47,26 @@ package struct RetryingObjectStore: ForwardingObjectStore {
         _ key: String, range: Range<UInt64>?, into buffer: Buffer, maximumBytes: Int
     ) async throws(ObjectStorageError) -> ObjectAttributes {
         let request = RequestContext(action: "read", key: key, location: location)
-        return try await retrying(request) { (_) throws(ObjectStorageError) in
+        return try await retrier.run(request) { (_) throws(ObjectStorageError) in
             try await base.get(key, range: range, into: buffer, maximumBytes: maximumBytes)
         }
     }
 
     package func head(_ key: String) async throws(ObjectStorageError) -> ObjectAttributes {
         let request = RequestContext(action: "look up", key: key, location: location)
-        return try await retrying(request) { (_) throws(ObjectStorageError) in try await base.head(key) }
+        return try await retrier.run(request) { (_) throws(ObjectStorageError) in try await base.head(key) }
     }
 
     package func list(prefix: String, token: String?) async throws(ObjectStorageError) -> ObjectPage {
         let request = RequestContext(action: "list", key: prefix, location: location)
-        return try await retrying(request) { (_) throws(ObjectStorageError) in
+        return try await retrier.run(request) { (_) throws(ObjectStorageError) in
             try await base.list(prefix: prefix, token: token)
         }
     }
 
     package func delete(_ key: String, ifTag: String?) async throws(ObjectStorageError) {
         let request = RequestContext(action: "delete", key: key, location: location)
-        try await retrying(request) { (mayBeDone) throws(ObjectStorageError) in
+        try await retrier.run(request) { (mayBeDone) throws(ObjectStorageError) in
             do throws(ObjectStorageError) {
                 try await base.delete(key, ifTag: ifTag)
             } catch {
@@ -94,52 +83,14 @@ package struct RetryingObjectStore: ForwardingObjectStore {
 
     package func extendRetention(_ key: String, _ retention: Retention) async throws(ObjectStorageError) {
         let request = RequestContext(action: "extend the retention of", key: key, location: location)
-        try await retrying(request) { (_) throws(ObjectStorageError) in try await base.extendRetention(key, retention) }
+        try await retrier.run(request) { (_) throws(ObjectStorageError) in
+            try await base.extendRetention(key, retention)
+        }
     }
 
     package func serverTime() async throws(ObjectStorageError) -> Timestamp {
         let request = RequestContext(action: "ask for the time of", key: "", location: location)
-        return try await retrying(request) { (_) throws(ObjectStorageError) in try await base.serverTime() }
-    }
-
-    /// Attempts `operation` until it succeeds, fails for good, or the policy ends it. It is told whether an earlier
-    /// attempt may have taken effect.
-    private func retrying<R>(
-        _ request: RequestContext, _ operation: (_ mayBeDone: Bool) async throws(ObjectStorageError) -> R
-    ) async throws(ObjectStorageError) -> R {
-        let start = timing.now()
-        var attempts = 0
-        var mayBeDone = false
-        while true {
-            if Task.isCancelled { throw request.cancelled(isAmbiguous: mayBeDone) }
-            attempts += 1
-            var failure: ObjectStorageError
-            do throws(ObjectStorageError) {
-                return try await operation(mayBeDone)
-            } catch {
-                failure = error
-            }
-            // A lost answer and a failure inside the store both leave open what happened.
-            mayBeDone = mayBeDone || failure.isAmbiguous || failure.code == .timedOut || failure.code == .unavailable
-            failure.isAmbiguous = failure.isAmbiguous || (mayBeDone && failure.code.isTemporary)
-            guard failure.code.isTemporary else { throw failure }
-            let delay = policy.delay(
-                afterAttempt: attempts, chance: timing.random(), retryAfter: failure.retryAfterSeconds)
-            guard attempts < policy.maximumAttempts, timing.now() - start + delay <= policy.totalSeconds else {
-                throw exhausted(failure, attempts: attempts, seconds: timing.now() - start)
-            }
-            onRetry?(Notice(error: failure, attempts: attempts, delaySeconds: delay))
-            do throws(CancellationError) { try await timing.sleep(delay) } catch {
-                throw request.cancelled(isAmbiguous: mayBeDone)
-            }
-        }
-    }
-
-    private func exhausted(_ failure: ObjectStorageError, attempts: Int, seconds: Double) -> ObjectStorageError {
-        guard attempts > 1 else { return failure }
-        var failure = failure
-        failure.message += " (the last of \(attempts) attempts in \(Int(seconds.rounded())) s)"
-        return failure
+        return try await retrier.run(request) { (_) throws(ObjectStorageError) in try await base.serverTime() }
     }
 
     /// The receipt of an earlier attempt, if what is stored are the body's bytes; throws `refusal` otherwise.

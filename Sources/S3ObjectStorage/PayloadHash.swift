@@ -19,14 +19,24 @@ enum PayloadHash {
         return state.finish()
     }
 
-    /// CRC-32C of a body, most significant byte first.
-    static func crc32c(_ body: HTTPBody) async -> [UInt8] {
-        var state = CRC32C()
+    /// CRC-32 of a body, most significant byte first.
+    static func crc32(_ body: HTTPBody, _ tables: CRC32.Tables) async -> [UInt8] {
+        var state = CRC32(tables)
         for piece in body.pieces {
             state.update(piece.bytes)
             await Task.yield()
         }
         return state.bytes
+    }
+
+    /// SHA-1 of a body.
+    static func sha1(_ body: HTTPBody) async -> [UInt8] {
+        var state = SHA1State()
+        for piece in body.pieces {
+            state.update(piece.bytes)
+            await Task.yield()
+        }
+        return state.finish()
     }
 
     /// MD5 of a body.

@@ -10,6 +10,8 @@ internal import Synchronization
 final class S3Client: Sendable {
     private struct State {
         var region: String
+        /// Whether the bucket has still to be asked for its region.
+        var guessesRegion: Bool
         /// Seconds to add to our clock to get the server's.
         var clockOffset = 0.0
     }
@@ -34,11 +36,13 @@ final class S3Client: Sendable {
         self.credentials = credentials
         self.clock = clock
         self.logger = logger
-        state = Mutex(State(region: configuration.region))
+        state = Mutex(State(region: configuration.region, guessesRegion: configuration.guessesRegion))
     }
 
     /// The region in force.
     var region: String { state.withLock { $0.region } }
+
+    private var signingRegion: String { configuration.location.accessPoint?.region ?? region }
 
     /// The server's present time as well as we know it.
     func now() -> Timestamp { clock.now().advanced(bySeconds: state.withLock { $0.clockOffset }) }
@@ -54,22 +58,25 @@ final class S3Client: Sendable {
         let path: String
     }
 
-    /// The address of an object, or of the bucket.
-    func address(_ key: String?) -> Address {
-        let bucket = configuration.location.bucket
+    /// The address of an object, or of the bucket, at the endpoint that is configured or at another.
+    func address(_ key: String?, at given: S3Endpoint? = nil) -> Address {
+        let location = configuration.location
+        let given = given ?? configuration.endpoint
         var endpoint =
-            configuration.endpoint
+            given
             ?? S3Endpoint.amazon(
-                "s3", region: region, usesFIPS: configuration.usesFIPS, usesDualStack: configuration.usesDualStack)
+                location.accessPoint == nil ? "s3" : "s3-accesspoint", region: location.accessPoint?.region ?? region,
+                usesFIPS: configuration.usesFIPS, usesDualStack: configuration.usesDualStack)
+        let label = location.accessPoint?.hostLabel ?? location.bucket
         let usesPath =
-            configuration.usesPathStyle
-            ?? (configuration.endpoint != nil || endpoint.isAddress || !Self.isHostLabel(bucket))
+            location.accessPoint == nil
+            && (endpoint.isAddress || !Self.isHostLabel(label) || configuration.usesPathStyle ?? (given != nil))
         var path = endpoint.basePath
         if usesPath {
-            path += "/\(PercentEncoding.encode(bucket))"
+            path += "/\(PercentEncoding.encode(label))"
         } else {
             endpoint = S3Endpoint(
-                isSecure: endpoint.isSecure, host: "\(bucket).\(endpoint.host)", port: endpoint.port,
+                isSecure: endpoint.isSecure, host: "\(label).\(endpoint.host)", port: endpoint.port,
                 basePath: endpoint.basePath)
         }
         if let key {
@@ -93,6 +100,13 @@ final class S3Client: Sendable {
     func perform(
         _ call: S3Call, into buffer: Buffer, maximumBytes: Int
     ) async throws(ObjectStorageError) -> HTTPResponse {
+        try await findRegion()
+        return try await send(call, into: buffer, maximumBytes: maximumBytes)
+    }
+
+    private func send(
+        _ call: S3Call, into buffer: Buffer, maximumBytes: Int
+    ) async throws(ObjectStorageError) -> HTTPResponse {
         var call = call
         var corrected: Set<Correction> = []
         while true {
@@ -109,6 +123,7 @@ final class S3Client: Sendable {
             }
             if response.isSuccess { return response }
             let failure = S3Failure(response)
+            if let named = failure.region { noteRegion(named) }
             guard let correction = correct(failure, credentials, corrected) else {
                 throw failure.error(
                     for: call, at: configuration.location, credentials: self.credentials.source.description)
@@ -124,6 +139,29 @@ final class S3Client: Sendable {
         let buffer = Buffer(capacity: 0)
         let response = try await perform(call, into: buffer, maximumBytes: maximumBytes)
         return (response, buffer.array())
+    }
+
+    /// Asks the bucket for its region (HeadBucket), where it was only guessed: a large upload to the wrong one may be cut off
+    /// before the server has said where to go. A refusal names the region too, and is for the next request to tell; throws when
+    /// there is no answer at all. Several at once may ask.
+    func findRegion() async throws(ObjectStorageError) {
+        guard state.withLock({ $0.guessesRegion }) else { return }
+        let call = S3Call(action: "ask for the region of", label: nil, method: .head, key: nil)
+        do throws(ObjectStorageError) {
+            let response = try await send(call, into: Buffer(capacity: 0), maximumBytes: 1 << 16)
+            if let named = response.headers["x-amz-bucket-region"] { noteRegion(named) }
+        } catch {
+            guard !error.code.isTemporary, error.code != .cancelled, error.code != .expiredCredentials else {
+                throw error
+            }
+        }
+        state.withLock { $0.guessesRegion = false }
+    }
+
+    /// Takes the region that the server names for the bucket, by whatever answer, while ours is but a guess.
+    private func noteRegion(_ named: String) {
+        guard S3Configuration.isRegion(named) else { return }
+        state.withLock { if $0.guessesRegion { $0.region = named } }
     }
 
     private enum Correction { case region, clock, credentials }
@@ -166,8 +204,8 @@ final class S3Client: Sendable {
 
     private func signed(_ call: S3Call, _ credentials: AWSCredentials) -> HTTPRequest {
         let address = address(call.key)
-        let (region, offset) = state.withLock { ($0.region, $0.clockOffset) }
-        let time = clock.now().advanced(bySeconds: offset)
+        let region = signingRegion
+        let time = now()
         let hash = call.payloadHash ?? SigV4Signer.unsignedPayload
         var headers = call.headers
         if let range = call.range { headers.append(("Range", "bytes=\(range.lowerBound)-\(range.upperBound - 1)")) }
@@ -195,12 +233,12 @@ final class S3Client: Sendable {
         _ method: HTTPMethod, _ key: String, seconds: Int
     ) async throws(ObjectStorageError) -> String {
         let credentials = try await credentials.credentials()
-        let address = address(key)
+        let address = address(key, at: configuration.publicEndpoint)
         let request = SigV4Signer.Request(
             method: method.rawValue, path: address.path, headers: [("Host", address.endpoint.authority)],
             payloadHash: SigV4Signer.unsignedPayload)
         let query = signer.presignedQuery(
-            request, region: region, credentials: credentials, time: now(), seconds: seconds)
+            request, region: signingRegion, credentials: credentials, time: now(), seconds: seconds)
         return "\(address.endpoint.scheme)://\(address.endpoint.authority)\(address.path)?\(query)"
     }
 }

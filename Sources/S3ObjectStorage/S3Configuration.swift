@@ -5,10 +5,20 @@ package import ObjectStorage
 package enum S3ChecksumOption: String, Sendable, CaseIterable {
     /// None, except where the store demands one (Object Lock): then SHA-256, or MD5 for stores that know no other.
     case auto
+    case crc32
     case crc32c
+    case sha1
     case sha256
     case md5
     case none
+}
+
+/// Which names objects may have.
+package enum S3KeyRule: Sendable {
+    /// `ObjectKey`'s rule: names that we chose.
+    case ours
+    /// Whatever S3 takes, at most 1024 bytes: names that others chose.
+    case any
 }
 
 /// All that an S3 store needs to know. `S3Configuration.resolve` fills it from flags, environment and profile.
@@ -17,13 +27,18 @@ package struct S3Configuration: Sendable {
     /// Nil: Amazon's for the region.
     package var endpoint: S3Endpoint?
     package var region: String
-    /// Nil decides by itself: the bucket's name stands in the host's name on Amazon, in the path for endpoints given,
-    /// addresses, and names with dots.
+    /// Whether `region` is but a guess: the bucket is asked for its own before the first request.
+    package var guessesRegion = false
+    /// Where others reach the server that we reach at `endpoint`; for presigned addresses alone. Nil: the same place.
+    package var publicEndpoint: S3Endpoint?
+    /// Whether the bucket's name stands in the path of requests. With false it stands in the host's name, unless that is
+    /// an address or the name has dots. Nil is true for endpoints given, else false.
     package var usesPathStyle: Bool?
     package var usesFIPS = false
     package var usesDualStack = false
-    /// PEM file of the authorities to believe; nil means the system's.
-    package var authoritiesFile: String?
+    /// Whom to believe in TLS.
+    package var authorities = CurlTransportConfiguration.Authorities.system
+    package var keyRule = S3KeyRule.ours
     package var checksum = S3ChecksumOption.auto
     /// Bodies larger than this are sent in parts. Packs are at most 128 MiB: one PUT is atomic and one request.
     package var multipartThreshold = 128 << 20
@@ -39,6 +54,8 @@ package struct S3Configuration: Sendable {
     package var serverSideEncryption: String?
     /// The KMS key's id for `aws:kms`.
     package var encryptionKeyID: String?
+    /// The server encrypts and decrypts with this key, which it forgets after each request (SSE-C).
+    package var customerKey: S3CustomerKey?
     /// `x-amz-storage-class` of what is put.
     package var storageClass: String?
     /// `x-amz-tagging` of what is put: `name=value&…`, encoded.
@@ -54,8 +71,7 @@ package struct S3Configuration: Sendable {
     /// How to connect.
     package var transport: CurlTransportConfiguration {
         CurlTransportConfiguration(
-            authorities: authoritiesFile.map { .file($0) } ?? .system, maximumConnections: maximumConnections,
-            stallSeconds: stallSeconds)
+            authorities: authorities, maximumConnections: maximumConnections, stallSeconds: stallSeconds)
     }
 
     /// Flags that stand above the environment; nil where the user said nothing.
@@ -81,7 +97,7 @@ package struct S3Configuration: Sendable {
         let settings = try await AWSSettings.load(profile: flags.profile, environment: environment)
         var configuration = S3Configuration(location: location)
         if let region = flags.region ?? settings.region { configuration.region = region }
-        guard !configuration.region.isEmpty, configuration.region.utf8.allSatisfy(isLabel) else {
+        guard isRegion(configuration.region) else {
             throw ObjectStorageError(
                 .invalidArgument,
                 "\(String(reflecting: configuration.region)) is no region; set AWS_REGION, say, to us-east-1")
@@ -92,8 +108,13 @@ package struct S3Configuration: Sendable {
         configuration.usesPathStyle = flags.usesPathStyle ?? settings.usesPathStyle
         configuration.usesFIPS = settings.flag("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")
         configuration.usesDualStack = settings.flag("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")
-        configuration.authoritiesFile = flags.authoritiesFile ?? settings.authoritiesFile
+        if let file = flags.authoritiesFile ?? settings.authoritiesFile { configuration.authorities = .file(file) }
         return configuration
+    }
+
+    /// Whether `text` can be a region's name: it becomes part of hosts' names and signatures.
+    package static func isRegion(_ text: String) -> Bool {
+        (1...64).contains(text.utf8.count) && text.utf8.allSatisfy(isLabel)
     }
 
     private static func isLabel(_ byte: UInt8) -> Bool {

@@ -2,22 +2,27 @@ package import ObjectStorage
 
 /// A bucket and what all keys in it begin with: `s3://bucket/prefix`.
 package struct S3Location: Hashable, Sendable, CustomStringConvertible {
+    /// The bucket's name, or an access point's ARN.
     package let bucket: String
+    /// Set when `bucket` is an access point's ARN.
+    let accessPoint: S3AccessPoint?
     /// Without slashes at its ends; may be empty.
     package let prefix: String
 
     /// The bucket and prefix given apart. Throws `.invalidArgument` when either cannot be.
     package init(bucket: String, prefix: String = "") throws(ObjectStorageError) {
+        accessPoint = try S3AccessPoint.parse(bucket)
         let isName =
-            (1...255).contains(bucket.utf8.count)
-            && bucket.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
-                    true
-                default: false
-                }
-            } && bucket != "." && bucket != ".."
+            accessPoint != nil
+            || (1...255).contains(bucket.utf8.count)
+                && bucket.utf8.allSatisfy { byte in
+                    switch byte {
+                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                        true
+                    default: false
+                    }
+                } && bucket != "." && bucket != ".."
         guard isName else {
             throw ObjectStorageError(
                 .invalidArgument, "\(String(reflecting: bucket)) is no bucket's name; write s3://BUCKET/PREFIX")

@@ -7,7 +7,7 @@ extension S3ObjectStore {
     private static let maximumPageBytes = 8 << 20
 
     package func list(prefix: String, token: String?) async throws(ObjectStorageError) -> ObjectPage {
-        try ObjectKey.checkPrefix(prefix)
+        try checkPrefix(prefix)
         let (call, page, date) = try await page(prefix, token, delimiter: nil)
         var objects: [ObjectAttributes] = []
         let isEncoded = page["EncodingType"]?.text == "url"
@@ -31,7 +31,7 @@ extension S3ObjectStore {
     package func listCommonPrefixes(
         prefix: String, delimiter: String = "/"
     ) async throws(ObjectStorageError) -> [String] {
-        try ObjectKey.checkPrefix(prefix)
+        try checkPrefix(prefix)
         var prefixes: [String] = []
         var token: String?
         repeat {

@@ -6,7 +6,7 @@ package import ObjectStorage
 /// Uploads in parts, for bodies too large for one request.
 extension S3ObjectStore {
     /// S3's limit.
-    private static let maximumParts = 10_000
+    static let maximumParts = 10_000
     /// Seconds that a server may think without a word while it puts parts together.
     private static let completionStallSeconds = 300
 
@@ -27,15 +27,16 @@ extension S3ObjectStore {
         }
     }
 
-    private func beginUpload(_ key: String, _ options: PutOptions) async throws(ObjectStorageError) -> String {
+    /// Begins an upload in parts; answers its id. Throws what `put` throws.
+    func beginUpload(_ key: String, _ options: PutOptions) async throws(ObjectStorageError) -> String {
         var call = try objectCall("begin the upload of", .post, key)
         call.query = [("uploads", "")]
         call.body = HTTPBody([UInt8]())
         call.headers = objectHeaders(options)
         call.concernsRetention = options.retention != nil
         switch client.configuration.checksum {
-        case .crc32c: call.headers.append(("x-amz-checksum-algorithm", "CRC32C"))
-        case .sha256: call.headers.append(("x-amz-checksum-algorithm", "SHA256"))
+        case .crc32, .crc32c, .sha1, .sha256:
+            call.headers.append(("x-amz-checksum-algorithm", client.configuration.checksum.rawValue.uppercased()))
         case .auto, .md5, .none: break
         }
         let (response, bytes) = try await client.perform(call)
@@ -47,7 +48,7 @@ extension S3ObjectStore {
     }
 
     /// A part that has arrived.
-    private struct Part: Sendable {
+    struct Part: Sendable {
         let number: Int
         let tag: String
         /// The checksum element for the completion, name and value.
@@ -86,13 +87,15 @@ extension S3ObjectStore {
         return try result.get()
     }
 
-    private func sendPart(
+    /// Sends part `number`, from 1.
+    func sendPart(
         _ key: String, _ upload: String, _ number: Int, _ body: HTTPBody
     ) async -> Result<Part, ObjectStorageError> {
         do throws(ObjectStorageError) {
             var call = try objectCall("store part \(number) of", .put, key)
             call.query = [("partNumber", String(number)), ("uploadId", upload)]
             call.body = body
+            call.headers = client.configuration.customerKey?.headers ?? []
             call = await withChecksum(call, client.configuration.checksum)
             let checksum = call.headers.first { $0.name.hasPrefix("x-amz-checksum-") }.map { header in
                 (name: "Checksum" + header.name.dropFirst("x-amz-checksum-".count).uppercased(), value: header.value)
@@ -111,12 +114,14 @@ extension S3ObjectStore {
         }
     }
 
-    private func completeUpload(
+    /// Makes an object of parts that have arrived, in order. An error of code `.notFound` may mean that it was done before.
+    func completeUpload(
         _ key: String, _ upload: String, _ parts: [Part], _ options: PutOptions
     ) async throws(ObjectStorageError) -> PutReceipt {
         var call = try objectCall("complete the upload of", .post, key)
         call.query = [("uploadId", upload)]
         call.stallSeconds = Self.completionStallSeconds
+        call.headers = client.configuration.customerKey?.headers ?? []
         var text = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
         for part in parts {
             let checksum = part.checksum.map { "<\($0.name)>\($0.value)</\($0.name)>" } ?? ""
@@ -142,7 +147,8 @@ extension S3ObjectStore {
         return try await receipt(key, response, tag: Self.tag(answer["ETag"]?.text ?? ""))
     }
 
-    private func abandonUpload(_ key: String, _ upload: String) async {
+    /// Removes what an upload in parts holds; a failure is logged.
+    func abandonUpload(_ key: String, _ upload: String) async {
         do throws(ObjectStorageError) {
             try await abort(client.configuration.location.objectKey(key), upload)
         } catch {

@@ -58,8 +58,11 @@ extension S3ObjectStore {
         let body = call.body ?? HTTPBody([UInt8]())
         switch option {
         case .auto, .none: break
+        case .crc32:
+            call.headers.append(("x-amz-checksum-crc32", Base64.encode(await PayloadHash.crc32(body, .ieee))))
         case .crc32c:
-            call.headers.append(("x-amz-checksum-crc32c", Base64.encode(await PayloadHash.crc32c(body))))
+            call.headers.append(("x-amz-checksum-crc32c", Base64.encode(await PayloadHash.crc32(body, .castagnoli))))
+        case .sha1: call.headers.append(("x-amz-checksum-sha1", Base64.encode(await PayloadHash.sha1(body))))
         case .sha256:
             let digest = await PayloadHash.sha256(body).bytes
             call.bodyDigest = digest
@@ -78,6 +81,7 @@ extension S3ObjectStore {
         if let value = configuration.encryptionKeyID {
             headers.append(("x-amz-server-side-encryption-aws-kms-key-id", value))
         }
+        headers += configuration.customerKey?.headers ?? []
         if let value = configuration.storageClass { headers.append(("x-amz-storage-class", value)) }
         if let value = configuration.tagging { headers.append(("x-amz-tagging", value)) }
         if let retention = options.retention {

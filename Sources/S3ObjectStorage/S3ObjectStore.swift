@@ -226,7 +226,8 @@ package final class S3ObjectStore: ObjectStore {
 
     // MARK: Others' use
 
-    /// An address at which anybody may do `method` with the object for `seconds` seconds, at most seven days.
+    /// An address at which anybody may do `method` with the object for `seconds` seconds, at most seven days. It names
+    /// the public endpoint where there is one. Under a customer key it is of no use alone: the headers are missing.
     package func presignedURL(
         _ method: HTTPMethod, _ key: String, seconds: Int
     ) async throws(ObjectStorageError) -> String {
@@ -234,7 +235,9 @@ package final class S3ObjectStore: ObjectStore {
             throw ObjectStorageError(
                 .invalidArgument, "an address can be signed for 1 to 604800 seconds, not for \(seconds)")
         }
-        try ObjectKey.check(key, "sign")
+        try checkKey(key, "sign")
+        // The server is not asked when the address is used: the region must be right now.
+        try await client.findRegion()
         return try await client.presigned(method, client.configuration.location.objectKey(key), seconds: seconds)
     }
 
@@ -242,10 +245,38 @@ package final class S3ObjectStore: ObjectStore {
 
     /// A call on one object. Throws `.invalidArgument` for a key that is none.
     func objectCall(_ action: String, _ method: HTTPMethod, _ key: String) throws(ObjectStorageError) -> S3Call {
-        try ObjectKey.check(key, action)
-        return S3Call(
+        try checkKey(key, action)
+        var call = S3Call(
             action: action, label: key, method: method, key: client.configuration.location.objectKey(key))
+        if method == .get || method == .head { call.headers = client.configuration.customerKey?.headers ?? [] }
+        return call
     }
+
+    /// Throws `.invalidArgument` for a key that is none.
+    private func checkKey(_ key: String, _ action: String) throws(ObjectStorageError) {
+        switch client.configuration.keyRule {
+        case .ours: try ObjectKey.check(key, action)
+        case .any:
+            let size = client.configuration.location.objectKey(key).utf8.count
+            guard !key.isEmpty, size <= Self.maximumKeyBytes, !key.utf8.contains(0) else {
+                throw ObjectStorageError(
+                    .invalidArgument,
+                    "cannot \(action) an object named \(ServerText.line(String(reflecting: key))): S3 takes 1 to \(Self.maximumKeyBytes) bytes of UTF-8"
+                )
+            }
+        }
+    }
+
+    /// Throws `.invalidArgument` for what begins no key.
+    func checkPrefix(_ prefix: String) throws(ObjectStorageError) {
+        switch client.configuration.keyRule {
+        case .ours: try ObjectKey.checkPrefix(prefix)
+        case .any: if !prefix.isEmpty { try checkKey(prefix, "list objects that begin like") }
+        }
+    }
+
+    /// S3's limit for a whole key.
+    private static let maximumKeyBytes = 1024
 
     /// An `ETag` without its quotes.
     static func tag(_ header: String) -> String {

@@ -53,7 +53,7 @@ enum ImportTable {
         ],
         "Commands": [
             "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Checkpoints", "Orchestration", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
+            "Checkpoints", "Orchestration", "Velero", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 10
         "becalm": ["Commands"],

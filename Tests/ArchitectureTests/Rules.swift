@@ -103,8 +103,9 @@ enum Rules {
             instead: "log, or return the text: only Commands writes to standard output"),
         Ban(call: "String(format:", instead: "interpolate, or use Basics: it drags in all of Foundation and ICU"),
         Ban(
-            call: "Task {", allowed: { $0.path == "Sources/Basics/BlockingBridge.swift" },
-            instead: "use a task group, or BlockingBridge: nobody waits for a bare task"),
+            call: "Task {",
+            allowed: { ["Sources/Basics/BlockingBridge.swift", "Sources/Basics/OwnedTask.swift"].contains($0.path) },
+            instead: "use a task group, BlockingBridge or OwnedTask: nobody waits for a bare task"),
         Ban(
             call: "Task.detached", allowed: { $0.path == "Sources/Basics/BlockingBridge.swift" },
             instead: "use a task group, or BlockingBridge: nobody waits for a bare task"),

@@ -109,13 +109,13 @@ struct ConfigurationTests {
         var environment = ["AWS_CONFIG_FILE": config.string]
         var found = try await S3Configuration.resolve(location, environment: environment)
         #expect(found.region == "profile-1" && found.endpoint?.description == "http://profile")
-        #expect(found.usesPathStyle == false && found.authoritiesFile == "/profile.pem")
+        #expect(found.usesPathStyle == false && found.authorities == .file("/profile.pem"))
         environment["AWS_DEFAULT_REGION"] = "default-1"
         environment["AWS_ENDPOINT_URL"] = "http://general"
         environment["SSL_CERT_FILE"] = "/ssl.pem"
         found = try await S3Configuration.resolve(location, environment: environment)
         #expect(found.region == "default-1" && found.endpoint?.description == "http://general")
-        #expect(found.authoritiesFile == "/profile.pem")
+        #expect(found.authorities == .file("/profile.pem"))
         environment.merge(
             [
                 "AWS_REGION": "env-1", "AWS_ENDPOINT_URL_S3": "http://s3", "AWS_CA_BUNDLE": "/env.pem",
@@ -123,7 +123,7 @@ struct ConfigurationTests {
             ]) { $1 }
         found = try await S3Configuration.resolve(location, environment: environment)
         #expect(found.region == "env-1" && found.endpoint?.description == "http://s3")
-        #expect(found.authoritiesFile == "/env.pem" && found.usesFIPS && found.usesDualStack)
+        #expect(found.authorities == .file("/env.pem") && found.usesFIPS && found.usesDualStack)
         var flags = S3Configuration.Flags()
         flags.region = "flag-1"
         flags.endpoint = "http://flag"
