@@ -23,15 +23,19 @@ let executableLink: [LinkerSetting] =
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let grpcCore = Target.Dependency.product(name: "GRPCCore", package: "grpc-swift-2")
+let grpcTransport = Target.Dependency.product(
+    name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
 let grpcProtobuf = Target.Dependency.product(name: "GRPCProtobuf", package: "grpc-swift-protobuf")
 let swiftProtobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
     name: "becalm",
     products: [
-        .executable(name: "becalm", targets: ["becalm"])
+        .executable(name: "becalm", targets: ["becalm"]),
+        .executable(name: "velero-plugin-becalm", targets: ["velero-plugin-becalm"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -40,8 +44,10 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         // The plugin's alone: the command and the engine build without them.
         .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
         .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // Level 0: system libraries and typed C functions for what Swift cannot call.
@@ -115,6 +121,15 @@ let package = Package(
             swiftSettings: [.swiftLanguageMode(.v6)]),
         // Level 9
         .target(
+            name: "VeleroPlugin",
+            dependencies: [
+                "Basics", "VeleroProtocol", "PluginHost", "Velero", "Orchestration", grpcCore, grpcTransport,
+                grpcProtobuf,
+                swiftProtobuf,
+                nioCore, systemPackage, logging,
+            ],
+            swiftSettings: strict),
+        .target(
             name: "Commands",
             dependencies: [
                 "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", "Velero", argumentParser,
@@ -124,6 +139,9 @@ let package = Package(
         // Level 10
         .executableTarget(
             name: "becalm", dependencies: ["Commands"], swiftSettings: strict, linkerSettings: executableLink),
+        .executableTarget(
+            name: "velero-plugin-becalm", dependencies: ["VeleroPlugin"], swiftSettings: strict,
+            linkerSettings: executableLink),
 
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),

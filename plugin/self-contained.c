@@ -52,6 +52,11 @@ char *dlerror(void) {
   return text;
 }
 
+/* No names in stacks of calls: glibc's would ask its loader for them. Foundation's `Thread.callStackSymbols` is empty then. */
+
+char **backtrace_symbols(void *const *addresses, int count);
+char **backtrace_symbols(void *const *addresses, int count) { return NULL; }
+
 /* No backtracer.
 
    Swift's runtime asks at every start where its program `swift-backtrace` lies, by way of /proc/self/exe, and aborts

@@ -1,4 +1,4 @@
-/// This program's name and version: the one place that states them.
+/// The version of everything here, and the name of its command: the one place that states them.
 package enum Version {
     /// Semantic version, without a leading `v`.
     package static let number = "0.1.0"

@@ -48,7 +48,8 @@ enum ImportTable {
         "PluginHost": ["Basics", "Logging", "SystemPackage"],
         // Level 9
         "VeleroPlugin": [
-            "Basics", "VeleroProtocol", "PluginHost", "Velero", "GRPCCore", "GRPCNIOTransportHTTP2Posix",
+            "Basics", "VeleroProtocol", "PluginHost", "Velero", "Orchestration", "GRPCCore",
+            "GRPCNIOTransportHTTP2Posix",
             "GRPCProtobuf", "SwiftProtobuf", "NIOCore", "Logging", "SystemPackage",
         ],
         "Commands": [
