@@ -65,7 +65,9 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "RepositoryFormat", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
-        .target(name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", yams], swiftSettings: strict),
+        .target(
+            name: "Kubernetes", dependencies: ["Basics", "HTTPTransport", systemPackage, logging, yams],
+            swiftSettings: strict),
         // Level 5
         .target(
             name: "Repository",
@@ -169,7 +171,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "VeleroTests",
-            dependencies: ["Basics", "ObjectStorage", "Kubernetes", "Workloads", "Velero", systemPackage, logging],
+            dependencies: [
+                "Basics", "ObjectStorage", "HTTPTestServer", "Kubernetes", "Workloads", "Velero", systemPackage,
+                logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests", dependencies: ["Basics", "Kubernetes", "Workloads"], swiftSettings: strict),

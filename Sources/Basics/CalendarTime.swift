@@ -58,6 +58,9 @@ package struct CalendarTime: Hashable, Sendable {
         "\(padded(year, 4))\(padded(month, 2))\(padded(day, 2))T\(padded(hour, 2))\(padded(minute, 2))\(padded(second, 2))Z"
     }
 
+    /// RFC 3339 with six digits of a second and `Z`, as Kubernetes' MicroTime demands: `2026-11-21T09:30:00.000000Z`.
+    package var microsecondText: String { "\(text.dropLast()).\(padded(nanosecond / 1000, 6))Z" }
+
     private func padded(_ value: Int, _ width: Int) -> String {
         let text = String(value)
         return String(repeating: "0", count: max(0, width - text.count)) + text
@@ -90,7 +93,9 @@ package struct CalendarTime: Hashable, Sendable {
             clock = clock.dropLast()
         } else if let sign = clock.lastIndex(where: { $0 == "+" || $0 == "-" }) {
             let zone = clock[clock.index(after: sign)...].split(separator: ":")
-            guard zone.count == 2, let hours = Int64(zone[0]), let minutes = Int64(zone[1]) else { return nil }
+            guard zone.count == 2, let hours = Int64(zone[0]), (0...23).contains(hours), let minutes = Int64(zone[1]),
+                (0...59).contains(minutes)
+            else { return nil }
             offset = (hours * 3600 + minutes * 60) * (clock[sign] == "-" ? 1 : -1)
             clock = clock[..<sign]
         } else {

@@ -44,6 +44,13 @@ CURLcode CCurlShims_easy_getinfo_off(CURL *handle, CURLINFO info, int64_t *value
   return code;
 }
 
+CURLcode CCurlShims_easy_getinfo_socket(CURL *handle, int *value) {
+  curl_socket_t result = CURL_SOCKET_BAD;
+  CURLcode code = curl_easy_getinfo(handle, CURLINFO_ACTIVESOCKET, &result);
+  *value = (int)result;
+  return code;
+}
+
 CURLcode CCurlShims_easy_getinfo_pointer(CURL *handle, CURLINFO info, void **value) {
   return curl_easy_getinfo(handle, info, value);
 }

@@ -5,6 +5,7 @@ internal import CCurlShims
 @safe final class CurlEasyHandle {
     let raw: UnsafeMutableRawPointer
     private var headerList: UnsafeMutablePointer<curl_slist>?
+    private var connectList: UnsafeMutablePointer<curl_slist>?
     /// The first option that libcurl refused since the last `reset`.
     private var refused: (option: CURLoption, code: CURLcode)?
 
@@ -17,6 +18,7 @@ internal import CCurlShims
     deinit {
         unsafe curl_easy_cleanup(raw)
         unsafe curl_slist_free_all(headerList)
+        unsafe curl_slist_free_all(connectList)
     }
 
     /// Forgets the last transfer; connections stay open.
@@ -24,6 +26,8 @@ internal import CCurlShims
         unsafe curl_easy_reset(raw)
         unsafe curl_slist_free_all(headerList)
         unsafe headerList = nil
+        unsafe curl_slist_free_all(connectList)
+        unsafe connectList = nil
         refused = nil
     }
 
@@ -52,27 +56,52 @@ internal import CCurlShims
     /// else what is wrong with the request.
     func prepare(for transfer: CurlTransfer, _ configuration: CurlTransportConfiguration) -> HTTPTransportError? {
         let request = transfer.request
-        if let error = setAddressAndHeaders(request) { return error }
+        if let error = setAddressAndHeaders(request, configuration) { return error }
         setMethod(request)
         setConnection(request, configuration)
         setTrust(configuration)
         setCallbacks(transfer)
-        if let refused {
-            let reason = unsafe String(cString: curl_easy_strerror(refused.code))
-            return HTTPTransportError(
-                .failed, "cannot \(request.label): libcurl refuses its option \(refused.option.rawValue): \(reason)")
-        }
-        return nil
+        return refusal(request)
     }
 
-    private func setAddressAndHeaders(_ request: HTTPRequest) -> HTTPTransportError? {
+    /// Readies the handle to connect to where `request` goes, TLS included, and no more.
+    func prepareConnection(
+        for request: HTTPRequest, _ configuration: CurlTransportConfiguration
+    ) -> HTTPTransportError? {
+        if let error = setAddressAndHeaders(request, configuration) { return error }
+        setConnection(request, configuration)
+        setTrust(configuration)
+        set(CURLOPT_CONNECT_ONLY, 1)
+        // What follows is no HTTP that a proxy could read.
+        set(CURLOPT_HTTPPROXYTUNNEL, 1)
+        return refusal(request)
+    }
+
+    private func refusal(_ request: HTTPRequest) -> HTTPTransportError? {
+        guard let refused else { return nil }
+        let reason = unsafe String(cString: curl_easy_strerror(refused.code))
+        return HTTPTransportError(
+            .failed, "cannot \(request.label): libcurl refuses its option \(refused.option.rawValue): \(reason)")
+    }
+
+    private func setAddressAndHeaders(
+        _ request: HTTPRequest, _ configuration: CurlTransportConfiguration
+    ) -> HTTPTransportError? {
         guard request.url.hasPrefix("http://") || request.url.hasPrefix("https://"),
             request.url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
         else {
             return HTTPTransportError(
                 .invalidRequest, "cannot \(request.label): no percent-encoded http or https address")
         }
-        set(CURLOPT_URL, request.url)
+        let named = configuration.serverName.flatMap { RenamedAddress(request.url, as: $0) }
+        set(CURLOPT_URL, named?.url ?? request.url)
+        if let named {
+            guard let list = unsafe curl_slist_append(nil, named.connectTo) else {
+                return HTTPTransportError(.failed, "cannot \(request.label): out of memory")
+            }
+            unsafe connectList = list
+            note(CURLOPT_CONNECT_TO, unsafe CCurlShims_easy_setopt_slist(raw, CURLOPT_CONNECT_TO, connectList))
+        }
         var lines = request.headers.fields.map { field in
             // "Name;" is libcurl's way to send a header without a value.
             field.value.isEmpty ? "\(field.name);" : "\(field.name): \(field.value)"
@@ -85,6 +114,7 @@ internal import CCurlShims
             return HTTPTransportError(
                 .invalidRequest, "cannot \(request.label): header number \(badLine + 1) is malformed")
         }
+        if let named { lines.append("Host: \(named.host)") }
         lines.append(request.expectsContinue ? "Expect: 100-continue" : "Expect:")
         for line in lines {
             guard let longer = unsafe curl_slist_append(headerList, line) else {
@@ -126,6 +156,10 @@ internal import CCurlShims
         set(CURLOPT_LOW_SPEED_LIMIT, 1)
         set(CURLOPT_LOW_SPEED_TIME, request.stallSeconds ?? configuration.stallSeconds)
         if let total = request.totalMilliseconds { set(CURLOPT_TIMEOUT_MS, total) }
+        if let proxy = configuration.proxy {
+            set(CURLOPT_PROXY, proxy)
+            set(CURLOPT_NOPROXY, "")
+        }
         if request.bypassesProxy { set(CURLOPT_NOPROXY, "*") }
     }
 
@@ -134,13 +168,25 @@ internal import CCurlShims
         set(CURLOPT_SSL_VERIFYHOST, 2)
         switch configuration.authorities {
         case .system: if let path = SystemAuthorities.path { set(CURLOPT_CAINFO, path) }
-        case .file(let path): set(CURLOPT_CAINFO, path)
-        case .pem(let bytes): set(CURLOPT_CAINFO_BLOB, blob: bytes)
+        case .file(let path):
+            set(CURLOPT_CAINFO, path)
+            unsetSystemDirectory()
+        case .pem(let bytes):
+            set(CURLOPT_CAINFO_BLOB, blob: bytes)
+            unsetSystemDirectory()
+        case .anyone:
+            set(CURLOPT_SSL_VERIFYPEER, 0)
+            set(CURLOPT_SSL_VERIFYHOST, 0)
         }
         if let identity = configuration.identity {
             set(CURLOPT_SSLCERT_BLOB, blob: identity.certificate)
             set(CURLOPT_SSLKEY_BLOB, blob: identity.key)
         }
+    }
+
+    /// libcurl adds the system's directory of certificates to what it is given unless told not to.
+    private func unsetSystemDirectory() {
+        note(CURLOPT_CAPATH, unsafe CCurlShims_easy_setopt_string(raw, CURLOPT_CAPATH, nil))
     }
 
     private func setCallbacks(_ transfer: CurlTransfer) {
@@ -158,7 +204,7 @@ internal import CCurlShims
         let write = unsafe CCurlShims_easy_setopt_data(raw, CURLOPT_WRITEFUNCTION) { buffer, size, count, context in
             guard let transfer = unsafe CurlEasyHandle.transfer(context) else { return 0 }
             let bytes = unsafe UnsafeRawBufferPointer(start: buffer, count: size * count)
-            return unsafe transfer.takeBody(bytes) ? bytes.count : 0
+            return unsafe transfer.writeAnswer(bytes)
         }
         note(CURLOPT_WRITEFUNCTION, write)
         let header = unsafe CCurlShims_easy_setopt_data(raw, CURLOPT_HEADERFUNCTION) { buffer, size, count, context in
@@ -188,5 +234,49 @@ internal import CCurlShims
     var hasSent: Bool {
         var size = 0
         return unsafe CCurlShims_easy_getinfo_long(raw, CURLINFO_REQUEST_SIZE, &size) == CURLE_OK && size > 0
+    }
+
+    // MARK: A connection without a transfer
+
+    /// Why bytes did not get through.
+    struct Failure: Error, CustomStringConvertible {
+        let code: CURLcode
+        var description: String { unsafe String(cString: curl_easy_strerror(code)) }
+    }
+
+    /// Connects as `prepareConnection` said; blocks until that has worked or not, and answers with the reason if not.
+    func connect() -> (CURLcode, reason: String) {
+        var text = [CChar](repeating: 0, count: CurlTransfer.errorTextSize)
+        return unsafe text.withUnsafeMutableBufferPointer { text -> (CURLcode, reason: String) in
+            let start = UnsafeMutableRawPointer(text.baseAddress)
+            _ = unsafe CCurlShims_easy_setopt_pointer(raw, CURLOPT_ERRORBUFFER, start)
+            let code = unsafe curl_easy_perform(raw)
+            _ = unsafe CCurlShims_easy_setopt_pointer(raw, CURLOPT_ERRORBUFFER, nil)
+            guard let first = text.baseAddress else { return (code, "") }
+            return (code, unsafe CurlOutcome.text(first, code))
+        }
+    }
+
+    /// The connection's file descriptor, for poll(2) only; -1 when there is none.
+    var socket: CInt {
+        var value: CInt = -1
+        return unsafe CCurlShims_easy_getinfo_socket(raw, &value) == CURLE_OK ? value : -1
+    }
+
+    /// Sends what the connection takes now; how much that was.
+    func send(_ bytes: ArraySlice<UInt8>) -> Result<Int, Failure> {
+        guard !bytes.isEmpty else { return .success(0) }
+        var count = 0
+        let code = unsafe bytes.withUnsafeBytes { unsafe curl_easy_send(raw, $0.baseAddress, $0.count, &count) }
+        if code == CURLE_AGAIN { return .success(0) }
+        return code == CURLE_OK ? .success(count) : .failure(Failure(code: code))
+    }
+
+    /// Receives what is there; how much that was, 0 at the peer's end, nil when there is nothing yet.
+    func receive(_ block: inout [UInt8]) -> Result<Int?, Failure> {
+        var count = 0
+        let code = unsafe block.withUnsafeMutableBytes { unsafe curl_easy_recv(raw, $0.baseAddress, $0.count, &count) }
+        if code == CURLE_AGAIN { return .success(nil) }
+        return code == CURLE_OK ? .success(count) : .failure(Failure(code: code))
     }
 }

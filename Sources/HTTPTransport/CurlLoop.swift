@@ -12,6 +12,8 @@ internal import Synchronization
     enum Message: Sendable {
         case start(CurlTransfer)
         case cancel(UInt64)
+        /// The reader of a stream has room again.
+        case resume(UInt64)
     }
 
     private struct Mailbox {
@@ -129,6 +131,9 @@ internal import Synchronization
                     state.waiting.append(transfer)
                 }
             case .cancel(let id): cancel(id, &state)
+            case .resume(let id):
+                // Calls back with what waits, at once; a failure shows as the transfer's outcome.
+                if let handle = state.active[id]?.handle { _ = unsafe curl_easy_pause(handle.raw, CURLPAUSE_CONT) }
             }
         }
         return true

@@ -39,13 +39,15 @@ enum CurlOutcome {
         return .failure(HTTPTransportError(kind, "\(request.label): \(reason)", isAmbiguous: isAmbiguous))
     }
 
-    private static func text(_ buffer: UnsafeMutablePointer<CChar>, _ code: CURLcode) -> String {
+    /// The reason that libcurl gives, on one line.
+    static func text(_ buffer: UnsafeMutablePointer<CChar>, _ code: CURLcode) -> String {
         let detail = unsafe String(cString: buffer)
         let line = detail.split(whereSeparator: \.isNewline).joined(separator: " ")
         return line.isEmpty ? unsafe String(cString: curl_easy_strerror(code)) : line
     }
 
-    private static func kind(_ code: CURLcode, hasSent: Bool) -> HTTPTransportError.Code {
+    /// What kind of failure a code means.
+    static func kind(_ code: CURLcode, hasSent: Bool) -> HTTPTransportError.Code {
         switch code {
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY: .unresolved
         case CURLE_COULDNT_CONNECT, CURLE_PROXY: .unreachable

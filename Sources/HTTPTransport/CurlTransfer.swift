@@ -1,4 +1,5 @@
 internal import Basics
+internal import CCurl
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -23,6 +24,7 @@ final class CancellationFlag: Sendable {
     @safe enum Sink {
         case buffer(Buffer, maximumBytes: Int)
         case receiver(@Sendable (UnsafeRawBufferPointer) -> Bool)
+        case stream(ResponseStreamState)
     }
 
     /// Why a callback told libcurl to stop.
@@ -46,7 +48,7 @@ final class CancellationFlag: Sendable {
     let cancellation: CancellationFlag
     /// Where libcurl writes the reason of a failure.
     let errorText: UnsafeMutablePointer<CChar>
-    private var continuation: CheckedContinuation<Outcome, Never>?
+    private var completion: (@Sendable (Outcome) -> Void)?
 
     private var pieceIndex = 0
     private var pieceOffset = 0
@@ -65,13 +67,13 @@ final class CancellationFlag: Sendable {
 
     init(
         id: UInt64, request: HTTPRequest, sink: Sink, cancellation: CancellationFlag,
-        continuation: CheckedContinuation<Outcome, Never>
+        completion: @escaping @Sendable (Outcome) -> Void
     ) {
         self.cancellation = cancellation
         self.id = id
         self.request = request
         self.sink = sink
-        self.continuation = continuation
+        self.completion = completion
         if case .buffer(let buffer, _) = sink { bodyStart = buffer.count } else { bodyStart = 0 }
         unsafe errorText = .allocate(capacity: Self.errorTextSize)
         unsafe errorText.initialize(repeating: 0, count: Self.errorTextSize)
@@ -83,8 +85,8 @@ final class CancellationFlag: Sendable {
     /// Ends the call. The first time counts.
     func finish(_ outcome: Outcome) {
         if case .failure = outcome, case .buffer(let buffer, _) = sink { buffer.count = bodyStart }
-        continuation?.resume(returning: outcome)
-        continuation = nil
+        completion?(outcome)
+        completion = nil
     }
 
     /// What has arrived, once the body is complete.
@@ -173,6 +175,7 @@ final class CancellationFlag: Sendable {
             isCut = true
             toSkip = window.lowerBound
         }
+        if case .stream(let stream) = sink { stream.begin(response) }
         guard case .buffer(let buffer, let maximum) = sink, let announced, !isCut else { return true }
         guard announced <= UInt64(maximum) else {
             stop = .tooLarge
@@ -182,8 +185,17 @@ final class CancellationFlag: Sendable {
         return true
     }
 
+    /// What libcurl's callback is to answer to bytes of the body: how many were taken, none to stop, or that it should
+    /// come again with them when the transfer is resumed.
+    func writeAnswer(_ bytes: UnsafeRawBufferPointer) -> Int {
+        if case .stream(let stream) = sink, (200...299).contains(status), !stream.hasRoom() {
+            return Int(CURL_WRITEFUNC_PAUSE)
+        }
+        return unsafe takeBody(bytes) ? bytes.count : 0
+    }
+
     /// Takes bytes of the body; false to stop.
-    func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    private func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard (200...299).contains(status) else {
             discarded += bytes.count
             unsafe failureBody.append(contentsOf: bytes.prefix(Self.maximumFailureBytes - failureBody.count))
@@ -209,6 +221,10 @@ final class CancellationFlag: Sendable {
             if unsafe receive(bytes) { return true }
             stop = .receiverDone
             return false
+        case .stream(let stream):
+            bodyCount += bytes.count
+            unsafe stream.append(bytes)
+            return true
         case .buffer(let buffer, let maximum):
             guard bodyCount + bytes.count <= maximum else {
                 stop = .tooLarge

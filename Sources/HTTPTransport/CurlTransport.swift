@@ -44,6 +44,28 @@ package final class CurlTransport: HTTPTransport {
         try await unsafe run(request, .receiver(receive))
     }
 
+    package func open(
+        _ request: HTTPRequest, bufferedBytes: Int
+    ) async throws(HTTPTransportError) -> HTTPResponseStream {
+        let id = nextID.wrappingAdd(1, ordering: .relaxed).newValue
+        let flag = CancellationFlag()
+        let loop = loop
+        let state = ResponseStreamState(limit: bufferedBytes) { signal in
+            switch signal {
+            case .resume: _ = loop.post(.resume(id))
+            case .cancel:
+                flag.isSet.store(true, ordering: .releasing)
+                _ = loop.post(.cancel(id))
+            }
+        }
+        let transfer = CurlTransfer(
+            id: id, request: request, sink: .stream(state), cancellation: flag, completion: { state.end($0) })
+        if !loop.post(.start(transfer)) {
+            transfer.finish(.failure(HTTPTransportError(.cancelled, "the HTTP transport was shut down")))
+        }
+        return HTTPResponseStream(try await state.head(), state, self)
+    }
+
     package func shutdown() async {
         loop.stop()
         await loop.waitForEnd()
@@ -58,7 +80,8 @@ package final class CurlTransport: HTTPTransport {
         let outcome = await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<CurlTransfer.Outcome, Never>) in
                 let transfer = CurlTransfer(
-                    id: id, request: request, sink: sink, cancellation: flag, continuation: continuation)
+                    id: id, request: request, sink: sink, cancellation: flag,
+                    completion: { continuation.resume(returning: $0) })
                 if !loop.post(.start(transfer)) {
                     transfer.finish(.failure(HTTPTransportError(.cancelled, "the HTTP transport was shut down")))
                 }

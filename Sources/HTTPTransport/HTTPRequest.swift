@@ -70,7 +70,8 @@ package struct HTTPRequest: Sendable {
     /// The part of the resource that a `Range` header asks for. A server that ignores the header and sends the whole
     /// is read up to the end of the part, and only the part is kept.
     package var window: Range<UInt64>?
-    /// Seconds without a byte in either direction after which the request fails; nil means the transport's own.
+    /// Seconds without a byte in either direction after which the request fails; nil means the transport's own,
+    /// 0 none: then a peer that is gone shows by TCP's keep-alive only, after ten minutes.
     package var stallSeconds: Int?
     /// Milliseconds that the whole request may take, connecting included; nil means no limit.
     package var totalMilliseconds: Int?

@@ -18,6 +18,12 @@ package protocol HTTPTransport: Sendable {
         _ request: HTTPRequest, receive: @escaping @Sendable (UnsafeRawBufferPointer) -> Bool
     ) async throws(HTTPTransportError) -> HTTPResponse
 
+    /// Performs `request` and answers as soon as the head of the answer is there; a successful body is read from the
+    /// stream. At most about `bufferedBytes` of it wait for their reader (and what one call of libcurl holds, 512 KiB,
+    /// more): then the server has to wait. The request takes one of the transport's connections until its body has
+    /// ended or the stream was cancelled or dropped.
+    func open(_ request: HTTPRequest, bufferedBytes: Int) async throws(HTTPTransportError) -> HTTPResponseStream
+
     /// Cuts off what is under way and refuses what comes, both with `.cancelled`; returns when nothing runs any more.
     func shutdown() async
 }

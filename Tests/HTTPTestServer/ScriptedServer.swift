@@ -36,6 +36,25 @@ package final class ScriptedServer: Sendable {
         case stall
         /// Closes the connection at once.
         case close
+        /// Hands the connection over, with what has been read of it already, and closes it after.
+        case take(@Sendable (Connection) -> Void)
+    }
+
+    /// A connection that is no HTTP any more. Its calls block the connection's thread.
+    package struct Connection: Sendable {
+        fileprivate let descriptor: Int32
+        /// What came behind the request.
+        package let early: [UInt8]
+
+        /// Sends bytes.
+        package func send(_ bytes: [UInt8]) { ScriptedServer.write(bytes, descriptor) }
+
+        /// What comes next; empty at the end.
+        package func receive() -> [UInt8] {
+            var block = [UInt8](repeating: 0, count: 64 << 10)
+            let count = recv(descriptor, &block, block.count, 0)
+            return count > 0 ? Array(block[..<count]) : []
+        }
     }
 
     /// Answers a request.
@@ -159,7 +178,7 @@ package final class ScriptedServer: Sendable {
             let known = state.withLock { $0.requests.count }
             if let steps = early(request([], known)) {
                 state.signal { $0.requests.append(request([], $0.requests.count)) }
-                guard perform(steps, reader.connection) else { return }
+                guard perform(steps, reader) else { return }
                 continue
             }
             if headers["expect"] == "100-continue" {
@@ -170,12 +189,13 @@ package final class ScriptedServer: Sendable {
                 state.requests.append(request(body, state.requests.count))
                 return state.requests[state.requests.count - 1]
             }
-            guard perform(handler(whole), reader.connection) else { return }
+            guard perform(handler(whole), reader) else { return }
         }
     }
 
     /// False when the connection is to be closed.
-    private static func perform(_ steps: [Step], _ connection: Int32) -> Bool {
+    private static func perform(_ steps: [Step], _ reader: Reader) -> Bool {
+        let connection = reader.connection
         for step in steps {
             switch step {
             case .send(let bytes): write(bytes, connection)
@@ -191,12 +211,15 @@ package final class ScriptedServer: Sendable {
                 while recv(connection, &byte, 1, 0) > 0 {}
                 return false
             case .close: return false
+            case .take(let body):
+                body(Connection(descriptor: connection, early: reader.buffered))
+                return false
             }
         }
         return true
     }
 
-    private static func write(_ bytes: [UInt8], _ connection: Int32) {
+    fileprivate static func write(_ bytes: [UInt8], _ connection: Int32) {
         bytes.withUnsafeBytes { bytes in
             var offset = 0
             while offset < bytes.count {
@@ -210,7 +233,7 @@ package final class ScriptedServer: Sendable {
 
     private struct Reader {
         let connection: Int32
-        private var buffered: [UInt8] = []
+        private(set) var buffered: [UInt8] = []
 
         init(connection: Int32) { self.connection = connection }
 

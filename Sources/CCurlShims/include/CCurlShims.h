@@ -21,6 +21,8 @@ CURLcode CCurlShims_easy_setopt_seek(CURL *_Nonnull handle, CCurlShims_seek_call
 CURLcode CCurlShims_easy_setopt_blob(CURL *_Nonnull handle, CURLoption option, const void *_Nonnull bytes, size_t count);
 CURLcode CCurlShims_easy_getinfo_long(CURL *_Nonnull handle, CURLINFO info, long *_Nonnull value);
 CURLcode CCurlShims_easy_getinfo_off(CURL *_Nonnull handle, CURLINFO info, int64_t *_Nonnull value);
+/* The socket of a connection that was made with CURLOPT_CONNECT_ONLY. */
+CURLcode CCurlShims_easy_getinfo_socket(CURL *_Nonnull handle, int *_Nonnull value);
 CURLcode CCurlShims_easy_getinfo_pointer(CURL *_Nonnull handle, CURLINFO info, void *_Nullable *_Nonnull value);
 CURLMcode CCurlShims_multi_setopt_long(CURLM *_Nonnull handle, CURLMoption option, long value);
 CURLcode CCurlShims_message_result(const CURLMsg *_Nonnull message);
