@@ -492,7 +492,12 @@ class Checks:
 
     def uploads(self, server, bucket):
         """Multipart uploads that were begun and neither finished nor given up."""
-        return server.client.request("GET", f"/{bucket}", [("uploads", "")])[1].count(b"<UploadId>")
+        try:
+            return server.client.request("GET", f"/{bucket}", [("uploads", "")])[1].count(b"<UploadId>")
+        except servers.S3Error as error:
+            if error.status == 404 and "NoSuchUpload" in str(error):
+                return 0  # rclone's word for none
+            raise
 
     def streams(self, plugin, server):
         bucket = self.bucket

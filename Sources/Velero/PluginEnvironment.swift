@@ -12,14 +12,15 @@ package struct PluginEnvironment: Sendable {
     /// Where ConfigMaps and the objects around an item are read.
     package var cluster: any ClusterSource
 
+    /// With the cluster that `variables` name, unless another one is given.
     package init(
         variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock(),
-        cluster: any ClusterSource = NoCluster()
+        cluster: (any ClusterSource)? = nil
     ) {
         self.variables = variables
         self.logger = logger
         self.clock = clock
-        self.cluster = cluster
+        self.cluster = cluster ?? KubernetesCluster(variables, logger: logger, clock: clock)
     }
 
     /// A variable that is set and not empty.

@@ -36,34 +36,50 @@ package struct ResourceKind: Hashable, Sendable, CustomStringConvertible {
 
 /// Kinds that workloads refer to or are followed by, and that are none themselves.
 extension ResourceKind {
+    /// What pods mount.
     package static let persistentVolumeClaim = ResourceKind(
         kind: "PersistentVolumeClaim", resource: "persistentvolumeclaims")
+    /// What claims are bound to.
     package static let persistentVolume = ResourceKind(
         kind: "PersistentVolume", resource: "persistentvolumes", isNamespaced: false)
+    /// Configuration.
     package static let configMap = ResourceKind(kind: "ConfigMap", resource: "configmaps")
+    /// Secrets.
     package static let secret = ResourceKind(kind: "Secret", resource: "secrets")
+    /// Whom pods act as.
     package static let serviceAccount = ResourceKind(kind: "ServiceAccount", resource: "serviceaccounts")
+    /// Owners of a Deployment's pods.
     package static let replicaSet = ResourceKind(group: "apps", kind: "ReplicaSet", resource: "replicasets")
+    /// Devices that are claimed.
     package static let resourceClaim = ResourceKind(
         group: "resource.k8s.io", kind: "ResourceClaim", resource: "resourceclaims")
+    /// What claims of devices are made from.
     package static let resourceClaimTemplate = ResourceKind(
         group: "resource.k8s.io", kind: "ResourceClaimTemplate", resource: "resourceclaimtemplates")
+    /// What TrainJobs are made from, in a namespace.
     package static let trainingRuntime = ResourceKind(
         group: "trainer.kubeflow.org", version: "v1alpha1", kind: "TrainingRuntime", resource: "trainingruntimes")
+    /// What TrainJobs are made from, in the whole cluster.
     package static let clusterTrainingRuntime = ResourceKind(
         group: "trainer.kubeflow.org", version: "v1alpha1", kind: "ClusterTrainingRuntime",
         resource: "clustertrainingruntimes", isNamespaced: false)
+    /// Kueue's queues of namespaces.
     package static let localQueue = ResourceKind(
         group: "kueue.x-k8s.io", version: "v1beta1", kind: "LocalQueue", resource: "localqueues")
+    /// Kueue's queues of the cluster.
     package static let clusterQueue = ResourceKind(
         group: "kueue.x-k8s.io", version: "v1beta1", kind: "ClusterQueue", resource: "clusterqueues",
         isNamespaced: false)
+    /// Volcano's queues.
     package static let volcanoQueue = ResourceKind(
         group: "scheduling.volcano.sh", version: "v1beta1", kind: "Queue", resource: "queues", isNamespaced: false)
+    /// Pods that Volcano schedules together.
     package static let volcanoPodGroup = ResourceKind(
         group: "scheduling.volcano.sh", version: "v1beta1", kind: "PodGroup", resource: "podgroups")
+    /// What stops and starts Volcano jobs.
     package static let volcanoCommand = ResourceKind(
         group: "bus.volcano.sh", version: "v1alpha1", kind: "Command", resource: "commands")
+    /// Nodes that Karpenter buys.
     package static let nodeClaim = ResourceKind(
         group: "karpenter.sh", kind: "NodeClaim", resource: "nodeclaims", isNamespaced: false)
 }

@@ -90,25 +90,22 @@ struct AmountTests {
         arguments: ["", "Gi", ".", "1 Gi", "1gi", "1KB", "1e", "1e1.5", "1e99999", "--1", "1Gi ", "0x10", "\u{661}"])
     func noQuantities(text: String) { #expect(Quantity(text) == nil) }
 
-    @Test("YAML is read as the JSON that it stands for")
-    func yaml() throws {
-        let value = try JSONValue(
-            parsingYAML: """
-                # comment
-                a: 1.50
-                b: "1"
-                c: [yes, true, ~, null, 0x10, 1e3, -0]
-                d: |
-                  text
-                e: &x {f: 'g'}
-                h: *x
-                """)
+    @Test("Plain scalars are what their schema makes of them")
+    func yamlSchemas() throws {
+        let text = """
+            # comment
+            a: 1.50
+            b: "1"
+            c: [yes, true, ~, 0x10, 1e3, -0, 1_000]
+            e: &x {f: 'g'}
+            h: *x
+            """
         #expect(
-            value.description
-                == #"{"a":1.50,"b":"1","c":["yes",true,null,null,"0x10",1e3,-0],"d":"text\n","e":{"f":"g"},"h":{"f":"g"}}"#
-        )
-        #expect(try JSONValue(parsingYAML: "").isNull)
-        #expect(try JSONValue(parsingYAML: #"{"a":[1,{"b":null}]}"#).description == #"{"a":[1,{"b":null}]}"#)
+            try JSONValue(yaml: text, schema: .core).description
+                == #"{"a":1.50,"b":"1","c":["yes",true,null,"0x10",1e3,-0,"1_000"],"e":{"f":"g"},"h":{"f":"g"}}"#)
+        let kubernetes = try JSONValue(yaml: text)
+        #expect(kubernetes["c", 0] == true && kubernetes["c", 3] == 16 && kubernetes["b"] == "1")
+        #expect(try JSONValue(yaml: "", schema: .core).isNull)
     }
 
     @Test(
@@ -121,8 +118,8 @@ struct AmountTests {
             "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d]",
         ])
     func noYAML(text: String) {
-        let error = #expect(throws: JSONValue.MalformedYAML.self) {
-            try JSONValue(parsingYAML: text, limits: .init(maximumBytes: 1 << 20, maximumValues: 10_000))
+        let error = #expect(throws: YAMLError.self) {
+            try JSONValue(yaml: text, schema: .core, limits: .init(maximumBytes: 1 << 20, maximumValues: 10_000))
         }
         #expect(error?.message.contains("\n") == false && error?.message.contains("secret-word") == false)
     }
@@ -142,7 +139,7 @@ struct AmountTests {
                     text.remove(at: place)
                 }
             }
-            _ = try? JSONValue(parsingYAML: String(decoding: text, as: UTF8.self))
+            _ = try? JSONValue(yaml: String(decoding: text, as: UTF8.self))
         }
     }
 }

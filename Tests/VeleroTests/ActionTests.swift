@@ -68,7 +68,8 @@ struct ActionTests {
             let error = #expect(throws: VeleroError.self) { try result.get() }
             #expect(error?.message.contains("67108865") == true)
         }
-        for (_, result) in await callAll(filler(64 << 20)) { #expect(throws: Never.self) { try result.get() } }
+        // One action is enough: all read with the same function, and unoptimised that takes its time.
+        try await ActionWorld().delete.execute(item: filler(64 << 20), backup: Array(ActionWorld.backup.utf8))
     }
 
     @Test("An object that is none of an action's comes back byte for byte, white space and all")

@@ -95,9 +95,9 @@ struct ActionWorld {
     var delete: any DeleteItemAction { get throws { try #require(VeleroActions.deleteItemActions(environment).first) } }
 
     /// The JSON that YAML spells.
-    static func bytes(_ yaml: String) throws -> [UInt8] { try JSONValue(parsingYAML: yaml).serialized() }
+    static func bytes(_ yaml: String) throws -> [UInt8] { try JSONValue(yaml: yaml).serialized() }
 
-    static func object(_ yaml: String) throws -> KubernetesObject { try KubernetesObject(JSONValue(parsingYAML: yaml)) }
+    static func object(_ yaml: String) throws -> KubernetesObject { try KubernetesObject(JSONValue(yaml: yaml)) }
 
     static let backup =
         #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"spec":{},"status":{"phase":"InProgress"}}"#

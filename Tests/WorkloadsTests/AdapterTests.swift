@@ -203,7 +203,7 @@ struct AdapterTests {
         ] as [(String, String, String?)])
     func standing(name: String, status: String, left: String?) throws {
         var object = try Fixtures.workload(name).object
-        try object.set(JSONValue(parsingYAML: status), at: ["status"])
+        try object.set(JSONValue(yaml: status), at: ["status"])
         let workload = try #require(WorkloadCatalog.standard.workload(object))
         let expected: Standing = left.map { $0.isEmpty ? .stopped : .stopping($0) } ?? .running
         #expect(workload.standing == expected)
@@ -244,7 +244,7 @@ struct AdapterTests {
         ] as [(String, String, Completion?)])
     func completion(name: String, status: String, expected: Completion?) throws {
         var object = try Fixtures.workload(name).object
-        try object.set(JSONValue(parsingYAML: status), at: ["status"])
+        try object.set(JSONValue(yaml: status), at: ["status"])
         #expect(WorkloadCatalog.standard.workload(object)?.completion == expected)
     }
 
@@ -317,7 +317,7 @@ struct AdapterTests {
         ["1", "[]", "x", "null", "{}", "[[]]", "{a: [1]}", "-9223372036854775808"])
     func malformed(name: String, value: String) throws {
         let whole = try Fixtures.workload(name).object
-        let value = try JSONValue(parsingYAML: value)
+        let value = try JSONValue(yaml: value)
         for path in places(whole.json, []) where path.elements.count > 1 {
             var object = whole
             try object.set(value, at: path)

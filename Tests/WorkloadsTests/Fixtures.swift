@@ -6,7 +6,7 @@ import Workloads
 enum Fixtures {
     /// The object that YAML spells.
     static func object(_ yaml: String) throws -> KubernetesObject {
-        try KubernetesObject(JSONValue(parsingYAML: yaml))
+        try KubernetesObject(JSONValue(yaml: yaml))
     }
 
     /// The workload of the fixture `name`.

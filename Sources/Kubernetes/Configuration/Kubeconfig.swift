@@ -26,8 +26,8 @@ struct Kubeconfig {
             guard let bytes = try await SmallFile.readIfPresent(path) else { continue }
             isAnyThere = true
             let document: JSONValue
-            do throws(JSONValue.MalformedYAML) {
-                document = try JSONValue(parsingYAML: String(decoding: bytes, as: UTF8.self))
+            do throws(YAMLError) {
+                document = try JSONValue(yaml: String(decoding: bytes, as: UTF8.self))
             } catch {
                 throw KubernetesError(.configuration, "the kubeconfig \(path) is malformed: \(error)")
             }

@@ -1,87 +1,105 @@
 internal import Yams
 
-extension JSONValue {
-    /// What keeps a text from being read as YAML.
-    package struct MalformedYAML: Error, Hashable, Sendable, CustomStringConvertible {
-        /// One line, without the text itself, which may hold secrets.
-        package var message: String
-        package var description: String { message }
-    }
+/// What is wrong with a YAML text.
+package struct YAMLError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// One line, without the text itself, which may hold secrets.
+    package var message: String
 
-    /// The one document that `text` holds as YAML, of which JSON is a part; null when it is empty.
-    ///
-    /// Plain scalars are what YAML 1.2's core schema makes of them (`yes` is text), numbers in another spelling than
-    /// JSON's (`0x10`, `.inf`) stay text. Keys must be scalars. `limits` count what aliases stand for.
-    package init(parsingYAML text: String, limits: Limits = Limits(maximumBytes: 4 << 20)) throws(MalformedYAML) {
+    package var description: String { message }
+}
+
+/// What plain scalars of a YAML text are.
+package enum YAMLSchema: Hashable, Sendable {
+    /// As Kubernetes takes its own objects (YAML 1.1): `yes` is true, `0x10` is 16.
+    case kubernetes
+    /// As Go's yaml.v3 takes what is to be text (YAML 1.2): `yes` is text, and numbers keep their spelling, or are text
+    /// where it is not JSON's.
+    case core
+}
+
+extension JSONValue {
+    /// The first document of a YAML text, as Kubernetes takes it: what looks like a number, a truth value or null is one
+    /// unless it is quoted. Keys that come twice, tags that JSON lacks, and documents that their aliases blow up are
+    /// refused. An empty text is null.
+    package init(
+        yaml text: String, schema: YAMLSchema = .kubernetes,
+        limits: Limits = Limits(maximumBytes: 4 << 20, maximumValues: 1 << 18)
+    ) throws(YAMLError) {
         guard text.utf8.count <= limits.maximumBytes else {
-            throw MalformedYAML(message: "more than \(limits.maximumBytes) bytes of YAML")
+            throw YAMLError(message: "more than \(limits.maximumBytes) bytes of YAML")
         }
         let node: Node?
         do {
-            // Without the resolver's regular expressions: scalars are looked at below.
-            node = try compose(yaml: text, .basic)
+            node = try Yams.compose(yaml: text)
+        } catch let error as YamlError {
+            throw YAMLError(message: Self.words(error))
         } catch {
-            throw MalformedYAML(message: Self.words(error))
+            throw YAMLError(message: "no YAML")
         }
-        var converter = YAMLConverter(limits: limits)
-        self = try node.map { node throws(MalformedYAML) in try converter.value(node, depth: 0) } ?? .null
+        var left = limits.maximumValues
+        guard let node else {
+            self = .null
+            return
+        }
+        self = try Self.value(node, schema, &left, depth: limits.maximumDepth)
     }
 
-    /// The library's error without the piece of text that it quotes.
-    private static func words(_ error: any Error) -> String {
-        guard let error = error as? YamlError else { return "not YAML: \(error)" }
+    private static func words(_ error: YamlError) -> String {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
             .composer(_, let problem, let mark, _):
-            return "not YAML: \(problem) at line \(mark.line), column \(mark.column)"
-        case .reader(let problem, _, _, _): return "not YAML: \(problem)"
-        case .duplicatedKeysInMapping(let keys, let context):
-            return "not YAML: the key \(keys.first ?? "") comes twice from line \(context.mark.line) on"
-        default: return "not YAML"
+            "no YAML: \(problem) at line \(mark.line)"
+        case .duplicatedKeysInMapping(_, let context): "a key comes twice at line \(context.mark.line)"
+        default: "no YAML"
         }
     }
-}
 
-/// Makes JSON of YAML's nodes.
-private struct YAMLConverter {
-    let limits: JSONValue.Limits
-    private var count = 0
-
-    init(limits: JSONValue.Limits) { self.limits = limits }
-
-    mutating func value(_ node: Node, depth: Int) throws(JSONValue.MalformedYAML) -> JSONValue {
-        count += 1
-        guard count <= limits.maximumValues else { throw malformed("more than \(limits.maximumValues) values", node) }
-        guard depth <= limits.maximumDepth else { throw malformed("nested too deeply", node) }
+    private static func value(
+        _ node: Node, _ schema: YAMLSchema, _ left: inout Int, depth: Int
+    ) throws(YAMLError) -> JSONValue {
+        left -= 1
+        let line = node.mark.map { " at line \($0.line)" } ?? ""
+        guard left >= 0 else { throw YAMLError(message: "too many values\(line)") }
+        guard depth > 0 else { throw YAMLError(message: "too many objects and lists within each other\(line)") }
         switch node {
-        case .scalar(let scalar): return Self.scalar(scalar)
+        case .scalar(let scalar): return leaf(node, scalar, schema)
         case .sequence(let sequence):
             var elements: [JSONValue] = []
-            for element in sequence { elements.append(try value(element, depth: depth + 1)) }
+            for element in sequence { elements.append(try value(element, schema, &left, depth: depth - 1)) }
             return .array(elements)
         case .mapping(let mapping):
             var members: [(key: String, value: JSONValue)] = []
-            for (key, member) in mapping {
-                guard case .scalar(let name) = key else { throw malformed("a key is no plain text", key) }
-                members.append((name.string, try value(member, depth: depth + 1)))
+            for (key, element) in mapping {
+                guard let name = key.scalar?.string else { throw YAMLError(message: "a key that is no text\(line)") }
+                members.append((name, try value(element, schema, &left, depth: depth - 1)))
             }
-            guard let object = JSONObject(members) else { throw malformed("a key comes twice", node) }
+            guard let object = JSONObject(members) else { throw YAMLError(message: "a key comes twice\(line)") }
             return .object(object)
-        case .alias: throw malformed("an alias stands for nothing", node)
+        case .alias: throw YAMLError(message: "an alias of nothing\(line)")
         }
     }
 
-    private func malformed(_ what: String, _ node: Node) -> JSONValue.MalformedYAML {
-        JSONValue.MalformedYAML(message: "\(what) at line \(node.mark?.line ?? 0)")
-    }
-
-    private static func scalar(_ scalar: Node.Scalar) -> JSONValue {
+    private static func leaf(_ node: Node, _ scalar: Node.Scalar, _ schema: YAMLSchema) -> JSONValue {
         guard scalar.style == .plain || scalar.style == .any else { return .string(scalar.string) }
-        switch scalar.string {
-        case "", "~", "null", "Null", "NULL": return .null
-        case "true", "True", "TRUE": return .bool(true)
-        case "false", "False", "FALSE": return .bool(false)
-        case let text: return JSONNumber(text).map { .number($0) } ?? .string(text)
+        if schema == .core { return core(scalar.string) }
+        let tag = node.tag
+        if tag == Tag(.null) { return .null }
+        if tag == Tag(.bool), let flag = node.bool { return .bool(flag) }
+        if tag == Tag(.int), let number = node.int { return .integer(number) }
+        if tag == Tag(.float) {
+            // `.5`, `1.`, `+1.5` are not JSON's spelling. Infinity and NaN stay text.
+            if let number = JSONNumber(scalar.string) ?? node.float.flatMap({ JSONNumber("\($0)") }) {
+                return .number(number)
+            }
+        }
+        return .string(scalar.string)
+    }
+    private static func core(_ text: String) -> JSONValue {
+        switch text {
+        case "", "~", "null", "Null", "NULL": .null
+        case "true", "True", "TRUE": .bool(true)
+        case "false", "False", "FALSE": .bool(false)
+        default: JSONNumber(text).map { .number($0) } ?? .string(text)
         }
     }
 }

@@ -1,10 +1,13 @@
 internal import Kubernetes
 
 /// Reads the JSON that Velero sends with a call.
-enum ActionItem {
+package enum ActionItem {
     /// Bytes of an item at most. An object in etcd has 1.5 MiB at most; a server with its own storage may take more. A tree
     /// of them takes several times their bytes, in a container that has 512 MiB for Velero and all plugins.
-    static let maximumBytes = 16 << 20
+    ///
+    /// Nothing of ours is as large, and an error would keep the item out of the backup: a larger one is not looked at by any
+    /// action and goes on as it came.
+    package static let maximumBytes = 16 << 20
 
     /// The object in `bytes`; throws what is wrong with them, and with whose they are, in `what` (`the item`).
     static func object(_ bytes: [UInt8], _ what: String = "the item") throws(VeleroError) -> KubernetesObject {

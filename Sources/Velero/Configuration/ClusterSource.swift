@@ -10,14 +10,3 @@ package protocol ClusterSource: Sendable {
     /// One object; nil when there is none. Throws as above.
     func object(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject?
 }
-
-/// Outside a cluster: nothing is there.
-package struct NoCluster: ClusterSource {
-    package init() {}
-
-    package func configMaps(
-        namespace: String, matching selector: LabelSelector
-    ) async throws(VeleroError) -> [KubernetesObject] { [] }
-
-    package func object(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject? { nil }
-}

@@ -55,10 +55,10 @@ package struct VolumePolicies: Sendable {
     /// From the text.
     package init(parsing text: String) throws(VeleroError) {
         let json: JSONValue
-        do throws(JSONValue.MalformedYAML) {
-            json = try JSONValue(parsingYAML: text)
+        do throws(YAMLError) {
+            json = try JSONValue(yaml: text, schema: .core)
         } catch {
-            throw VeleroError(.invalidArgument, "volume policies cannot be read: \(error)", cause: error)
+            throw VeleroError(.invalidArgument, "volume policies cannot be read as YAML: \(error)", cause: error)
         }
         guard json.object != nil else {
             throw VeleroError(.invalidArgument, "volume policies are a map, not \(json.kindName)")

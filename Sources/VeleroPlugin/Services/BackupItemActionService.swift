@@ -24,7 +24,13 @@ struct BackupItemActionService: V2_BackupItemAction.SimpleServiceProtocol {
 
     func execute(request: V2_ExecuteRequest, context: ServerContext) async throws -> V2_ExecuteResponse {
         try await RPCFailure.mapping(plugin: request.plugin) {
-            let outcome = try await action(request.plugin).execute(
+            let action = try action(request.plugin)
+            guard request.item.count <= ActionItem.maximumBytes else {
+                var response = V2_ExecuteResponse()
+                response.item = request.item
+                return response
+            }
+            let outcome = try await action.execute(
                 item: request.item.bytes, backup: request.backup.bytes)
             var response = V2_ExecuteResponse()
             response.item = Data(outcome.item)

@@ -25,7 +25,9 @@ struct DeleteItemActionService: Generated_DeleteItemAction.SimpleServiceProtocol
         request: Generated_DeleteItemActionExecuteRequest, context: ServerContext
     ) async throws -> Generated_Empty {
         try await RPCFailure.mapping(plugin: request.plugin) {
-            try await action(request.plugin).execute(item: request.item.bytes, backup: request.backup.bytes)
+            let action = try action(request.plugin)
+            guard request.item.count <= ActionItem.maximumBytes else { return Generated_Empty() }
+            try await action.execute(item: request.item.bytes, backup: request.backup.bytes)
             return Generated_Empty()
         }
     }

@@ -25,7 +25,11 @@ struct ItemBlockActionService: V1_ItemBlockAction.SimpleServiceProtocol {
         request: V1_ItemBlockActionGetRelatedItemsRequest, context: ServerContext
     ) async throws -> V1_ItemBlockActionGetRelatedItemsResponse {
         try await RPCFailure.mapping(plugin: request.plugin) {
-            let items = try await action(request.plugin).relatedItems(
+            let action = try action(request.plugin)
+            guard request.item.count <= ActionItem.maximumBytes else {
+                return V1_ItemBlockActionGetRelatedItemsResponse()
+            }
+            let items = try await action.relatedItems(
                 item: request.item.bytes, backup: request.backup.bytes)
             var response = V1_ItemBlockActionGetRelatedItemsResponse()
             response.relatedItems = items.map(Generated_ResourceIdentifier.init)

@@ -26,7 +26,13 @@ struct RestoreItemActionService: V2_RestoreItemAction.SimpleServiceProtocol {
         request: V2_RestoreItemActionExecuteRequest, context: ServerContext
     ) async throws -> V2_RestoreItemActionExecuteResponse {
         try await RPCFailure.mapping(plugin: request.plugin) {
-            let outcome = try await action(request.plugin).execute(
+            let action = try action(request.plugin)
+            guard max(request.item.count, request.itemFromBackup.count) <= ActionItem.maximumBytes else {
+                var response = V2_RestoreItemActionExecuteResponse()
+                response.item = request.item
+                return response
+            }
+            let outcome = try await action.execute(
                 item: request.item.bytes, original: request.itemFromBackup.bytes, restore: request.restore.bytes)
             var response = V2_RestoreItemActionExecuteResponse()
             response.item = Data(outcome.item)

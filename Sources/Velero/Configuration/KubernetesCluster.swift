@@ -1,0 +1,89 @@
+internal import Basics
+internal import Kubernetes
+internal import Logging
+internal import Synchronization
+
+/// The cluster that the plugin's process runs in, or the one of `KUBECONFIG`. Where neither is set there is none, and
+/// nothing is in it: the plugin then has its default settings.
+///
+/// Making one asks nothing of anyone; the first call connects.
+final class KubernetesCluster: ClusterSource {
+    private let environment: [String: String]
+    private let logger: Logger
+    private let clock: any WallClock
+    private let client = Mutex<KubernetesClient?>(nil)
+
+    /// Velero waits for an action without a limit of its own: an API server that restarts is waited for, no longer.
+    private static let patience = KubernetesClient.Patience(totalSeconds: 90)
+
+    init(_ environment: [String: String], logger: Logger, clock: any WallClock) {
+        self.environment = environment
+        self.logger = logger
+        self.clock = clock
+    }
+
+    /// A client; nil outside a cluster.
+    private func connected() async throws(KubernetesError) -> KubernetesClient? {
+        if let made = client.withLock({ $0 }) { return made }
+        let isConfigured = ["KUBERNETES_SERVICE_HOST", "KUBECONFIG"].contains { environment[$0]?.isEmpty == false }
+        guard isConfigured else { return nil }
+        // The user's own file is not the plugin's: without a home it is not looked for.
+        var variables = environment
+        variables["HOME"] = nil
+        let new = KubernetesClient(
+            try await KubernetesConfiguration.load(environment: variables), patience: Self.patience, clock: clock,
+            logger: logger)
+        return client.withLock { made in
+            // Of two calls at once, the one that was first.
+            if made == nil { made = new }
+            return made
+        }
+    }
+
+    func configMaps(
+        namespace: String, matching selector: LabelSelector
+    ) async throws(VeleroError) -> [KubernetesObject] {
+        do throws(KubernetesError) {
+            return try await connected()?.list(.configMaps, namespace: namespace, ListOptions(labels: selector)).items
+                ?? []
+        } catch {
+            throw VeleroError(error)
+        }
+    }
+
+    func object(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject? {
+        do throws(KubernetesError) {
+            guard let client = try await connected(), let resource = try await resource(identifier, client) else {
+                return nil
+            }
+            return try await client.find(resource, namespace: identifier.namespace, name: identifier.name)
+        } catch {
+            throw VeleroError(error)
+        }
+    }
+
+    private func resource(
+        _ identifier: ResourceIdentifier, _ client: KubernetesClient
+    ) async throws(KubernetesError) -> APIResource? {
+        // Those of every server need no discovery.
+        for known in [APIResource.configMaps, .persistentVolumes, .persistentVolumeClaims]
+        where identifier.group.isEmpty && known.plural == identifier.resource { return known }
+        let group = identifier.group.isEmpty ? "" : ".\(identifier.group)"
+        return try await client.resource(named: identifier.resource + group)
+    }
+}
+
+extension VeleroError {
+    /// Velero's view of an error of the API.
+    init(_ error: KubernetesError, fileID: String = #fileID, line: UInt32 = #line) {
+        let code: Code =
+            switch error.code {
+            case .unauthorized, .forbidden: .accessDenied
+            case .notFound: .notFound
+            case .unavailable, .unreachable, .timedOut, .tooManyRequests: .unavailable
+            case .cancelled: .cancelled
+            default: .failed
+            }
+        self.init(code, error.message, cause: error, fileID: fileID, line: line)
+    }
+}
