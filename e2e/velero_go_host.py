@@ -15,6 +15,7 @@ Needs Go with Debian's packages: `e2e/install-packages go`. Limits on time hold 
 
 import base64
 import concurrent.futures
+import gzip
 import io
 import json
 import os
@@ -98,6 +99,11 @@ class GoHost:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def body_start(body):
+    """Enough of a body to tell it by."""
+    return body[:24]
 
 
 def text(data):
@@ -240,6 +246,54 @@ class Checks:
                 answer = self.get(bucket, key, body=text(body))
                 self.fails(answer, f"{kind}: GetObject with {what} is refused", word)
                 self.report.check(not answer["bytes"], f"{kind}: and gives nothing out", str(answer))
+
+        self.without_velero(server, *files)
+
+    def without_velero(self, server, right, wrong):
+        """What Velero has stored, encrypted, is readable by `becalm` with the key, and by nothing without it."""
+        kind, bucket, name, secret = server.kind, server.bucket(), "nightly", "hunter2-" + os.urandom(8).hex()
+        credentials = velero.credentials_file(os.path.join(self.scratch, f"credentials-{kind}"), server)
+        config = velero.location(server, bucket, credentials, encryptionKeyFile=right)
+        backup = {"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": name, "namespace": "velero"},
+                  "spec": {"includedNamespaces": [secret]},
+                  "status": {"phase": "Completed", "startTimestamp": "2026-11-29T00:00:00Z", "errors": 0, "warnings": 2}}
+        manifest = json.dumps({"kind": "Secret", "data": {"password": secret}}).encode()
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=0) as archive:
+            entry = tarfile.TarInfo("resources/secrets/namespaces/train/token.json")
+            entry.size = len(manifest)
+            archive.addfile(entry, io.BytesIO(manifest))
+        objects = {
+            f"backups/{name}/velero-backup.json": json.dumps(backup).encode(),
+            f"backups/{name}/{name}.tar.gz": packed.getvalue(),
+            f"backups/{name}/{name}-logs.gz": gzip.compress(f"level=info msg={secret}".encode() * 1000, compresslevel=0)}
+        if not self.works(self.store("Init", config=config), f"{kind}: Init of an encrypted location"):
+            return
+        for key, body in objects.items():
+            self.works(self.put(bucket, key, body=text(body)), f"{kind}: PutObject of {key}")
+        stored = {key: server.client.get(bucket, key) for key in server.client.list(bucket)}
+        self.report.check(sorted(stored) == sorted(objects), f"{kind}: all that Velero put is in the bucket", str(sorted(stored)))
+        for key, body in stored.items():
+            clear = [word for word in (secret.encode(), b"Secret", b"velero.io", b"ustar", body_start(objects[key])) if word in body]
+            self.report.check(not clear, f"{kind}: nothing of {key} is readable in the bucket", str(clear))
+
+        becalm = harness.Becalm("", self.scratch, server.environment(), binary=harness.find_binary())
+        place = ["--location", f"s3://{bucket}"]
+        listed = becalm.run("velero", "list", *place, "--encryption-key-file", right, "--json")
+        self.report.check(listed.code == 0 and any(name in str(o) and "Completed" in str(o) for o in listed.objects),
+                          f"{kind}: `becalm velero list` reads it with the key", str(listed))
+        for key, body in objects.items():
+            read = becalm.run("velero", "cat", key, *place, "--encryption-key-file", right)
+            self.report.check(read.code == 0 and read.out == body, f"{kind}: `becalm velero cat {key}` gives the same bytes", str(read))
+        target = os.path.join(self.scratch, f"got-{kind}")
+        got = becalm.run("velero", "get", name, *place, "--encryption-key-file", right, "--target", target)
+        files = [os.path.join(folder, file) for folder, _, files in os.walk(target) for file in files]
+        bodies = sorted(open(file, "rb").read() for file in files)
+        self.report.check(got.code == 0 and bodies == sorted(objects.values()), f"{kind}: `becalm velero get` brings all back", str(got))
+        for what, options in (("another key", ["--encryption-key-file", wrong]), ("no key", [])):
+            read = becalm.run("velero", "cat", f"backups/{name}/{name}.tar.gz", *place, *options)
+            self.report.check(read.code == harness.WRONG_KEY and not read.out and b"key" in read.err,
+                              f"{kind}: `becalm velero cat` with {what} says that the key is missing", str(read))
 
     def lists(self, server, bucket):
         # More than a page, where pages do not take long to fill.

@@ -165,7 +165,10 @@ extension S3ObjectStore {
         do throws(ObjectStorageError) {
             _ = try await client.perform(call)
         } catch {
-            guard error.code == .notFound || error.message.contains("NoSuchUpload") else { throw error }
+            // Gone already, by itself or with its bucket.
+            guard
+                error.code == .notFound || error.code == .noSuchBucket || error.message.contains("NoSuchUpload")
+            else { throw error }
         }
     }
 

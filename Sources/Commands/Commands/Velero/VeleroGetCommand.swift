@@ -37,7 +37,7 @@ package struct VeleroGetCommand: RunnableCommand {
             let location = try await place.open(global, context)
             let objects = try await location.objects(ofBackup: backup)
             let directory = context.path(target) + [UInt8(ascii: "/")] + Array(backup.utf8)
-            try SystemFiles.makeDirectories(StoreFactory.filePath(directory))
+            try SystemFiles.makeDirectories(SystemFiles.filePath(directory))
             var total: UInt64 = 0
             for object in objects {
                 let name = object.key.dropFirst("backups/\(backup)/".count)

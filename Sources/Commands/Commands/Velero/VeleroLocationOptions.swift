@@ -36,10 +36,9 @@ package struct VeleroLocationOptions: ParsableArguments, Sendable {
         var options = global
         options.repository = location
         let place = try RepositoryLocation(options, context)
-        let factory = StoreFactory(
-            options: options, environment: context.environment, logger: options.logger(context.console))
-        let opened = try await factory.open(place, create: false)
-        let store = factory.decorated(ReadOnlyObjectStore(opened.store), capabilities: nil, policy: .brief)
+        let session = RepositorySession(options, context)
+        let opened = try await session.factory.open(place, create: false)
+        let store = session.decoration.around(ReadOnlyObjectStore(opened.store), capabilities: nil, policy: .brief)
         return BackupLocation(
             store, encryption: ObjectEncryption(keys: try keyring(context), allowsUnencryptedReads: allowUnencrypted))
     }
