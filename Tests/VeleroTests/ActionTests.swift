@@ -123,6 +123,11 @@ struct ActionTests {
                 return
             }
             reasons.append(text)
+            // Whatever stands beside the id, the answer is no error.
+            guard case .failed = try await action.progress(operation: operation, backup: []).outcome else {
+                Issue.record("not told as a failure")
+                return
+            }
             try await action.cancel(operation: operation, backup: backup)
         }
         #expect(reasons.contains { $0.contains(reason) }, "\(reasons)")

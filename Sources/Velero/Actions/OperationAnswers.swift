@@ -1,11 +1,14 @@
+internal import Kubernetes
 internal import Logging
 
 /// What the actions answer for operations. Nothing is in memory: the identifier says what to look at.
 enum OperationAnswers {
-    /// How far `operation` of the run `run` is, for an action whose operations are of `kind`. This version of Becalm does
-    /// all its work within the call, so whatever it is asked about was begun by another one; Velero would wait for its
-    /// timeout if the answer were anything but the end.
-    static func progress(_ operation: String, of run: String, kinds: Set<OperationIdentifier.Kind>) -> OperationStatus {
+    /// How far `operation` of the Backup or Restore in `run` is, for an action whose operations are of `kinds`. This
+    /// version of Becalm does all its work within the call, so whatever it is asked about was begun by another one; Velero
+    /// would wait for its timeout if the answer were anything but the end. Never an error: a run that cannot be read is
+    /// not compared.
+    static func progress(_ operation: String, of run: [UInt8], kinds: Set<OperationIdentifier.Kind>) -> OperationStatus
+    {
         let identifier: OperationIdentifier
         do throws(OperationIdentifier.Malformed) {
             identifier = try OperationIdentifier(parsing: operation)
@@ -19,7 +22,8 @@ enum OperationAnswers {
                 .failed("the operation \(identifier.kind.rawValue) of \(subject.resource) \(place) is another action's")
             )
         }
-        guard run.isEmpty || identifier.run == run else {
+        let uid = (try? ActionItem.untyped(run, "the run").uid) ?? ""
+        guard uid.isEmpty || identifier.run == uid else {
             return OperationStatus(
                 .failed(
                     "the operation \(identifier.kind.rawValue) of \(subject.resource) \(place) belongs to another run, "

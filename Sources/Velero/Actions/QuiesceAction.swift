@@ -95,7 +95,7 @@ struct QuiesceAction: BackupItemAction {
     }
 
     func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: try VeleroBackup(parsing: backup).uid, kinds: [.quiesce])
+        OperationAnswers.progress(operation, of: backup, kinds: [.quiesce])
     }
 
     func cancel(operation: String, backup: [UInt8]) async throws(VeleroError) {

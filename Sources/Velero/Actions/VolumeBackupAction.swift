@@ -114,7 +114,7 @@ struct VolumeBackupAction: BackupItemAction {
     }
 
     func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: try VeleroBackup(parsing: backup).uid, kinds: [.volumeBackup])
+        OperationAnswers.progress(operation, of: backup, kinds: [.volumeBackup])
     }
 
     func cancel(operation: String, backup: [UInt8]) async throws(VeleroError) {

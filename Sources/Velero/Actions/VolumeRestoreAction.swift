@@ -57,7 +57,7 @@ struct VolumeRestoreAction: RestoreItemAction {
     }
 
     func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: try VeleroRestore(parsing: restore).uid, kinds: [.volumeRestore])
+        OperationAnswers.progress(operation, of: restore, kinds: [.volumeRestore])
     }
 
     func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {

@@ -141,7 +141,7 @@ struct WorkloadRestoreAction: RestoreItemAction {
     // MARK: Operations
 
     func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: try VeleroRestore(parsing: restore).uid, kinds: [.workloadRestore])
+        OperationAnswers.progress(operation, of: restore, kinds: [.workloadRestore])
     }
 
     func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {
