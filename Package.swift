@@ -110,7 +110,8 @@ let package = Package(
         .target(
             name: "Velero",
             dependencies: [
-                "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository",
+                "Basics", "Sealing", "HTTPTransport", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat",
+                "Repository",
                 "Snapshots", "Orchestration", "Workloads", "Kubernetes", systemPackage, logging,
             ],
             swiftSettings: strict),
@@ -191,7 +192,8 @@ let package = Package(
             name: "CommandsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
-                "Velero", "HTTPTransport", "HTTPTestServer", "ObjectStorageTesting", "Commands", "becalm", systemPackage,
+                "Velero", "HTTPTransport", "HTTPTestServer", "ObjectStorageTesting", "Commands", "becalm",
+                systemPackage,
                 logging,
             ],
             swiftSettings: strict),

@@ -49,12 +49,13 @@ enum ImportTable {
         // Level 9
         "VeleroPlugin": [
             "Basics", "VeleroProtocol", "PluginHost", "Velero", "Orchestration", "GRPCCore",
-            "GRPCNIOTransportHTTP2Posix",
-            "GRPCProtobuf", "SwiftProtobuf", "NIOCore", "Logging", "SystemPackage",
+            "GRPCNIOTransportHTTP2Posix", "GRPCProtobuf", "SwiftProtobuf", "NIOCore", "FoundationEssentials", "Logging",
+            "SystemPackage",
         ],
         "Commands": [
             "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Checkpoints", "Orchestration", "Velero", "ArgumentParser", "FoundationEssentials", "Logging", "SystemPackage",
+            "Checkpoints", "Orchestration", "Velero", "ArgumentParser", "FoundationEssentials", "Logging",
+            "SystemPackage",
         ],
         // Level 10
         "becalm": ["Commands"],
