@@ -20,10 +20,10 @@ package enum PluginProgram {
         let arguments = Array(CommandLine.arguments.dropFirst())
         switch arguments.first {
         case "--version":
-            print("\(name) \(Version.number)")
+            say("\(name) \(Version.number)", to: STDOUT_FILENO)
             return 0
         case "--help", "-h":
-            print(help)
+            say(help, to: STDOUT_FILENO)
             return 0
         case "--install": return install(arguments)
         default: break
@@ -62,7 +62,7 @@ package enum PluginProgram {
         }
         do {
             let path = try SelfInstaller.install(as: name, into: arguments[1])
-            print("installed \(path)")
+            say("installed \(path)", to: STDOUT_FILENO)
             return 0
         } catch {
             say("\(name): \(error): mount a writable directory there, as Velero does with its 'plugins' volume")
@@ -70,9 +70,9 @@ package enum PluginProgram {
         }
     }
 
-    private static func say(_ line: String) {
+    private static func say(_ line: String, to descriptor: CInt = STDERR_FILENO) {
         let line = Array("\(line)\n".utf8)
-        _ = write(STDERR_FILENO, line, line.count)
+        _ = write(descriptor, line, line.count)
     }
 
     private static func environment() -> [String: String] {

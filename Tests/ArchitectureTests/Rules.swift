@@ -58,7 +58,9 @@ enum Rules {
 
     /// Every import says how far it reaches.
     static func importAccess(_ file: SourceFile) -> [Violation] {
-        guard !file.path.hasPrefix("Sources/becalm/") else { return [] }
+        guard !file.path.hasPrefix("Sources/becalm/"), !file.path.hasPrefix("Sources/velero-plugin-becalm/") else {
+            return []
+        }
         return importedModules(file).compactMap { line, module, words in
             guard words.allSatisfy({ $0.hasPrefix("@") }) else { return nil }
             return Violation(

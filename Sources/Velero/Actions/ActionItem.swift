@@ -7,7 +7,7 @@ package enum ActionItem {
     ///
     /// Nothing of ours is as large, and an error would keep the item out of the backup: a larger one is not looked at by any
     /// action and goes on as it came.
-    package static let maximumBytes = 16 << 20
+    package static let maximumBytes = 4 << 20
 
     /// The object in `bytes`; throws what is wrong with them, and with whose they are, in `what` (`the item`).
     static func object(_ bytes: [UInt8], _ what: String = "the item") throws(VeleroError) -> KubernetesObject {
