@@ -13,11 +13,11 @@ package actor S3Upload {
     /// How an upload is cut up.
     package struct Limits: Sendable {
         /// Bytes of each of the first parts; S3 wants 5 MiB at least.
-        package var partBytes = 8 << 20
-        /// After so many parts their size doubles, and again after as many more: 10,000 parts carry 7.8 TiB, more than the
-        /// 5 TiB that S3 takes, and up to 7.8 GiB all parts are equal, as some servers want them.
+        package var partBytes = 6 << 20
+        /// After so many parts their size doubles, and again after as many more: 10,000 parts carry 5.8 TiB, more than the
+        /// 5 TiB that S3 takes, and up to 5.8 GiB all parts are equal, as some servers want them.
         package var partsOfOneSize = 1000
-        /// Parts under way at once. Memory is one part more: 24 MiB up to 7.8 GiB.
+        /// Parts under way at once. Memory is one part more: 18 MiB up to 5.8 GiB; 1 GiB was seen to take 24 MB in all.
         package var concurrency = 2
         /// Of larger parts than this one is under way at a time.
         package var largePartBytes = 32 << 20

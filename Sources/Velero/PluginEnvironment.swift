@@ -6,17 +6,20 @@ package struct PluginEnvironment: Sendable {
     /// The Velero server's own variables.
     package var variables: [String: String]
     /// Writes to the log that Velero reads. An `error` makes the backup under way PartiallyFailed and a `warning` raises its
-    /// count of warnings: errors are thrown, not logged.
+    /// count of warnings. An action logs an error where throwing it would leave an item out of a backup.
     package var logger: Logger
     package var clock: any WallClock
     /// Where ConfigMaps and the objects around an item are read.
     package var cluster: any ClusterSource
+    /// What was logged once and need not be again.
+    package let reported: ReportedMessages
 
     /// With the cluster that `variables` name, unless another one is given.
     package init(
         variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock(),
-        cluster: (any ClusterSource)? = nil
+        cluster: (any ClusterSource)? = nil, reported: ReportedMessages = ReportedMessages()
     ) {
+        self.reported = reported
         self.variables = variables
         self.logger = logger
         self.clock = clock

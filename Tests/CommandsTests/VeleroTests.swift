@@ -47,7 +47,7 @@ struct VeleroTests {
             return try await CurlTransport().perform(HTTPRequest(.get, url), maximumBytes: 1 << 20).body
         }
 
-        private func open(key: String?) async throws -> S3ObjectStorePlugin {
+        func open(key: String?) async throws -> S3ObjectStorePlugin {
             var config = ["bucket": "backups", "prefix": "prod", "s3Url": url, "s3ForcePathStyle": "true"]
             if let key { config["encryptionKeyFile"] = world.path(key) }
             let environment = PluginEnvironment(
@@ -76,10 +76,11 @@ struct VeleroTests {
     @Test("Backups are listed with what their records say, encrypted or not")
     func list() async throws {
         let site = try await Site.start()
+        try await site.store(["backups/plain/velero-backup.json": Array(Self.record.utf8)], key: nil)
+        // Encryption may begin with any backup.
         try await site.store(
             ["backups/night/velero-backup.json": Array(Self.record.utf8), "backups/night/night-logs.gz": [1, 2]],
             key: "velero.key")
-        try await site.store(["backups/plain/velero-backup.json": Array(Self.record.utf8)], key: nil)
         let run = await site.run("list")
         #expect(run.status == .done && run.err.isEmpty, "\(run.err)")
         let lines = run.out.split(separator: "\n").map(String.init)
@@ -139,8 +140,8 @@ struct VeleroTests {
     )
     func damage() async throws {
         let site = try await Site.start()
-        try await site.store(["backups/night/velero-backup.json": Array(Self.record.utf8)], key: "velero.key")
         try await site.store(["backups/night/night-logs.gz": [1, 2, 3]], key: nil)
+        try await site.store(["backups/night/velero-backup.json": Array(Self.record.utf8)], key: "velero.key")
         let sealed = try await site.raw("backups/night/velero-backup.json")
         try site.world.write("copy/backups/night/velero-backup.json", sealed)
         let copy = await site.run("cat", "backups/night/velero-backup.json", at: site.world.path("copy"))
@@ -153,6 +154,29 @@ struct VeleroTests {
         let plain = await site.run("cat", "backups/night/night-logs.gz")
         #expect(plain.status == .integrity && plain.err.contains("--allow-unencrypted"))
         #expect(await site.run("cat", "backups/night/night-logs.gz", "--allow-unencrypted").out == "\u{1}\u{2}\u{3}")
+    }
+
+    @Test("Nothing is stored in an encrypted location without its key, or with another, and Velero is told")
+    func keyCheck() async throws {
+        let site = try await Site.start()
+        try await site.store(["backups/night/velero-backup.json": Array(Self.record.utf8)], key: "velero.key")
+        try site.world.write("other.key", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+        let id = try ObjectEncryptionKey(Array(Self.keyText.utf8), source: "").id
+        for key in [nil, "other.key"] {
+            let plugin = try await site.open(key: key)
+            for _ in 0..<2 {
+                let list = await #expect(throws: VeleroError.self) {
+                    _ = try await plugin.commonPrefixes(bucket: "backups", delimiter: "/", prefix: "prod/")
+                }
+                #expect(list?.code == .accessDenied && list?.message.contains(id) == true)
+                await #expect(throws: VeleroError.self) {
+                    _ = try await plugin.beginUpload(bucket: "backups", key: "prod/backups/next/velero-backup.json")
+                }
+            }
+        }
+        let right = try await site.open(key: "velero.key")
+        #expect(try await right.commonPrefixes(bucket: "backups", delimiter: "/", prefix: "prod/") == ["prod/backups/"])
+        #expect(try await right.keys(bucket: "backups", prefix: "prod/").count == 1)
     }
 
     @Test("Keys and places that make no sense are usage errors")

@@ -273,6 +273,19 @@ struct CurlTransportTests {
         let text = Array(try String(contentsOfFile: server.certificate, encoding: .utf8).utf8)
         let byText = try CurlTransport(CurlTransportConfiguration(authorities: .pem(text)))
         #expect(try await byText.perform(HTTPRequest(.get, url), maximumBytes: 1 << 20).response.status == 200)
+        let beside = try CurlTransport(CurlTransportConfiguration(authorities: .systemAnd(pem: text)))
+        #expect(try await beside.perform(HTTPRequest(.get, url), maximumBytes: 1 << 20).response.status == 200)
+        let other = try await TLSServer.start()
+        let stillStranger = await failure {
+            let url = "https://127.0.0.1:\(other.process.port)/"
+            _ = try await beside.perform(HTTPRequest(.get, url), maximumBytes: 1 << 20)
+        }
+        #expect(stillStranger?.code == .tls)
+        let anyone = try CurlTransport(CurlTransportConfiguration(authorities: .anyone))
+        for host in ["127.0.0.1", "localhost"] {
+            let url = "https://\(host):\(server.process.port)/"
+            #expect(try await anyone.perform(HTTPRequest(.get, url), maximumBytes: 1 << 20).response.status == 200)
+        }
         let otherName = await failure {
             let url = "https://localhost:\(server.process.port)/"
             _ = try await byFile.perform(HTTPRequest(.get, url), maximumBytes: 1 << 20)

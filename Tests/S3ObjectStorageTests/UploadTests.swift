@@ -83,7 +83,7 @@ struct UploadTests {
         let sizes = (0..<10).map { UInt64(limits.partBytes) << UInt64($0) }
         #expect(sizes.reduce(0, +) * UInt64(limits.partsOfOneSize) >= 5 << 40)
         #expect(sizes.last.map { $0 <= 5 << 30 } == true, "S3's limit for a part")
-        #expect(UInt64(limits.partBytes * limits.partsOfOneSize) > 7 << 30)
+        #expect(UInt64(limits.partBytes * limits.partsOfOneSize) > 5 << 30)
     }
 
     @Test("Parts double after as many as are of one size")

@@ -50,7 +50,13 @@ struct ActionWorld {
     let log = Log()
     private var cluster = Cluster(objects: [:], failure: nil)
 
-    init() {}
+    /// With the backup that restores here are of: everything.
+    init() {
+        var backup = KubernetesObject(
+            GroupVersionKind(apiVersion: "velero.io/v1", kind: "Backup"), namespace: "velero", name: "b")
+        backup.setLabel("velero.io/storage-location", "default")
+        add(backup, "backups")
+    }
 
     /// With settings of one plugin.
     init(_ plugin: PluginName, _ settings: [String: String]) {
@@ -77,10 +83,13 @@ struct ActionWorld {
 
     mutating func fail(_ error: VeleroError) { cluster.failure = error }
 
+    private let reported = ReportedMessages()
+
+    /// That of one process: what it has said, it has said.
     var environment: PluginEnvironment {
         PluginEnvironment(
             variables: ["VELERO_NAMESPACE": "velero"], logger: Logger(label: "test", factory: { _ in log }),
-            cluster: cluster)
+            cluster: cluster, reported: reported)
     }
 
     func backupAction(_ name: PluginName) throws -> any BackupItemAction {

@@ -44,7 +44,7 @@ struct VeleroObjectTests {
         #expect(backup.itemOperationTimeout == GoDuration(seconds: 14_400) && backup.resourcePolicy == nil)
         let restore = try VeleroRestore(parsing: Array(text.utf8))
         #expect(restore.namespaceMapping.isEmpty && restore.target(of: "a") == "a")
-        #expect(restore.includes(resource: "jobs", group: "batch") == true)
+        #expect(!restore.updatesExisting)
     }
 
     @Test("A restore is read")
@@ -58,19 +58,5 @@ struct VeleroObjectTests {
                 """))
         #expect(restore.uid == "r-1" && restore.backupName == "b" && restore.target(of: "a") == "b")
         #expect(restore.isFinalizing && restore.itemOperationTimeout == GoDuration(seconds: 600))
-    }
-
-    @Test(
-        "Whether a restore takes a resource is said only where its lists are sure",
-        arguments: [
-            ("{includedResources: [deployments, pods]}", true), ("{includedResources: [deployments.apps]}", true),
-            ("{includedResources: [pods]}", false), ("{includedResources: [deploy]}", nil),
-            ("{includedResources: [pods, sts]}", nil), ("{excludedResources: [deployments]}", false),
-            ("{excludedResources: [pods]}", true), ("{excludedResources: [deploy]}", nil),
-            ("{includedResources: ['*'], excludedResources: [deployments.apps]}", false),
-        ] as [(String, Bool?)])
-    func includes(spec: String, expected: Bool?) throws {
-        let restore = try VeleroRestore(parsing: ActionWorld.bytes("spec: \(spec)"))
-        #expect(restore.includes(resource: "deployments", group: "apps") == expected)
     }
 }

@@ -55,7 +55,7 @@ import Velero
         let error = await volumeError {
             _ = try await plugin.createSnapshot(volumeID: "becalm1:hostpath:/data/pg", zone: "", tags: [:])
         }
-        #expect(error?.code == .invalidArgument)
-        #expect(error?.message.contains("repositoryKeyFile") == true)
+        #expect(error?.code == .unavailable)
+        #expect(error?.message.contains("Secret velero/becalm") == true && error?.message.contains("file") == true)
     }
 }

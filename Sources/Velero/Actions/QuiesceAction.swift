@@ -5,8 +5,8 @@ internal import Workloads
 /// `becalm.io/quiesce`: looks at workloads that users marked, writes down in the backup what it found, and has what they
 /// need backed up with them.
 ///
-/// It changes nothing in the cluster: a workload that is to be still in the backup is stopped before (`becalm quiesce`),
-/// and one that still runs is told as a warning.
+/// It changes nothing in the cluster: a workload that is to be still in the backup is stopped before, and one that still
+/// runs is told as a warning.
 struct QuiesceAction: BackupItemAction {
     let name = PluginName.quiesce
     private let environment: PluginEnvironment
@@ -23,18 +23,22 @@ struct QuiesceAction: BackupItemAction {
         /// For checkpoints of workloads that do not say themselves.
         var timeout: GoDuration
 
-        init(_ environment: PluginEnvironment) async throws(VeleroError) {
-            var configuration = try await PluginConfiguration.read(.quiesce, environment)
+        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
             resources = try configuration.list("resources", default: WorkloadResources.quiesced)
             consistency = try configuration.choice("consistency", default: .none)
             timeout = try configuration.duration(
                 "timeout", default: GoDuration(seconds: 600), most: QuiescePolicy.longestTimeout)
-            try configuration.finish()
+        }
+    }
+
+    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
+        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
+            try Settings(&configuration)
         }
     }
 
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        ResourceSelector(resources: try await Settings(environment).resources)
+        ResourceSelector(resources: try await settings(for: .selection).resources)
     }
 
     func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> BackupItemOutcome {
@@ -44,7 +48,7 @@ struct QuiesceAction: BackupItemAction {
         guard !backup.isFinalizing, var workload = WorkloadCatalog.standard.workload(object) else { return unchanged }
         // What another workload manages is stopped with that one.
         if let owner = object.controller, WorkloadCatalog.standard.kind(of: owner) != nil { return unchanged }
-        let settings = try await Settings(environment)
+        let settings = try await settings(for: .backup)
         guard workload.completion == nil, let policy = policy(object, settings) else { return unchanged }
 
         let record = CaptureRecord(workload, policy)
@@ -85,7 +89,7 @@ struct QuiesceAction: BackupItemAction {
         environment.logger.warning(
             """
             \(workload.object.label) runs while it is backed up, though \(record.asked.rawValue) is asked for: stop it before \
-            the backup with `becalm quiesce`, or its volumes are stored as they change
+            the backup, or its volumes are stored as they change
             """, metadata: metadata)
     }
 

@@ -16,22 +16,26 @@ struct TrainingGroupAction: ItemBlockAction {
         var resources: [String]
         var secrets: Secrets
 
-        init(_ environment: PluginEnvironment) async throws(VeleroError) {
-            var configuration = try await PluginConfiguration.read(.trainingGroup, environment)
+        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
             resources = try configuration.list(
                 "resources", default: WorkloadResources.quiesced + ["pods", "persistentvolumeclaims"])
             secrets = try configuration.choice("secrets", default: .include)
-            try configuration.finish()
+        }
+    }
+
+    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
+        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
+            try Settings(&configuration)
         }
     }
 
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        ResourceSelector(resources: try await Settings(environment).resources)
+        ResourceSelector(resources: try await settings(for: .selection).resources)
     }
 
     func relatedItems(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> [ResourceIdentifier] {
         let object = try ActionItem.object(item)
-        let settings = try await Settings(environment)
+        let settings = try await settings(for: .backup)
         guard let workload = WorkloadCatalog.standard.workload(object) else {
             // A claim is made by what owns it; whose pods mount it, Velero knows.
             return object.ownerReferences.compactMap { owner in
@@ -42,8 +46,10 @@ struct TrainingGroupAction: ItemBlockAction {
             }
         }
         return workload.references().filter { reference in
-            // What may be missing would be a warning in every backup.
-            !reference.isOptional && (settings.secrets == .include || reference.role != .secret)
+            // What may be missing would be a warning in every backup, and a kind that the cluster does not serve an error: a
+            // queue's name may stand where there is no Kueue.
+            !reference.isOptional && reference.role != .queue
+                && (settings.secrets == .include || reference.role != .secret)
         }.map { ResourceIdentifier($0) }
     }
 }

@@ -20,10 +20,8 @@ struct VolumeBackupAction: BackupItemAction {
         /// Volumes that no policy speaks of: those that are marked, or all.
         var volumes: Volumes
 
-        init(_ environment: PluginEnvironment) async throws(VeleroError) {
-            var configuration = try await PluginConfiguration.read(.volumeBackup, environment)
+        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
             volumes = try configuration.choice("volumes", default: .marked)
-            try configuration.finish()
         }
     }
 
@@ -35,8 +33,13 @@ struct VolumeBackupAction: BackupItemAction {
         case others(String)
     }
 
+    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
+        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
+            try Settings(&configuration)
+        }
+    }
+
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        _ = try await Settings(environment)
         return ResourceSelector(resources: [ResourceKind.persistentVolumeClaim.resource])
     }
 
@@ -45,9 +48,19 @@ struct VolumeBackupAction: BackupItemAction {
         let backup = try VeleroBackup(parsing: backup)
         let unchanged = BackupItemOutcome(item: item)
         guard !backup.isFinalizing, ResourceKind.persistentVolumeClaim.matches(claim) else { return unchanged }
-        let settings = try await Settings(environment)
+        let settings = try await settings(for: .backup)
         let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
-        switch try await decide(claim, backup, settings.volumes) {
+        let decision: Decision
+        do throws(VeleroError) {
+            decision = try await decide(claim, backup, settings.volumes)
+        } catch {
+            // As below: the claim itself stays in the backup.
+            environment.logger.error(
+                "whether the data of \(claim.label) is Becalm's to store cannot be told, and nobody may have stored it: \(error)",
+                metadata: metadata)
+            return unchanged
+        }
+        switch decision {
         case .others(let reason):
             environment.logger.debug("\(claim.label) is not Becalm's to store: \(reason)", metadata: metadata)
         case .ours:
@@ -125,7 +138,11 @@ struct VolumeBackupAction: BackupItemAction {
 /// Claims that Kubernetes makes for a pod's ephemeral volumes.
 enum EphemeralClaim {
     /// Whether a claim is deleted with a pod, which is what owns it.
+    ///
+    /// The pod is its controller, and its name begins with the pod's (Kubernetes, generic ephemeral volumes); a
+    /// StatefulSet's claim that goes with its pod has the pod as an owner, too, and is none.
     static func isOne(_ claim: KubernetesObject) -> Bool {
-        claim.ownerReferences.contains { $0.kind == Pod().kind.kind && $0.apiVersion == "v1" }
+        guard let owner = claim.controller else { return false }
+        return owner.kind == Pod().kind.kind && owner.apiVersion == "v1" && claim.name.hasPrefix(owner.name + "-")
     }
 }

@@ -7,16 +7,12 @@ internal import Workloads
 /// whose data a newer version stored keeps its backup: deleting that would leave data that nothing names any more.
 struct VolumeDeleteAction: DeleteItemAction {
     let name = PluginName.volumeDelete
-    private let environment: PluginEnvironment
 
     /// The name that users give to `--data-mover`.
     private static let dataMover = "becalm"
 
-    init(_ environment: PluginEnvironment) { self.environment = environment }
-
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        try await PluginConfiguration.read(.volumeDelete, environment).finish()
-        return ResourceSelector(
+        ResourceSelector(
             resources: [ResourceKind.persistentVolumeClaim.resource, "datauploads.velero.io"])
     }
 

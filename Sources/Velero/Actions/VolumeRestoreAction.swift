@@ -19,15 +19,18 @@ struct VolumeRestoreAction: RestoreItemAction {
     private struct Settings {
         var ephemeralClaims: EphemeralClaims
 
-        init(_ environment: PluginEnvironment) async throws(VeleroError) {
-            var configuration = try await PluginConfiguration.read(.volumeRestore, environment)
+        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
             ephemeralClaims = try configuration.choice("ephemeralClaims", default: .skip)
-            try configuration.finish()
+        }
+    }
+
+    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
+        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
+            try Settings(&configuration)
         }
     }
 
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        _ = try await Settings(environment)
         return ResourceSelector(resources: [ResourceKind.persistentVolumeClaim.resource])
     }
 
@@ -39,7 +42,7 @@ struct VolumeRestoreAction: RestoreItemAction {
         _ = try VeleroRestore(parsing: restore)
         var outcome = RestoreItemOutcome(item: item)
         guard ResourceKind.persistentVolumeClaim.matches(claim) else { return outcome }
-        let settings = try await Settings(environment)
+        let settings = try await settings(for: .restore)
         if settings.ephemeralClaims == .skip, EphemeralClaim.isOne(stored) {
             environment.logger.info(
                 "\(claim.label) is not restored: it belongs to a pod, which gets a new one",

@@ -24,18 +24,22 @@ struct WorkloadRestoreAction: RestoreItemAction {
         /// What becomes of pods that a workload manages.
         var ownedPods: OwnedPods
 
-        init(_ environment: PluginEnvironment) async throws(VeleroError) {
-            var configuration = try await PluginConfiguration.read(.workloadRestore, environment)
+        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
             resources = try configuration.list("resources", default: WorkloadResources.restored)
-            gate = try configuration.choice("gate", default: .marked)
+            gate = try configuration.choice("gate", default: .none)
             finished = try configuration.choice("finished", default: .skip)
             ownedPods = try configuration.choice("ownedPods", default: .auto)
-            try configuration.finish()
+        }
+    }
+
+    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
+        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
+            try Settings(&configuration)
         }
     }
 
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        ResourceSelector(resources: try await Settings(environment).resources)
+        ResourceSelector(resources: try await settings(for: .selection).resources)
     }
 
     func execute(
@@ -44,9 +48,9 @@ struct WorkloadRestoreAction: RestoreItemAction {
         let object = try ActionItem.object(item)
         let stored = try ActionItem.object(original, "the item of the backup")
         let restore = try VeleroRestore(parsing: restore)
-        let settings = try await Settings(environment)
+        let settings = try await settings(for: .restore)
         var outcome = RestoreItemOutcome(item: item)
-        if let reason = reasonToSkip(stored, restore, settings) {
+        if let reason = await reasonToSkip(stored, restore, settings) {
             environment.logger.info("\(object.label) is not restored: \(reason)", metadata: Self.metadata(object))
             outcome.isSkipped = true
             return outcome
@@ -63,20 +67,42 @@ struct WorkloadRestoreAction: RestoreItemAction {
                 case .all: true
                 }
             if isHeld || isFinished && settings.finished == .hold {
-                if let reason = try workload.gate() {
+                var reason = reasonNotToHold(workload, restore)
+                if reason == nil { reason = try workload.gate() }
+                if let reason {
                     // One that was done must not run again, whatever the cost.
                     outcome.isSkipped = isFinished
                     environment.logger.warning(
                         "\(object.label) is \(isFinished ? "not restored" : "restored without being held"): \(reason)",
                         metadata: Self.metadata(object))
+                } else {
+                    environment.logger.warning(
+                        """
+                        \(object.label) is restored but held, and nothing lets it go by itself: when its data is there, put back \
+                        what its annotation \(BecalmAnnotation.gated) says and remove the annotation
+                        """, metadata: Self.metadata(object))
                 }
             }
         } catch {
-            throw VeleroError(.failed, error.message, cause: error)
+            // The object as it was stored is worth more than none.
+            environment.logger.error(
+                "\(object.label) is restored as it was stored: \(error.message)", metadata: Self.metadata(object))
+            return RestoreItemOutcome(item: item)
         }
         if workload.object != object { outcome.item = workload.object.serialized() }
         if wasMarked { outcome.additionalItems = Self.needed(first: workload) }
         return outcome
+    }
+
+    /// Why a workload must not be held, though it is to be; nil when it may.
+    private func reasonNotToHold(_ workload: Workload, _ restore: VeleroRestore) -> String? {
+        if restore.updatesExisting {
+            return "the restore updates what exists, and one that runs would be stopped"
+        }
+        if workload.kind == Pod().kind, !workload.claims.isEmpty {
+            return "Velero brings data of file system backups back through the pod, which has to start for it"
+        }
+        return nil
     }
 
     /// What a marked workload's backup has with it and what has to be there when the workload is created: its claims, also
@@ -96,10 +122,10 @@ struct WorkloadRestoreAction: RestoreItemAction {
     /// Why an object is not restored; nil when it is. Looks at the stored object, which has its owners and its status.
     private func reasonToSkip(
         _ stored: KubernetesObject, _ restore: VeleroRestore, _ settings: Settings
-    ) -> String? {
+    ) async -> String? {
         if let reason = Self.reasonNeverToRestore(stored) { return reason }
         guard let workload = WorkloadCatalog.standard.workload(stored) else { return nil }
-        if let reason = reasonOfOwner(workload, restore, settings) { return reason }
+        if let reason = await reasonOfOwner(workload, restore, settings) { return reason }
         guard settings.finished == .skip, let completion = workload.completion else { return nil }
         return "it \(completion == .succeeded ? "was done" : "had failed"), and would run again"
     }
@@ -118,23 +144,39 @@ struct WorkloadRestoreAction: RestoreItemAction {
     /// Why an object is left to the workload that manages it, which makes it anew once it is restored.
     private func reasonOfOwner(
         _ workload: Workload, _ restore: VeleroRestore, _ settings: Settings
-    ) -> String? {
+    ) async -> String? {
         let object = workload.object
         guard let owner = object.controller, let kind = WorkloadCatalog.standard.kind(of: owner) else { return nil }
-        // Taken out of the restore, the owner makes nothing. With names that are not sure, it is taken to be in it.
-        if restore.includes(resource: kind.resource, group: kind.group) == false { return nil }
         let adapter = WorkloadCatalog.standard.adapter(group: kind.group, kind: kind.kind)
         if let adapter, !adapter.recreatesChildren { return nil }
         let reason = "\(owner.kind) \(owner.name) makes it anew"
-        guard workload.kind == Pod().kind else { return reason }
-        switch settings.ownedPods {
-        case .skip: return reason
-        case .restore: return nil
-        case .auto:
-            // Velero brings volumes of its file system backup back through the pod.
-            let hasVolumes = object.annotations["backup.velero.io/backup-volumes"]?.isEmpty == false
-            // Nothing takes over the pods of a job: they would run beside its new ones.
-            return !hasVolumes && (adapter?.runsToCompletion ?? false || workload.isMarked) ? reason : nil
+        if workload.kind == Pod().kind {
+            switch settings.ownedPods {
+            case .skip: break
+            case .restore: return nil
+            case .auto:
+                // Velero brings volumes of its file system backup back through the pod, and nothing in the pod says whether
+                // it has any there: data comes before a pod too many.
+                guard workload.claims.isEmpty else { return nil }
+                // Nothing takes over the pods of a job: they would run beside its new ones.
+                guard adapter?.runsToCompletion ?? false || workload.isMarked else { return nil }
+            }
+        }
+        // An owner that is not restored makes nothing.
+        return await isRestored(kind, restore) ? reason : nil
+    }
+
+    /// Whether all objects of a kind are surely in the backup and in the restore.
+    private func isRestored(_ kind: ResourceKind, _ restore: VeleroRestore) async -> Bool {
+        guard restore.object.takes(kind) else { return false }
+        let namespace = restore.namespace.isEmpty ? environment.namespace : restore.namespace
+        let place = ResourceIdentifier(
+            group: "velero.io", resource: "backups", namespace: namespace, name: restore.backupName)
+        do throws(VeleroError) {
+            return try await environment.cluster.object(place)?.takes(kind) ?? false
+        } catch {
+            environment.logger.info("what backup \(restore.backupName) holds is not known: \(error)")
+            return false
         }
     }
 

@@ -12,9 +12,14 @@ final class KubernetesCluster: ClusterSource {
     private let logger: Logger
     private let clock: any WallClock
     private let client = Mutex<KubernetesClient?>(nil)
+    private let answers = Mutex<[String: (time: Timestamp, answer: Result<[KubernetesObject], VeleroError>)]>([:])
 
-    /// Velero waits for an action without a limit of its own: an API server that restarts is waited for, no longer.
-    private static let patience = KubernetesClient.Patience(totalSeconds: 90)
+    /// Velero waits for an action without a limit of its own, and asks for each item: what takes longer is given up.
+    private static let patience = KubernetesClient.Patience(totalSeconds: 10)
+    /// How long an answer, or that there was none, holds: settings and Velero's backups are asked for at each item.
+    private static let memorySeconds = 30.0
+    /// Answers kept at most.
+    private static let mostAnswers = 64
 
     init(_ environment: [String: String], logger: Logger, clock: any WallClock) {
         self.environment = environment
@@ -40,18 +45,49 @@ final class KubernetesCluster: ClusterSource {
         }
     }
 
+    /// What `ask` answers, or answered to the same question a short while ago.
+    private func remembered(
+        _ question: String, _ ask: () async throws(VeleroError) -> [KubernetesObject]
+    ) async throws(VeleroError) -> [KubernetesObject] {
+        let now = clock.now()
+        let known = answers.withLock { $0[question] }
+        if let known, now - known.time < Self.memorySeconds, now >= known.time { return try known.answer.get() }
+        let answer: Result<[KubernetesObject], VeleroError>
+        do throws(VeleroError) {
+            answer = .success(try await ask())
+        } catch {
+            answer = .failure(error)
+        }
+        answers.withLock { answers in
+            if answers.count >= Self.mostAnswers { answers = [:] }
+            answers[question] = (clock.now(), answer)
+        }
+        return try answer.get()
+    }
+
     func configMaps(
         namespace: String, matching selector: LabelSelector
     ) async throws(VeleroError) -> [KubernetesObject] {
-        do throws(KubernetesError) {
-            return try await connected()?.list(.configMaps, namespace: namespace, ListOptions(labels: selector)).items
-                ?? []
-        } catch {
-            throw VeleroError(error)
+        try await remembered("configmaps \(namespace) \(selector)") { () throws(VeleroError) in
+            do throws(KubernetesError) {
+                return try await connected()?.list(.configMaps, namespace: namespace, ListOptions(labels: selector))
+                    .items ?? []
+            } catch {
+                throw VeleroError(error)
+            }
         }
     }
 
     func object(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject? {
+        guard identifier.group == "velero.io" || identifier.resource == APIResource.configMaps.plural else {
+            return try await asked(identifier)
+        }
+        return try await remembered("\(identifier)") { () throws(VeleroError) in
+            try await asked(identifier).map { [$0] } ?? []
+        }.first
+    }
+
+    private func asked(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject? {
         do throws(KubernetesError) {
             guard let client = try await connected(), let resource = try await resource(identifier, client) else {
                 return nil

@@ -1,4 +1,5 @@
 internal import Kubernetes
+internal import Logging
 
 /// A plugin's settings: the data of the ConfigMap in Velero's namespace that is labelled `velero.io/plugin-config: ""`
 /// and `NAME: KIND`, as `becalm.io/quiesce: BackupItemActionV2`. Without one, every setting has its default.
@@ -15,8 +16,50 @@ struct PluginConfiguration {
     /// Bytes of a value at most; lists of resources are the longest.
     private static let maximumValueBytes = 16 << 10
 
+    /// What a call of Velero's is, which decides what happens when the settings cannot be had.
+    enum Use {
+        /// Velero asks what an action is for. An error would end the whole backup or restore.
+        case selection
+        /// An item is backed up or deleted. An error would leave the item out, or keep the backup for ever.
+        case backup
+        /// An item is restored. It can be restored again once the settings are put right, so nothing is guessed.
+        case restore
+    }
+
+    /// The settings of `plugin` that `make` takes out of its ConfigMap.
+    ///
+    /// Without permission to read ConfigMaps, or outside a cluster, nobody has configured anything: the defaults hold. A
+    /// ConfigMap that is wrong, or an API server that does not answer, is thrown where something is restored only; a backup
+    /// goes on with the defaults and says so in its log, once.
+    static func settings<Settings>(
+        _ plugin: PluginName, _ environment: PluginEnvironment, for use: Use,
+        _ make: (inout PluginConfiguration) throws(VeleroError) -> Settings
+    ) async throws(VeleroError) -> Settings {
+        do throws(VeleroError) {
+            return try finished(try await read(plugin, environment), make)
+        } catch {
+            let isWrong = error.code == .invalidArgument
+            if use == .restore, isWrong || error.code == .unavailable { throw error }
+            if use == .backup, environment.reported.isNew(error.message) {
+                environment.logger.log(
+                    level: isWrong ? .error : .info, "\(plugin.rawValue) goes on with its default settings: \(error)")
+            }
+            return try finished(try PluginConfiguration(plugin, nil, namespace: environment.namespace), make)
+        }
+    }
+
+    /// What `make` takes; throws when something is left.
+    private static func finished<Settings>(
+        _ configuration: PluginConfiguration, _ make: (inout PluginConfiguration) throws(VeleroError) -> Settings
+    ) throws(VeleroError) -> Settings {
+        var configuration = configuration
+        let settings = try make(&configuration)
+        try configuration.finish()
+        return settings
+    }
+
     /// Reads the settings of `plugin`. Throws when more than one ConfigMap is meant, or the cluster does not answer.
-    static func read(
+    private static func read(
         _ plugin: PluginName, _ environment: PluginEnvironment
     ) async throws(VeleroError) -> PluginConfiguration {
         let selector = LabelSelector([
@@ -101,7 +144,7 @@ struct PluginConfiguration {
     }
 
     /// Throws when a setting is left that nobody asked for.
-    func finish() throws(VeleroError) {
+    private func finish() throws(VeleroError) {
         guard let key = data.keys.min() else { return }
         let words = known.isEmpty ? "it has none" : "it knows \(known.sorted().joined(separator: ", "))"
         throw VeleroError(

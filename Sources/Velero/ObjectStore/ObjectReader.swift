@@ -6,10 +6,10 @@ internal import ObjectStorage
 /// Each range is tried again by itself, so a broken connection costs one range. The object's tag is compared each time: an
 /// object that is replaced while it is read ends in an error, never in a mixture.
 actor ObjectReader: ObjectDownload {
-    /// Bytes of a range. Three of them, one being handed out, are the memory: 12 MiB.
-    private static let rangeBytes: UInt64 = 4 << 20
+    /// Bytes of a range. Four of them, one being handed out, are the memory: 8 MiB.
+    private static let rangeBytes: UInt64 = 2 << 20
     /// Ranges under way at once.
-    private static let ahead = 2
+    private static let ahead = 3
     /// Bytes handed out at a time.
     private static let pieceBytes = 256 << 10
 

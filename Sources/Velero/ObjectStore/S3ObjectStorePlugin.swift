@@ -25,6 +25,7 @@ package final class S3ObjectStorePlugin: ObjectStorePlugin {
     private let transport: any HTTPTransport
     private let credentials: any CredentialProvider
     private let encryption: ObjectEncryption
+    private let keyCheck: LocationKeyCheck
     private let environment: PluginEnvironment
     private let stores = Mutex<[String: S3ObjectStore]>([:])
 
@@ -36,6 +37,7 @@ package final class S3ObjectStorePlugin: ObjectStorePlugin {
         self.configuration = configuration
         self.storeConfiguration = storeConfiguration
         self.encryption = encryption
+        keyCheck = LocationKeyCheck(encryption, prefix: configuration.prefix.isEmpty ? "" : configuration.prefix + "/")
         self.transport = transport
         self.credentials = credentials
         self.environment = environment
@@ -80,6 +82,7 @@ package final class S3ObjectStorePlugin: ObjectStorePlugin {
 
     package func beginUpload(bucket: String, key: String) async throws(VeleroError) -> any ObjectUpload {
         let store = try store(bucket)
+        try await keyCheck.run(store, retrying: try retrying(bucket, Self.streamPolicy), bucket: bucket)
         let upload: S3Upload
         do throws(ObjectStorageError) {
             upload = try S3Upload(store, key: key, retrier: retrier(Self.streamPolicy))
@@ -119,6 +122,8 @@ package final class S3ObjectStorePlugin: ObjectStorePlugin {
         let store = try store(bucket)
         // Without a delimiter nothing is in common, and S3 answers so.
         guard !delimiter.isEmpty else { return [] }
+        // Velero looks at a location in this way before it takes it for available.
+        try await keyCheck.run(store, retrying: try retrying(bucket, Self.callPolicy), bucket: bucket)
         do throws(ObjectStorageError) {
             let found = try await retrier(Self.callPolicy).run("list", prefix, in: store.location) {
                 (_) throws(ObjectStorageError) in

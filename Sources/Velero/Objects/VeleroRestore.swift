@@ -1,4 +1,5 @@
 package import Kubernetes
+internal import Workloads
 
 /// What a plugin reads of a Restore (velero.io/v1). Tolerant, as `VeleroBackup` is.
 package struct VeleroRestore: Sendable {
@@ -43,17 +44,25 @@ package struct VeleroRestore: Sendable {
         object.duration("spec", "itemOperationTimeout") ?? GoDuration(seconds: 4 * 3600)
     }
 
-    /// Whether the restore takes a resource, by its lists of resources. Names in those lists come as people write them:
-    /// `jobs`, `jobs.batch`, `*`; Velero also takes singular and short names, which this leaves open: nil.
-    package func includes(resource: String, group: String) -> Bool? {
-        let names = group.isEmpty ? [resource] : [resource, "\(resource).\(group)"]
-        let excluded = object.strings("spec", "excludedResources")
-        if excluded.contains(where: { names.contains($0) }) { return false }
-        let included = object.strings("spec", "includedResources")
-        if included.isEmpty || included.contains("*") || included.contains(where: { names.contains($0) }) {
-            return excluded.allSatisfy(Self.isPlural) ? true : nil
-        }
-        return included.allSatisfy(Self.isPlural) ? false : nil
+    /// Whether objects that exist are changed to what the backup has.
+    package var updatesExisting: Bool { object["spec", "existingResourcePolicy"]?.string == "update" }
+}
+
+extension KubernetesObject {
+    /// Whether this Backup or Restore surely takes all objects of a kind, by its lists of resources and without a choice by
+    /// labels. Names in those lists come as people write them: `jobs`, `jobs.batch`, `*`; Velero also takes singular and
+    /// short names, of which this is not sure.
+    func takes(_ kind: ResourceKind) -> Bool {
+        let isChosen =
+            self["spec", "labelSelector", "matchLabels"]?.object?.members.isEmpty == false
+            || self["spec", "labelSelector", "matchExpressions"]?.array?.isEmpty == false
+            || self["spec", "orLabelSelectors"]?.array?.isEmpty == false
+        guard !isChosen else { return false }
+        let names: Set = [kind.resource, kind.groupResource]
+        let excluded = strings("spec", "excludedResources") + strings("spec", "excludedNamespaceScopedResources")
+        guard excluded.allSatisfy({ !names.contains($0) && $0 != "*" && Self.isPlural($0) }) else { return false }
+        let included = strings("spec", "includedResources") + strings("spec", "includedNamespaceScopedResources")
+        return included.isEmpty || included.contains { $0 == "*" || names.contains($0) }
     }
 
     /// Whether it is surely no singular or short name: those do not end in `s`, or are very short.

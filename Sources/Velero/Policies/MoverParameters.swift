@@ -27,7 +27,16 @@ package struct MoverParameters: Hashable, Sendable {
 
     /// From an action's parameters; nil when they are somebody else's. Throws on those that we do not know.
     package init?(_ parameters: [String: String]) throws(VeleroError) {
-        guard parameters["mover"] == Self.mover else { return nil }
+        guard parameters["mover"] == Self.mover else {
+            // A volume that is meant for us and goes to nobody would be missing without a word.
+            guard !parameters.contains(where: { $0.key.contains("becalm") || $0.value.contains("becalm") }) else {
+                throw VeleroError(
+                    .invalidArgument,
+                    "a volume policy's action speaks of Becalm but does not give the volume to it: write mover: \(Self.mover)"
+                )
+            }
+            return nil
+        }
         for key in parameters.keys.sorted() {
             let value = parameters[key] ?? ""
             switch key {

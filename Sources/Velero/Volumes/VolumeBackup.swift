@@ -34,7 +34,8 @@ struct VolumeBackup: Sendable {
             }
         }
         let repository = try await volumes.repository.openForSnapshot()
-        let names = tags.map { "\($0.key)=\($0.value)" }.sorted()
+        // Labels of the backup, as its user wrote them: none may pass for ours.
+        let names = tags.map { "\($0.key)=\($0.value)" }.filter { !$0.hasPrefix(Self.volumeTag) }.sorted()
         let request = BackupRequest(
             paths: [path], host: host, user: "velero", tags: names + ["\(Self.volumeTag)\(volume)"],
             excludes: Self.excludes, program: Version.program)

@@ -8,6 +8,7 @@ package enum VolumeSnapshotter {
     package static func open(
         config: [String: String], environment: PluginEnvironment, secrets: (any SecretSource)? = nil
     ) async throws(VeleroError) -> any VolumeSnapshotterPlugin {
-        DirectoryVolumes(try VolumesConfiguration(config, environment), environment, secrets)
+        DirectoryVolumes(
+            try VolumesConfiguration(config, environment), environment, secrets ?? InClusterSecrets(environment))
     }
 }

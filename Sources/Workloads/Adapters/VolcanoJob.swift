@@ -55,6 +55,19 @@ package struct VolcanoJob: WorkloadAdapter {
         [LabelSelector(matching: ["volcano.sh/job-name": object.name])]
     }
 
+    package func strip(_ object: inout KubernetesObject) {
+        // The admission takes a claim by name or by template, not both, as the controller writes them down.
+        guard var volumes = object["spec", "volumes"]?.array else { return }
+        for index in volumes.indices where volumes[index]["volumeClaimName"]?.string?.isEmpty == false {
+            volumes[index].remove(at: ["volumeClaim"])
+        }
+        do throws(JSONPathError) {
+            try object.set(.array(volumes), at: ["spec", "volumes"])
+        } catch {
+            preconditionFailure("a list was there")
+        }
+    }
+
     package func claims(_ object: KubernetesObject) -> [ClaimReference] {
         // The controller writes the names of claims that it makes back into the spec, and takes those that are there.
         (object["spec", "volumes"]?.array ?? []).compactMap { volume in

@@ -1,0 +1,93 @@
+import FoundationEssentials
+import Kubernetes
+import Testing
+import Velero
+
+/// The files that users copy are ones that the plugin takes.
+@Suite("The plugin's examples")
+struct ExamplesTests {
+    private static let directory =
+        #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/plugin/examples"
+
+    /// The documents of a file.
+    private static func documents(_ name: String) throws -> [KubernetesObject] {
+        let text = try String(contentsOfFile: "\(directory)/\(name)", encoding: .utf8)
+        return try text.split(separator: "\n---\n").map { try KubernetesObject(JSONValue(yaml: String($0))) }
+    }
+
+    private static func texts(_ json: JSONValue?) -> [String: String] {
+        Dictionary(
+            uniqueKeysWithValues: (json?.object?.members ?? []).compactMap { member in
+                member.value.string.map { (member.key, $0) }
+            })
+    }
+
+    @Test("Every file holds objects, and there are as many as are known here")
+    func all() throws {
+        let files = try FileManager.default.contentsOfDirectory(atPath: Self.directory).filter { $0.hasSuffix(".yaml") }
+        #expect(files.count == 8)
+        for file in files { #expect(try !Self.documents(file).isEmpty, "\(file)") }
+    }
+
+    @Test(
+        "Locations of backups are understood",
+        arguments: ["backup-location.yaml", "backup-location-minio.yaml", "backup-location-encrypted.yaml"])
+    func locations(file: String) throws {
+        let locations = try Self.documents(file).filter { $0.kind == "BackupStorageLocation" }
+        #expect(locations.count == 1)
+        for location in locations {
+            #expect(location["spec", "provider"]?.string == PluginName.s3.rawValue)
+            var config = Self.texts(location["spec", "config"])
+            config["bucket"] = location["spec", "objectStorage", "bucket"]?.string
+            config["prefix"] = location["spec", "objectStorage", "prefix"]?.string
+            let read = try ObjectStoreConfiguration(config)
+            #expect((read.encryptionKey != nil) == file.contains("encrypted"))
+        }
+    }
+
+    @Test("The location of snapshots is understood")
+    func snapshots() async throws {
+        let location = try #require(try Self.documents("volume-snapshot-location.yaml").first)
+        #expect(location["spec", "provider"]?.string == PluginName.volumes.rawValue)
+        _ = try await VolumeSnapshotter.open(
+            config: Self.texts(location["spec", "config"]), environment: ActionWorld().environment)
+    }
+
+    @Test("Settings are ones that the actions know, each with its default")
+    func settings() async throws {
+        var world = ActionWorld()
+        let maps = try Self.documents("plugin-config.yaml")
+        for map in maps { world.add(map, "configmaps") }
+        let job = try ActionWorld.bytes(BackupActionTests.job)
+        let claim = try ActionWorld.bytes(VolumePolicyTests.claim)
+        let (backup, restore) = (Array(ActionWorld.backup.utf8), Array(ActionWorld.restore.utf8))
+        _ = try await world.group.relatedItems(item: job, backup: backup)
+        for name in [PluginName.quiesce, .volumeBackup] {
+            _ = try await world.backupAction(name).execute(item: name == .quiesce ? job : claim, backup: backup)
+        }
+        for name in [PluginName.workloadRestore, .volumeRestore] {
+            let item = name == .workloadRestore ? job : claim
+            let (with, without) = (try world.restoreAction(name), try ActionWorld().restoreAction(name))
+            let outcome = try await with.execute(item: item, original: item, restore: restore)
+            #expect(try await without.execute(item: item, original: item, restore: restore).item == outcome.item)
+        }
+        #expect(!world.log.lines.contains { $0.contains("default settings") }, "\(world.log.lines)")
+    }
+
+    @Test("The volume policies give Becalm the volumes that they say they do")
+    func policies() async throws {
+        var world = ActionWorld()
+        let map = try #require(try Self.documents("volume-policy.yaml").first)
+        world.add(map, "configmaps")
+        var volume = try ActionWorld.object(VolumePolicyTests.volume)
+        try volume.set("training", at: ["spec", "storageClassName"])
+        world.add(volume, "persistentvolumes")
+        let backup =
+            #"{"metadata":{"name":"b","namespace":"velero"},"spec":{"resourcePolicy":{"kind":"configmap","name":"\#(map.name)"}}}"#
+        _ = try await world.backupAction(.volumeBackup).execute(
+            item: try ActionWorld.bytes(VolumePolicyTests.claim), backup: Array(backup.utf8))
+        #expect(
+            world.log.lines.contains { $0.hasPrefix("error") && $0.contains("it is given to Becalm") },
+            "\(world.log.lines)")
+    }
+}
