@@ -40,17 +40,18 @@ def find_binary():
 
 
 def find_plugin():
-    """Velero's plugin: `BECALM_PLUGIN`, or the newest of the package's builds."""
+    """Velero's plugin: `BECALM_PLUGIN`, or the newest of the package's builds, of which the static one is shipped."""
     named = os.environ.get("BECALM_PLUGIN")
     if named:
         path = shutil.which(named)
         if path is None:
             raise SystemExit(f"BECALM_PLUGIN={named} is no program")
         return os.path.abspath(path)
-    builds = [os.path.join(ROOT, ".build", kind, "velero-plugin-becalm") for kind in ("release", "debug")]
+    builds = [os.path.join(ROOT, *folder, "velero-plugin-becalm")
+              for folder in ([".build-static"], [".build", "release"], [".build", "debug"])]
     builds = [path for path in builds if os.access(path, os.X_OK)]
     if not builds:
-        raise SystemExit("there is no plugin to test: run `make plugin-release` first, or set BECALM_PLUGIN to a binary")
+        raise SystemExit("there is no plugin to test: run `make plugin` first, or set BECALM_PLUGIN to a binary")
     return max(builds, key=os.path.getmtime)
 
 

@@ -17,6 +17,8 @@ import time
 
 import harness
 
+# `make plugin` builds it.
+PLUGIN = os.path.join(harness.ROOT, ".build-static", "velero-plugin-becalm")
 SCRIPTS = {
     "selftest": (["selftest.py"], ["selftest.py"]),
     "roundtrip": (["roundtrip.py", "--quick"], ["roundtrip.py"]),
@@ -27,6 +29,7 @@ SCRIPTS = {
     "torn": (["torn_checkpoints.py", "--rounds", "4"], ["torn_checkpoints.py", "--rounds", "100"]),
     "continues": (["continues.py", "--quick"], ["continues.py"]),
     "drill": (["drill_run.py", "--quick"], ["drill_run.py"]),
+    "static": (["static_binary.py", "--quick", PLUGIN], ["static_binary.py", PLUGIN]),
     "velero-go": (["velero_go_host.py", "--quick"], ["velero_go_host.py", "--stream-bytes", "17179869184"]),
     "velero-awkward": (["velero_awkward_host.py", "--quick"], ["velero_awkward_host.py"]),
 }

@@ -491,8 +491,8 @@ class Checks:
                           "a Job that ran is restored", str(answer))
         running["metadata"]["annotations"] = {"becalm.io/consistency": "stop"}
         answer, response, item = restored(running)
-        self.report.check(response.get("skipRestore") is False and item.get("spec", {}).get("suspend") is True,
-                          "a marked Job is held until its data is there", str(answer))
+        self.report.check(response.get("skipRestore") is False and not item.get("spec", {}).get("suspend"),
+                          "nor is a marked one held, which nothing would let go", str(answer))
 
     def execute(self, kind, name, what, item, backup, restore):
         foreign = what == "a ConfigMap"

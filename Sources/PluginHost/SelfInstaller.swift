@@ -13,12 +13,17 @@ package enum SelfInstaller {
         package let description: String
     }
 
+    /// The running executable, as the system names it where there is a `/proc`, else `called`: how it was called.
+    package static func ownExecutable(called: String) -> String {
+        access("/proc/self/exe", R_OK) == 0 ? "/proc/self/exe" : called
+    }
+
     /// Writes the executable as `name` into `directory`, for everyone to run, and returns its path. Blocks.
     ///
     /// It appears whole or not at all, and the half-written one has no execute bit: Velero runs every file below its
     /// plugins' directory that has one.
     package static func install(
-        executable: String = "/proc/self/exe", as name: String, into directory: String
+        executable: String, as name: String, into directory: String
     ) throws(Failure) -> String {
         let target = FilePath(directory).appending(name)
         let temporary = FilePath(directory).appending(".\(name).new")

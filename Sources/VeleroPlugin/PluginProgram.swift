@@ -61,7 +61,8 @@ package enum PluginProgram {
             return 64
         }
         do {
-            let path = try SelfInstaller.install(as: name, into: arguments[1])
+            let executable = SelfInstaller.ownExecutable(called: CommandLine.arguments.first ?? name)
+            let path = try SelfInstaller.install(executable: executable, as: name, into: arguments[1])
             say("installed \(path)", to: STDOUT_FILENO)
             return 0
         } catch {
