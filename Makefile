@@ -33,9 +33,10 @@ static: deps ## one executable without libraries: .build-static/PRODUCT, PRODUCT
 
 test: unit e2e ## everything that needs no cluster: unit tests, then the quick end-to-end runs
 
-# Hundreds of tests at once starve each other on two cores until those with a time limit fail.
+# By the product of the tests: everything would be gRPC, too, which no test needs, and twice the time. Hundreds of tests at
+# once starve each other on two cores until those with a time limit fail.
 unit: deps ## the tests inside the package
-	$(SWIFT) build --build-tests
+	$(SWIFT) build --product becalmPackageTests
 	$(SWIFT) test --skip-build --experimental-maximum-parallelization-width 8
 
 e2e: release plugin servers ## the quick end-to-end runs against real servers

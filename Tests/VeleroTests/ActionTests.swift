@@ -218,6 +218,17 @@ struct ActionTests {
         }
     }
 
+    @Test("A call that was given up guesses no settings")
+    func cancelled() async throws {
+        var world = ActionWorld()
+        world.fail(VeleroError(.cancelled, "given up"))
+        for plugin in [PluginName.trainingGroup, .quiesce, .workloadRestore] {
+            let error = await #expect(throws: VeleroError.self) { try await appliesTo(plugin, world) }
+            #expect(error?.code == .cancelled)
+        }
+        #expect(world.log.lines.isEmpty)
+    }
+
     private func appliesTo(_ plugin: PluginName, _ world: ActionWorld) async throws -> ResourceSelector {
         switch plugin.kind {
         case .backupItemActionV2: try await world.backupAction(plugin).appliesTo()

@@ -56,6 +56,8 @@ final class KubernetesCluster: ClusterSource {
         do throws(VeleroError) {
             answer = .success(try await ask())
         } catch {
+            // A call that was given up says nothing of the cluster to the next.
+            guard error.code != .cancelled else { throw error }
             answer = .failure(error)
         }
         answers.withLock { answers in

@@ -30,7 +30,7 @@ struct PluginConfiguration {
     ///
     /// Without permission to read ConfigMaps, or outside a cluster, nobody has configured anything: the defaults hold. A
     /// ConfigMap that is wrong, or an API server that does not answer, is thrown where something is restored only; a backup
-    /// goes on with the defaults and says so in its log, once.
+    /// goes on with the defaults and says so in its log, once. A call that was given up throws `cancelled`, whatever its use.
     static func settings<Settings>(
         _ plugin: PluginName, _ environment: PluginEnvironment, for use: Use,
         _ make: (inout PluginConfiguration) throws(VeleroError) -> Settings
@@ -38,6 +38,7 @@ struct PluginConfiguration {
         do throws(VeleroError) {
             return try finished(try await read(plugin, environment), make)
         } catch {
+            guard error.code != .cancelled else { throw error }
             let isWrong = error.code == .invalidArgument
             if use == .restore, isWrong || error.code == .unavailable { throw error }
             if use == .backup, environment.reported.isNew(error.message) {
