@@ -11,6 +11,12 @@ package enum BecalmAnnotation {
     package static let checkpointSignal = "becalm.io/checkpoint-signal"
     /// Set by users: the HTTP request that makes a pod write one.
     package static let checkpointHTTP = "becalm.io/checkpoint-http"
+    /// Set by users: the file that is made in a pod's container to make it write one.
+    package static let checkpointFile = "becalm.io/checkpoint-file"
+    /// Set by users: the container that is asked; the pod's default one, else its first, where this is missing.
+    package static let checkpointContainer = "becalm.io/checkpoint-container"
+    /// Set by users: whether `all` pods are asked (the default), or the `first` alone: rank 0.
+    package static let checkpointRanks = "becalm.io/checkpoint-ranks"
     /// Set by users: how long the checkpoint may take.
     package static let checkpointTimeout = "becalm.io/checkpoint-timeout"
     /// Set by users on a claim: `true` has Becalm store its data, `false` has it keep away.
@@ -24,6 +30,11 @@ package enum BecalmAnnotation {
     package static let captured = "becalm.io/captured"
     /// On a stored claim: the snapshot with its data.
     package static let volumeSnapshot = "becalm.io/volume-snapshot"
+
+    /// On a Lease, a label: `quiesce` says that it is the journal of a workload that is stopped (`QuiesceJournal`).
+    package static let journal = "becalm.io/journal"
+    /// On a Job and its pods, a label: the run of movers that they belong to. They are no pods of the workload.
+    package static let run = "becalm.io/run"
 
     /// Our name where others keep lists of who holds something: scheduling gates, Kueue's admission gates.
     package static let gateName = "becalm.io/restore"

@@ -20,6 +20,16 @@ package struct QuiescePolicy: Hashable, Sendable {
         case signal(String)
         /// An HTTP request to its pod, through the API server.
         case http(method: String, port: Int, path: String)
+        /// A file that is made in its container, absolute: frameworks that look for one save when they see it.
+        case file(String)
+    }
+
+    /// Which of its pods are asked.
+    package enum Ranks: String, Sendable, CaseIterable {
+        /// All at once: what saves on a signal mostly needs it in every process.
+        case all
+        /// The first one: it tells the others.
+        case first
     }
 
     /// Nil when the annotations do not say.
@@ -28,6 +38,9 @@ package struct QuiescePolicy: Hashable, Sendable {
     package var request: Request?
     /// How long the checkpoint may take; nil for the default.
     package var timeout: GoDuration?
+    package var ranks: Ranks = .all
+    /// Empty for the pod's default one, else its first.
+    package var container = ""
 
     package init(consistency: Consistency? = nil, request: Request? = nil, timeout: GoDuration? = nil) {
         self.consistency = consistency
@@ -47,7 +60,8 @@ package struct QuiescePolicy: Hashable, Sendable {
         let annotations = object.annotations
         let known: Set = [
             BecalmAnnotation.checkpointCommand, BecalmAnnotation.checkpointSignal, BecalmAnnotation.checkpointHTTP,
-            BecalmAnnotation.checkpointTimeout,
+            BecalmAnnotation.checkpointTimeout, BecalmAnnotation.checkpointFile, BecalmAnnotation.checkpointContainer,
+            BecalmAnnotation.checkpointRanks,
         ]
         if let unknown = annotations.keys.filter({ $0.hasPrefix("becalm.io/checkpoint-") && !known.contains($0) }).min()
         {
@@ -73,9 +87,24 @@ package struct QuiescePolicy: Hashable, Sendable {
             }
             timeout = value
         }
+        if let text = annotations[BecalmAnnotation.checkpointRanks] {
+            guard let value = Ranks(rawValue: text) else {
+                throw refused(BecalmAnnotation.checkpointRanks, "is all or first")
+            }
+            ranks = value
+        }
+        container = annotations[BecalmAnnotation.checkpointContainer] ?? ""
+        request = try Self.request(object, refused)
+    }
+
+    /// The one way in which annotations have it asked.
+    private static func request(
+        _ object: KubernetesObject, _ refused: (String, String) -> WorkloadError
+    ) throws(WorkloadError) -> Request? {
+        let annotations = object.annotations
         var requests: [Request] = []
         if let text = annotations[BecalmAnnotation.checkpointCommand] {
-            guard let words = Self.command(text) else {
+            guard let words = command(text) else {
                 throw refused(
                     BecalmAnnotation.checkpointCommand,
                     #"is one word or a JSON list of words such as ["/save","--now"]"#)
@@ -84,26 +113,32 @@ package struct QuiescePolicy: Hashable, Sendable {
         }
         if let text = annotations[BecalmAnnotation.checkpointSignal] {
             let name = text.hasPrefix("SIG") ? String(text.dropFirst(3)) : text
-            guard Self.signals.contains(name) else {
+            guard signals.contains(name) else {
                 throw refused(
-                    BecalmAnnotation.checkpointSignal, "is one of \(Self.signals.sorted().joined(separator: ", "))")
+                    BecalmAnnotation.checkpointSignal, "is one of \(signals.sorted().joined(separator: ", "))")
             }
             requests.append(.signal("SIG\(name)"))
         }
         if let text = annotations[BecalmAnnotation.checkpointHTTP] {
-            guard let value = Self.http(text) else {
+            guard let value = http(text) else {
                 throw refused(
                     BecalmAnnotation.checkpointHTTP, "is a method, a port and a path such as `POST 8080/checkpoint`")
             }
             requests.append(value)
         }
+        if let text = annotations[BecalmAnnotation.checkpointFile] {
+            guard text.hasPrefix("/"), !text.hasSuffix("/"), text.utf8.count <= 4096, !text.utf8.contains(0) else {
+                throw refused(BecalmAnnotation.checkpointFile, "is the absolute path of a file")
+            }
+            requests.append(.file(text))
+        }
         guard requests.count <= 1 else {
             throw WorkloadError(
                 "\(object.label) is to be asked for a checkpoint in \(requests.count) ways; leave one of "
-                    + "\(BecalmAnnotation.checkpointCommand), \(BecalmAnnotation.checkpointSignal) and "
-                    + "\(BecalmAnnotation.checkpointHTTP)")
+                    + "\(BecalmAnnotation.checkpointCommand), \(BecalmAnnotation.checkpointSignal), "
+                    + "\(BecalmAnnotation.checkpointHTTP) and \(BecalmAnnotation.checkpointFile)")
         }
-        request = requests.first
+        return requests.first
     }
 
     private static func command(_ text: String) -> [String]? {

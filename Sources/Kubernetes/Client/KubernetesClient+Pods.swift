@@ -105,6 +105,18 @@ extension KubernetesClient {
         }
     }
 
+    /// As `proxy`, for those who know no HTTP: the method by its name (`POST`), the status as a number.
+    package func ask(
+        namespace: String, pod: String, port: Int, method: String, path: String, seconds: Double
+    ) async throws -> (status: Int, isSuccess: Bool, body: [UInt8]) {
+        guard let method = HTTPMethod(rawValue: method) else {
+            throw KubernetesError(.invalid, "there is no HTTP method `\(method)`")
+        }
+        let (response, body) = try await proxy(
+            namespace: namespace, pod: pod, port: port, method: method, path: path, seconds: seconds)
+        return (response.status, response.isSuccess, body)
+    }
+
     /// Asks for a pod's eviction, which disruption budgets may refuse for now.
     package func evict(
         namespace: String, pod: String, gracePeriodSeconds: Int? = nil

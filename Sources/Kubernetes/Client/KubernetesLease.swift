@@ -16,6 +16,13 @@ package struct KubernetesLease: Sendable {
         /// How often it changed hands.
         package var transitions: Int64
 
+        package init(holder: String, durationSeconds: Int, renewed: Timestamp?, transitions: Int64) {
+            self.holder = holder
+            self.durationSeconds = durationSeconds
+            self.renewed = renewed
+            self.transitions = transitions
+        }
+
         /// When it ends, if somebody holds it; a lease without a time has ended.
         package var end: Timestamp {
             let start = renewed ?? Timestamp(seconds: 0)
@@ -56,9 +63,9 @@ package struct KubernetesLease: Sendable {
     }
 
     /// Takes the lease for `holder`, for `seconds`, if nobody holds it, its time is over, or `holder` has it already.
-    /// `annotations` are set on it. Two who ask at once do not both get it.
+    /// `labels` and `annotations` are set on it. Two who ask at once do not both get it.
     package func acquire(
-        holder: String, seconds: Int, annotations: [String: String] = [:]
+        holder: String, seconds: Int, labels: [String: String] = [:], annotations: [String: String] = [:]
     ) async throws(KubernetesError) -> Acquisition {
         var attempt = 0
         while true {
@@ -68,11 +75,13 @@ package struct KubernetesLease: Sendable {
                 guard var lease else {
                     var lease = KubernetesObject(APIResource.leases.groupVersionKind, namespace: namespace, name: name)
                     try hold(&lease, holder, seconds, now, from: nil, annotations)
+                    for (key, value) in labels { lease.setLabel(key, value) }
                     return .acquired(try await client.create(.leases, lease), previous: nil)
                 }
                 let state = Self.state(lease)
                 if !state.holder.isEmpty, state.holder != holder, now < state.end { return .held(state) }
                 try hold(&lease, holder, seconds, now, from: state, annotations)
+                for (key, value) in labels { lease.setLabel(key, value) }
                 let stored = try await client.update(.leases, lease)
                 let isTaken = !state.holder.isEmpty && state.holder != holder
                 return .acquired(stored, previous: isTaken ? state : nil)

@@ -1,0 +1,295 @@
+package import Basics
+package import Kubernetes
+
+/// What is being done to a workload, written down in its cluster so that any process can finish or undo it: a Lease beside
+/// the workload, with a holder, an end, and annotations that say which objects are changed, before any of them is.
+///
+/// The server's clock counts. A journal is over when its holder's lease has ended or its deadline is past; whoever comes
+/// next then undoes what it says. Who stops a workload by hand holds the lease until the deadline; a backup renews it.
+package struct QuiesceJournal: Sendable {
+    /// How far it is.
+    package enum Step: String, Sendable, CaseIterable {
+        /// The workload is spoken for; nothing is changed.
+        case requested
+        /// It is being asked for a checkpoint.
+        case checkpointing
+        /// It has written one.
+        case checkpointed
+        /// Its fields are being changed.
+        case stopping
+        /// Nothing of it runs.
+        case stopped
+        /// Its volumes are taken.
+        case captured
+        /// Its fields are being put back.
+        case resuming
+    }
+
+    /// What a journal says.
+    package struct Entry: Sendable {
+        /// `train/jobs.batch/run42`
+        package var workload: WorkloadReference
+        /// The workload's uid.
+        package var uid: String
+        package var step: Step
+        package var consistency: QuiescePolicy.Consistency
+        /// When it is let go whatever happens; nil when somebody must do it by hand.
+        package var deadline: Timestamp?
+        /// What is, or is about to be, changed.
+        package var targets: [StopTarget]
+        /// When each step began.
+        package var times: [Step: Timestamp]
+        /// Whether a person stopped it, who is not there to renew the lease.
+        package var isManual: Bool
+        package var lease: KubernetesLease.State
+
+        /// Whether anybody may undo it.
+        package func isOver(at now: Timestamp) -> Bool { lease.end <= now || deadline.map { $0 <= now } ?? false }
+    }
+
+    private static let label = "quiesce"
+    private static let version = "1"
+    private static let attempts = 20
+
+    private enum Key {
+        static let version = "becalm.io/journal-version"
+        static let workload = "becalm.io/workload"
+        static let uid = "becalm.io/workload-uid"
+        static let step = "becalm.io/step"
+        static let consistency = "becalm.io/consistency"
+        static let deadline = "becalm.io/deadline"
+        static let targets = "becalm.io/targets"
+        static let times = "becalm.io/times"
+        static let manual = "becalm.io/by-hand"
+    }
+
+    package let client: KubernetesClient
+    package let namespace: String
+    private let lease: KubernetesLease
+
+    /// The journal of a workload.
+    package init(_ client: KubernetesClient, of workload: WorkloadReference) {
+        self.init(client, namespace: workload.namespace, name: Self.name(of: workload))
+    }
+
+    private init(_ client: KubernetesClient, namespace: String, name: String) {
+        self.client = client
+        self.namespace = namespace
+        lease = KubernetesLease(client, namespace: namespace, name: name)
+    }
+
+    /// `becalm-jobs.batch-run42`; what is too long for a name ends in a hash (FNV-1a) of all of it.
+    static func name(of workload: WorkloadReference) -> String {
+        let name = "becalm-\(workload.kind.lowercased())-\(workload.name)"
+        guard name.utf8.count > 253 else { return name }
+        let hash = name.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        return "\(name.prefix(236))-\(String(hash, radix: 16))"
+    }
+
+    // MARK: Reading
+
+    /// Every journal of a namespace, or of all where it is empty; those that cannot be read as errors beside them.
+    package static func list(
+        _ client: KubernetesClient, namespace: String
+    ) async throws(KubernetesError) -> (entries: [(journal: QuiesceJournal, entry: Entry)], unreadable: [WorkloadError])
+    {
+        let labels = LabelSelector(matching: [BecalmAnnotation.journal: label])
+        var entries: [(journal: QuiesceJournal, entry: Entry)] = []
+        var unreadable: [WorkloadError] = []
+        for lease in try await client.list(.leases, namespace: namespace, ListOptions(labels: labels)).items {
+            do throws(WorkloadError) {
+                let journal = QuiesceJournal(client, namespace: lease.namespace, name: lease.name)
+                entries.append((journal, try entry(lease)))
+            } catch {
+                unreadable.append(error)
+            }
+        }
+        return (entries, unreadable)
+    }
+
+    /// What it says, nil when there is none, and the server's time.
+    package func read() async throws -> (entry: Entry?, now: Timestamp) {
+        let (lease, now) = try await lease.read()
+        return (try lease.map(Self.entry), now)
+    }
+
+    private static func entry(_ lease: KubernetesObject) throws(WorkloadError) -> Entry {
+        let annotations = lease.annotations
+        guard annotations[Key.version] == version else {
+            throw WorkloadError(
+                "\(lease.label) was written by another version of Becalm, or by somebody else: use that version to resume "
+                    + "the workload")
+        }
+        let malformed = WorkloadError(
+            "\(lease.label) cannot be read: put the fields of the workload back by hand (its annotation "
+                + "\(BecalmAnnotation.quiesced) says what they were) and delete it")
+        guard let workload = try? WorkloadReference(parsing: annotations[Key.workload] ?? ""),
+            let step = annotations[Key.step].flatMap(Step.init(rawValue:)),
+            let consistency = annotations[Key.consistency].flatMap(QuiescePolicy.Consistency.init(rawValue:)),
+            let list = try? JSONValue(parsing: annotations[Key.targets] ?? "").array,
+            let times = try? JSONValue(parsing: annotations[Key.times] ?? "").object
+        else { throw malformed }
+        let targets = list.compactMap { StopTarget($0) }
+        guard targets.count == list.count else { throw malformed }
+        var began: [Step: Timestamp] = [:]
+        for member in times.members {
+            guard let step = Step(rawValue: member.key), let text = member.value.string else { continue }
+            began[step] = CalendarTime.parse(rfc3339: text)
+        }
+        var deadline: Timestamp?
+        if let text = annotations[Key.deadline], text != "none" {
+            guard let time = CalendarTime.parse(rfc3339: text) else { throw malformed }
+            deadline = time
+        }
+        return Entry(
+            workload: workload, uid: annotations[Key.uid] ?? "", step: step, consistency: consistency,
+            deadline: deadline, targets: targets, times: began, isManual: annotations[Key.manual] == "true",
+            lease: KubernetesLease.state(lease))
+    }
+
+    // MARK: Writing
+
+    /// How a journal begins.
+    struct Opening: Sendable {
+        var holder: String
+        var consistency: QuiescePolicy.Consistency
+        /// Seconds from now until it is undone whatever happens.
+        var deadlineSeconds: Double
+        /// Whether the holder stays to renew the lease.
+        var isManual: Bool
+    }
+
+    /// Seconds that a lease lasts which its holder renews, and between renewals.
+    static let leaseSeconds = 60
+    static let renewalSeconds = 20.0
+
+    /// Begins it, or takes over what a dead holder has left: its targets stay, for they may have been changed. Throws
+    /// `.busy` while somebody else holds it.
+    func begin(
+        _ live: LiveWorkload, _ opening: Opening, targets: [StopTarget]
+    ) async throws -> Entry {
+        let (old, now) = try await read()
+        var targets = targets
+        if let old {
+            if old.lease.holder != opening.holder, !old.isOver(at: now) { throw busy(live, old) }
+            targets += old.targets.filter { left in !targets.contains { $0.uid == left.uid } }
+        }
+        let deadline = now.advanced(bySeconds: opening.deadlineSeconds)
+        var entry = Entry(
+            workload: live.reference, uid: live.object.uid, step: .requested, consistency: opening.consistency,
+            deadline: deadline, targets: targets, times: [.requested: now], isManual: opening.isManual,
+            lease: .init(holder: opening.holder, durationSeconds: 0, renewed: now, transitions: 0))
+        let seconds = opening.isManual ? Int(opening.deadlineSeconds.rounded(.up)) : Self.leaseSeconds
+        // A deadline that is past frees what a lease still holds.
+        if let old, old.lease.holder != opening.holder, old.lease.end > now {
+            entry.lease = try await takeOver(holder: opening.holder, force: false).lease
+        }
+        let acquisition = try await lease.acquire(
+            holder: opening.holder, seconds: seconds, labels: [BecalmAnnotation.journal: Self.label],
+            annotations: Self.annotations(entry))
+        switch acquisition {
+        case .acquired(let lease, _):
+            entry.lease = KubernetesLease.state(lease)
+            return entry
+        case .held(let state):
+            var other = entry
+            other.lease = state
+            other.deadline = state.end
+            throw busy(live, other)
+        }
+    }
+
+    private func busy(_ live: LiveWorkload, _ entry: Entry) -> QuiesceError {
+        let until = entry.deadline.map { " until \(CalendarTime($0).text)" } ?? ""
+        return QuiesceError(
+            .busy,
+            "\(live.object.label) is held by \(entry.lease.holder)\(until): wait for that, or end it with 'becalm resume "
+                + "\(live.reference)'")
+    }
+
+    private static func annotations(_ entry: Entry) -> [String: String] {
+        var times = JSONObject()
+        for (step, time) in entry.times { times[step.rawValue] = .string(CalendarTime(time).microsecondText) }
+        let targets = JSONValue.array(entry.targets.map(\.json)).serialized(escapingHTML: false)
+        let began = JSONValue.object(times).serialized(escapingHTML: false)
+        return [
+            Key.version: version, Key.workload: "\(entry.workload)", Key.uid: entry.uid,
+            Key.step: entry.step.rawValue, Key.consistency: entry.consistency.rawValue,
+            Key.deadline: entry.deadline.map { CalendarTime($0).text } ?? "none",
+            Key.targets: String(decoding: targets, as: UTF8.self), Key.times: String(decoding: began, as: UTF8.self),
+            Key.manual: entry.isManual ? "true" : "false",
+        ]
+    }
+
+    /// Adds objects to those that are, or are about to be, changed. Throws `.lost` as `advance` does.
+    func add(_ targets: [StopTarget], to entry: Entry) async throws -> Entry {
+        try await change(entry.lease.holder) { entry, _ in
+            entry.targets += targets.filter { new in !entry.targets.contains { $0.uid == new.uid } }
+        }
+    }
+
+    /// Writes down the next step. Throws `.lost` when the journal is another's by now, or gone.
+    func advance(_ entry: Entry, to step: Step, keeping: Bool = false) async throws -> Entry {
+        try await change(entry.lease.holder) { entry, now in
+            entry.step = step
+            entry.times[step] = now
+            if keeping { entry.deadline = nil }
+        }
+    }
+
+    /// Says that the holder is still there. Throws `.lost` when the journal is another's by now, or gone.
+    func renew(_ entry: Entry) async throws { _ = try await change(entry.lease.holder) { _, _ in } }
+
+    /// Makes `holder` the holder of a journal that is over, or of any with `force`. Throws `.busy` when it is not over any
+    /// more.
+    func takeOver(holder: String, force: Bool) async throws -> Entry {
+        try await change(nil) { entry, now in
+            guard force || entry.isOver(at: now) || entry.lease.holder == holder else {
+                throw QuiesceError(.busy, "\(entry.workload) is held by \(entry.lease.holder) again")
+            }
+            entry.lease.holder = holder
+            entry.isManual = false
+            // Who takes over what was to stay means to end it, and so may whoever comes after a crash.
+            entry.deadline = entry.deadline ?? now
+        }
+    }
+
+    private func change(
+        _ holder: String?, _ body: (inout Entry, Timestamp) throws -> Void
+    ) async throws -> Entry {
+        var attempt = 0
+        while true {
+            attempt += 1
+            let (lease, now) = try await self.lease.read()
+            guard var lease else { throw QuiesceError(.lost, "the Lease \(namespace)/\(self.lease.name) is gone") }
+            var entry = try Self.entry(lease)
+            if let holder, entry.lease.holder != holder {
+                throw QuiesceError(
+                    .lost, "\(entry.workload) is held by \(entry.lease.holder) now, who will resume it")
+            }
+            try body(&entry, now)
+            for (key, value) in Self.annotations(entry) { lease.setAnnotation(key, value) }
+            let left = entry.deadline.map { max(1, Int(($0 - now).rounded(.up))) }
+            let seconds =
+                entry.isManual ? left ?? Int(Int32.max) : entry.deadline == nil ? Int(Int32.max) : Self.leaseSeconds
+            do throws(JSONPathError) {
+                try lease.set(.string(entry.lease.holder), at: ["spec", "holderIdentity"])
+                try lease.set(.string(CalendarTime(now).microsecondText), at: ["spec", "renewTime"])
+                try lease.set(.integer(seconds), at: ["spec", "leaseDurationSeconds"])
+            } catch {
+                throw WorkloadError("\(lease.label) is malformed: \(error); delete it")
+            }
+            do throws(KubernetesError) {
+                entry.lease = KubernetesLease.state(try await client.update(.leases, lease))
+                return entry
+            } catch {
+                guard error.code == .conflict, attempt < Self.attempts else { throw error }
+            }
+        }
+    }
+
+    /// Ends it: everything is as it was.
+    func close(_ entry: Entry) async throws {
+        try await lease.release(holder: entry.lease.holder, deletes: true)
+    }
+}

@@ -1,0 +1,283 @@
+package import Kubernetes
+
+/// Brings workloads to a standstill at a consistent point, and lets them go again.
+///
+/// Every step is in the journal before it is taken. Whatever goes wrong on the way, a cancelled task included, the workload
+/// is let go before the error is thrown; what a killed process leaves, `Resumer` undoes.
+package struct Quiescer: Sendable {
+    package let client: KubernetesClient
+    private let options: QuiesceOptions
+    private let observer: (any CheckpointObserver)?
+    private let report: @Sendable (QuiesceEvent) -> Void
+
+    /// `observer` sees the workload's volumes; without one, a checkpoint that is asked for is believed when whoever was
+    /// asked says that it is done. `report` is told of steps as they begin, from any task.
+    package init(
+        _ client: KubernetesClient, options: QuiesceOptions, observer: (any CheckpointObserver)? = nil,
+        report: @escaping @Sendable (QuiesceEvent) -> Void = { _ in }
+    ) {
+        self.client = client
+        self.options = options
+        self.observer = observer
+        self.report = report
+    }
+
+    // MARK: The two ways
+
+    /// Brings it to a standstill and leaves it so, until the deadline (`QuiesceOptions.isManual`) or, with the consistency
+    /// `stop`, until somebody resumes it.
+    package func quiesce(_ live: LiveWorkload) async throws -> QuiesceRecord {
+        let (entry, record) = try await begin(live)
+        return try await renewing(entry) {
+            try await self.undoing(live, entry) { try await self.still(live, entry, record).record }
+        }
+    }
+
+    /// Brings it to a standstill, runs `body` meanwhile and lets it go, unless it is to stay stopped. With the consistency
+    /// `checkpoint` it runs all the while. `body` is cancelled at the deadline, and when the journal is lost.
+    package func holding<R: Sendable>(
+        _ live: LiveWorkload, _ body: @escaping @Sendable (QuiesceRecord) async throws -> R
+    ) async throws -> (result: R, record: QuiesceRecord) {
+        let (entry, record) = try await begin(live)
+        return try await renewing(entry) {
+            try await self.undoing(live, entry) {
+                let late = KubernetesError(
+                    .timedOut, "\(live.object.label) was held for \(Int(self.options.deadlineSeconds)) s, its deadline")
+                let result: (R, QuiesceRecord, QuiesceJournal.Entry)
+                do {
+                    result = try await Deadline.run(seconds: self.options.deadlineSeconds, or: late) {
+                        let (entry, record) = try await self.still(live, entry, record)
+                        let result = try await body(record)
+                        return (result, record, try await self.advance(live, entry, .captured))
+                    }
+                } catch let error as KubernetesError where error.message == late.message {
+                    throw QuiesceError(
+                        .notInTime, "\(late.message), and it runs again: give it more time with --deadline",
+                        cause: error)
+                }
+                var ended = result.1
+                ended.times = result.2.times
+                if ended.consistency != .stop {
+                    ended = try await self.letGo(live, result.2, ended)
+                } else {
+                    _ = try await QuiesceJournal(self.client, of: live.reference).advance(
+                        result.2, to: .captured, keeping: true)
+                }
+                return (result.0, ended)
+            }
+        }
+    }
+
+    // MARK: Steps
+
+    private func journal(_ live: LiveWorkload) -> QuiesceJournal { QuiesceJournal(client, of: live.reference) }
+
+    private func advance(
+        _ live: LiveWorkload, _ entry: QuiesceJournal.Entry, _ step: QuiesceJournal.Step
+    ) async throws -> QuiesceJournal.Entry {
+        let entry = try await journal(live).advance(entry, to: step)
+        report(.step(step))
+        return entry
+    }
+
+    /// Looks for traps, and opens the journal.
+    private func begin(_ live: LiveWorkload) async throws -> (QuiesceJournal.Entry, QuiesceRecord) {
+        let policy = try await policy(of: live)
+        let consistency = policy.consistency ?? .pause
+        var record = QuiesceRecord(workload: live.reference, consistency: consistency)
+        if let completion = live.workload.completion {
+            throw QuiesceError(
+                .refused,
+                "\(live.object.label) has ended (\(completion)): it stands still already, so back it up with --consistency checkpoint, or leave it out"
+            )
+        }
+        for finding in try await Traps(client: client, live: live).findings() {
+            // Only stopping springs them.
+            let isSprung = finding.severity == .refusal && consistency != .checkpoint
+            let isDeletion = finding.code == "claims-deleted-with-owner"
+            guard !isSprung || isDeletion || options.overrides.contains(finding.code) else {
+                throw QuiesceError(.refused, "\(finding.message) (override with --override \(finding.code))")
+            }
+            record.remarks.append(finding.message)
+            report(.remark(finding.message))
+        }
+        let targets = consistency == .checkpoint ? [] : try await StopPlan(client).targets(of: live)
+        let opening = QuiesceJournal.Opening(
+            holder: options.holder, consistency: consistency, deadlineSeconds: options.deadlineSeconds,
+            isManual: options.isManual)
+        let entry = try await journal(live).begin(live, opening, targets: targets)
+        report(.step(.requested))
+        return (entry, record)
+    }
+
+    /// What the user asks for, then what the workload's annotations say, then what its pods' say.
+    private func policy(of live: LiveWorkload) async throws -> QuiescePolicy {
+        var policy = options.policy
+        var said = try QuiescePolicy(of: live.object)
+        if said == nil, let pod = try await live.pods().first { said = try QuiescePolicy(of: pod) }
+        guard let said else { return policy }
+        policy.consistency = policy.consistency ?? said.consistency
+        policy.timeout = policy.timeout ?? said.timeout
+        if policy.request == nil {
+            policy.request = said.request
+            policy.ranks = said.ranks
+            if policy.container.isEmpty { policy.container = said.container }
+        }
+        return policy
+    }
+
+    /// Asks for a checkpoint and stops the workload, as far as either is wanted.
+    private func still(
+        _ live: LiveWorkload, _ opened: QuiesceJournal.Entry, _ begun: QuiesceRecord
+    ) async throws -> (entry: QuiesceJournal.Entry, record: QuiesceRecord) {
+        var (entry, record) = (opened, begun)
+        let policy = try await policy(of: live)
+        if let request = policy.request { (entry, record) = try await checkpoint(live, entry, record, policy, request) }
+        if record.consistency != .checkpoint {
+            entry = try await advance(live, entry, .stopping)
+            entry = try await stop(live, entry)
+            try await Stillness(client: client, live: live, targets: entry.targets).wait(seconds: options.stopSeconds)
+            var now = live
+            guard try await now.refresh() else {
+                throw QuiesceError(
+                    .lost, "\(live.object.label) was deleted while it was being stopped: there is nothing to hold")
+            }
+            let isKept = record.consistency == .stop && options.isManual
+            entry = try await journal(live).advance(entry, to: .stopped, keeping: isKept)
+            report(.step(.stopped))
+        }
+        record.times = entry.times
+        return (entry, record)
+    }
+
+    private func checkpoint(
+        _ live: LiveWorkload, _ opened: QuiesceJournal.Entry, _ begun: QuiesceRecord, _ policy: QuiescePolicy,
+        _ request: QuiescePolicy.Request
+    ) async throws -> (QuiesceJournal.Entry, QuiesceRecord) {
+        var (entry, record) = (try await advance(live, opened, .checkpointing), begun)
+        let seconds = policy.timeout.map { Double($0.nanoseconds) / 1e9 } ?? options.checkpointSeconds
+        record.before = try await observer?.newest()
+        record.request = "\(request.words), \(policy.ranks.rawValue) ranks"
+        let requester = CheckpointRequester(client: client, policy: policy)
+        let answers = try await requester.ask(
+            request, pods: try await live.pods(), of: live.object.label, seconds: seconds)
+        record.answers = answers.map { ($0.pod, $0.text) }
+        if let observer {
+            record.after = try await observer.newer(than: record.before, seconds: seconds)
+        } else {
+            let remark = "nobody looked whether the checkpoint is complete: what was asked for it said that it is done"
+            record.remarks.append(remark)
+            report(.remark(remark))
+        }
+        entry = try await advance(live, entry, .checkpointed)
+        return (entry, record)
+    }
+
+    /// Stops every target, and those that only show once the first ones are stopped: Jobs that a CronJob has begun
+    /// meanwhile.
+    private func stop(_ live: LiveWorkload, _ entry: QuiesceJournal.Entry) async throws -> QuiesceJournal.Entry {
+        var entry = entry
+        var stopped: Set<String> = []
+        while true {
+            let left = entry.targets.filter { !stopped.contains($0.uid) }
+            guard !left.isEmpty else { return entry }
+            for target in left {
+                try await TargetSwitch(client: client).stop(target)
+                stopped.insert(target.uid)
+            }
+            let found = try await StopPlan(client).targets(of: live).filter { !stopped.contains($0.uid) }
+            if !found.isEmpty { entry = try await journal(live).add(found, to: entry) }
+        }
+    }
+
+    private func letGo(
+        _ live: LiveWorkload, _ entry: QuiesceJournal.Entry, _ record: QuiesceRecord
+    ) async throws -> QuiesceRecord {
+        var record = record
+        report(.step(.resuming))
+        let resumption = try await Resumer(client, holder: options.holder).undo(journal(live), entry)
+        record.remarks += resumption.remarks
+        record.pauseSeconds = resumption.pauseSeconds
+        record.times = resumption.times
+        for remark in resumption.remarks { report(.remark(remark)) }
+        return record
+    }
+
+    // MARK: Care
+
+    /// Runs `body`; whatever it throws, the workload is let go first. A cancelled task does so too.
+    private func undoing<R: Sendable>(
+        _ live: LiveWorkload, _ entry: QuiesceJournal.Entry, _ body: () async throws -> R
+    ) async throws -> R {
+        do {
+            return try await body()
+        } catch {
+            // A journal that another one holds is his to undo.
+            if let error = error as? QuiesceError, error.code == .lost, error.message.contains("is held by") {
+                throw error
+            }
+            let (client, holder, journal) = (client, options.holder, journal(live))
+            // Not the cancelled task's: it has to be done all the same.
+            let undoing = Task { () -> Resumer.Resumption? in
+                guard let now = try await journal.read().entry, now.lease.holder == holder else { return nil }
+                return try await Resumer(client, holder: holder).undo(journal, now)
+            }
+            do {
+                _ = try await undoing.value
+            } catch let left {
+                throw QuiesceError(
+                    .notResumed,
+                    "\(error); and it could not be let go: \(left); 'becalm resume \(live.reference)' does it, or 'becalm resume --expired' once its deadline is past",
+                    cause: error)
+            }
+            throw error
+        }
+    }
+
+    /// Runs `body` while the journal's lease is renewed, if anybody must; a lease that is lost ends it.
+    private func renewing<R: Sendable>(
+        _ entry: QuiesceJournal.Entry, _ body: @escaping @Sendable () async throws -> R
+    ) async throws -> R {
+        if options.isManual { return try await body() }
+        let journal = QuiesceJournal(client, of: entry.workload)
+        return try await withThrowingTaskGroup(of: R?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await body() }
+            group.addTask {
+                while true {
+                    do {
+                        try await Task.sleep(for: .seconds(QuiesceJournal.renewalSeconds))
+                    } catch {
+                        return nil
+                    }
+                    do {
+                        try await journal.renew(entry)
+                    } catch let error as QuiesceError where error.code == .lost {
+                        // The body has just closed it.
+                        if Task.isCancelled { return nil }
+                        throw error
+                    } catch let error as KubernetesError where error.code != .cancelled {
+                        // A server that is away for a while: the next renewal tries again, and every step of the body, too.
+                        continue
+                    }
+                }
+            }
+            while let ended = try await group.next() {
+                if let result = ended { return result }
+            }
+            throw CancellationError()
+        }
+    }
+}
+
+extension QuiescePolicy.Request {
+    /// What is asked, in words, without arguments: these may hold secrets.
+    var words: String {
+        switch self {
+        case .command(let words): "command \(words.first ?? "")"
+        case .signal(let name): "signal \(name)"
+        case .http(let method, let port, let path): "\(method) \(port)\(path.prefix { $0 != "?" })"
+        case .file(let path): "file \(path)"
+        }
+    }
+}

@@ -1,0 +1,51 @@
+package import Kubernetes
+
+/// An object that is changed to stop a workload: the workload itself, its Kueue Workload, a StatefulSet of its own, …
+package struct StopTarget: Hashable, Sendable {
+    /// What is done to it.
+    package enum Method: String, Sendable {
+        /// Its fields are set, and noted in its annotation (`HeldFields`).
+        case fields
+        /// An object that names it is created: Volcano's Commands.
+        case command
+    }
+
+    package var kind: GroupVersionKind
+    package var namespace: String
+    package var name: String
+    /// The object that is meant; another one of that name is left alone.
+    package var uid: String
+    package var method: Method
+
+    package init(_ object: KubernetesObject, _ method: Method) {
+        kind = object.groupVersionKind
+        namespace = object.namespace
+        name = object.name
+        uid = object.uid
+        self.method = method
+    }
+
+    /// `Job train/run42`: for messages.
+    package var label: String { "\(kind.kind) \(namespace)/\(name)" }
+
+    // MARK: The journal's words
+
+    init?(_ json: JSONValue) {
+        guard let apiVersion = json["apiVersion"]?.string, let kind = json["kind"]?.string,
+            let namespace = json["namespace"]?.string, let name = json["name"]?.string, let uid = json["uid"]?.string,
+            let method = json["method"]?.string.flatMap(Method.init(rawValue:))
+        else { return nil }
+        self.kind = GroupVersionKind(apiVersion: apiVersion, kind: kind)
+        self.namespace = namespace
+        self.name = name
+        self.uid = uid
+        self.method = method
+    }
+
+    var json: JSONValue {
+        [
+            "apiVersion": .string(kind.apiVersion), "kind": .string(kind.kind), "method": .string(method.rawValue),
+            "name": .string(name), "namespace": .string(namespace), "uid": .string(uid),
+        ]
+    }
+}

@@ -1,0 +1,159 @@
+internal import Kubernetes
+
+/// Stops and lets go single objects, each time whatever is left to do: a step that was done is not done again.
+struct TargetSwitch: Sendable {
+    let client: KubernetesClient
+
+    /// Seconds for Volcano to act on a Command.
+    private static let commandSeconds = 30.0
+
+    // MARK: Stopping
+
+    /// Stops a target. Throws when it is another object by now, and when the server does not keep what stops it.
+    func stop(_ target: StopTarget) async throws {
+        guard let (resource, object) = try await find(target), let live = try await WorkloadFinder(client).live(object)
+        else { throw WorkloadError("\(target.label) is not there any more: it was deleted, or replaced by another") }
+        switch live.workload.stop {
+        case .fields: try await hold(target, resource, live.workload.adapter)
+        case .command(let command, _):
+            // One that is stopped already was stopped by somebody else, who will let it go.
+            let isOurs = object.annotations[BecalmAnnotation.quiesced] != nil
+            guard isOurs || live.workload.standing != .stopped else { return }
+            try await mark(target, resource, HeldFields().text)
+            if live.workload.standing == .running { try await create(command, "abort", target) }
+        case .throughKueue, .objects, .impossible:
+            throw WorkloadError("\(target.label) is stopped in another way than when this began; try again")
+        }
+    }
+
+    private func hold(_ target: StopTarget, _ resource: APIResource, _ adapter: any WorkloadAdapter) async throws {
+        let stored = try await client.updating(resource, namespace: target.namespace, name: target.name) {
+            (object: inout KubernetesObject) throws(WorkloadError) in
+            guard object.uid == target.uid else { throw Self.replaced(target) }
+            var workload = Workload(object, adapter)
+            try workload.hold()
+            object = workload.object
+        }
+        let held = try HeldFields(of: stored, annotation: BecalmAnnotation.quiesced)
+        for field in held?.fields ?? [] {
+            guard let path = field.path.resolve(in: stored), stored[path] == field.set else {
+                throw WorkloadError(
+                    "\(target.label) cannot be stopped: the server does not keep \(field.path); it drops or overrides the field"
+                )
+            }
+        }
+    }
+
+    private static func replaced(_ target: StopTarget) -> WorkloadError {
+        WorkloadError("\(target.label) was replaced by another object of that name")
+    }
+
+    // MARK: Letting go
+
+    /// Lets a target go. Answers what users should know: fields that somebody changed meanwhile, an object that is gone.
+    func release(_ target: StopTarget) async throws -> [String] {
+        guard let (resource, object) = try await find(target) else {
+            return ["\(target.label) was deleted or replaced while it was stopped: there is nothing to put back"]
+        }
+        guard object.annotations[BecalmAnnotation.quiesced] != nil else { return [] }
+        if target.method == .command { return try await resume(target, resource, object) }
+        var foreign: [FieldPath] = []
+        _ = try await client.updating(resource, namespace: target.namespace, name: target.name) {
+            (object: inout KubernetesObject) throws(WorkloadError) in
+            guard object.uid == target.uid else { throw Self.replaced(target) }
+            foreign = try HeldFields.release(&object, annotation: BecalmAnnotation.quiesced)
+        }
+        return foreign.map {
+            "\(target.label): \($0) was changed by somebody else while it was stopped, and stays as it is"
+        }
+    }
+
+    /// Lets a Volcano job go. A Command to abort it that nobody has read yet is taken back.
+    private func resume(
+        _ target: StopTarget, _ resource: APIResource, _ object: KubernetesObject
+    ) async throws -> [String] {
+        guard let live = try await WorkloadFinder(client).live(object),
+            case .command(_, let command) = live.workload.stop
+        else { return [] }
+        let commands = try await self.commands()
+        let isTakenBack = try await client.delete(
+            commands, namespace: target.namespace, name: Self.name("abort", target))
+        if !isTakenBack {
+            let adapter = live.workload.adapter
+            if try await waits(resource, target, { adapter.standing($0) != .running }) {
+                try await create(command, "resume", target)
+                guard try await waits(resource, target, { adapter.standing($0) == .running }) else {
+                    throw WorkloadError(
+                        "\(target.label) was told to go on and has not begun within \(Int(Self.commandSeconds)) s: is Volcano's controller running?"
+                    )
+                }
+            }
+        }
+        try await mark(target, resource, nil)
+        return []
+    }
+
+    /// Whether an object comes to be as it should within the time that Volcano is given.
+    private func waits(
+        _ resource: APIResource, _ target: StopTarget, _ isSo: @escaping @Sendable (KubernetesObject) -> Bool
+    ) async throws -> Bool {
+        do {
+            return try await client.wait(
+                for: resource, namespace: target.namespace, name: target.name, seconds: Self.commandSeconds,
+                what: "changed"
+            ) { object in
+                guard let object, object.uid == target.uid else { return true }
+                return isSo(object) ? true : nil
+            }
+        } catch let error as KubernetesError where error.code == .timedOut {
+            return false
+        }
+    }
+
+    private func mark(_ target: StopTarget, _ resource: APIResource, _ value: String?) async throws {
+        _ = try await client.updating(resource, namespace: target.namespace, name: target.name) {
+            (object: inout KubernetesObject) throws(WorkloadError) in
+            guard object.uid == target.uid else { throw Self.replaced(target) }
+            if let value {
+                object.setAnnotation(BecalmAnnotation.quiesced, value)
+            } else {
+                object.removeAnnotation(BecalmAnnotation.quiesced)
+            }
+        }
+    }
+
+    /// A name of its own for each Command, so that one that is created again is the same.
+    private static func name(_ word: String, _ target: StopTarget) -> String { "becalm-\(word)-\(target.uid)" }
+
+    private func create(_ command: KubernetesObject, _ word: String, _ target: StopTarget) async throws {
+        var command = command
+        command.generateName = ""
+        command.name = Self.name(word, target)
+        do throws(KubernetesError) {
+            _ = try await client.create(try await commands(), command)
+        } catch {
+            guard error.code == .alreadyExists else { throw error }
+        }
+    }
+
+    private func commands() async throws(KubernetesError) -> APIResource {
+        let kind = ResourceKind.volcanoCommand
+        guard let resource = try await client.resource(group: kind.group, kind: kind.kind) else {
+            throw KubernetesError(
+                .unsupported, "the server does not serve \(kind.groupResource): Volcano jobs are stopped by these")
+        }
+        return resource
+    }
+
+    /// The object that is meant; nil when it is gone, or another one has its name.
+    private func find(_ target: StopTarget) async throws(KubernetesError) -> (APIResource, KubernetesObject)? {
+        var resource = try await client.resource(target.kind)
+        // Another version may be served by now.
+        if resource == nil { resource = try await client.resource(group: target.kind.group, kind: target.kind.kind) }
+        guard let resource,
+            let object = try await client.find(resource, namespace: target.namespace, name: target.name),
+            object.uid == target.uid
+        else { return nil }
+        return (resource, object)
+    }
+}

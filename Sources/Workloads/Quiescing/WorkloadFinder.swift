@@ -1,0 +1,68 @@
+package import Kubernetes
+
+/// Finds workloads in a cluster by the names that people give them.
+package struct WorkloadFinder: Sendable {
+    package let client: KubernetesClient
+    private let catalog: WorkloadCatalog
+
+    package init(_ client: KubernetesClient, catalog: WorkloadCatalog = .standard) {
+        self.client = client
+        self.catalog = catalog
+    }
+
+    /// The workload of that name. Throws `WorkloadError` for a kind that is none or is not served, and `.notFound`.
+    package func find(_ reference: WorkloadReference) async throws -> LiveWorkload {
+        guard let (resource, adapter) = try await kind(reference.kind) else {
+            throw WorkloadError(
+                "\(reference): the server has no kind of workload called `\(reference.kind)`; 'kubectl api-resources' lists "
+                    + "what it has")
+        }
+        let object = try await client.get(resource, namespace: reference.namespace, name: reference.name)
+        return try await live(object, resource, adapter)
+    }
+
+    /// The workload that an object of a cluster is; nil when it is none.
+    package func live(_ object: KubernetesObject) async throws -> LiveWorkload? {
+        guard let adapter = catalog.adapter(group: object.group, kind: object.kind) else { return nil }
+        return try await live(object, try await client.resource(of: object), adapter)
+    }
+
+    private func live(
+        _ object: KubernetesObject, _ resource: APIResource, _ adapter: any WorkloadAdapter
+    ) async throws -> LiveWorkload {
+        var adapter = adapter
+        if adapter.kind == BatchJob().kind, try await !servesSuspend(object) {
+            adapter = BatchJob(servesSuspend: false)
+        }
+        return LiveWorkload(client: client, resource: resource, workload: Workload(object, adapter))
+    }
+
+    /// A kind that people name, among those that we can stop: `job` means Kubernetes' own, wherever Volcano's is served.
+    private func kind(_ name: String) async throws(KubernetesError) -> (APIResource, any WorkloadAdapter)? {
+        if let resource = try await client.resource(named: name),
+            let adapter = catalog.adapter(group: resource.group, kind: resource.kind)
+        {
+            return (resource, adapter)
+        }
+        let word = name.lowercased()
+        for adapter in catalog.adapters where adapter.kind.kind.lowercased() == word || adapter.kind.resource == word {
+            let kind = adapter.kind
+            if let resource = try await client.resource(group: kind.group, kind: kind.kind) {
+                return (resource, adapter)
+            }
+        }
+        return nil
+    }
+
+    /// Whether the server keeps `spec.suspend` of Jobs: always from 1.24 on, by feature gate from 1.21 on, and dropped
+    /// without a word before. A dry run tells.
+    private func servesSuspend(_ job: KubernetesObject) async throws(KubernetesError) -> Bool {
+        let version = try await client.serverVersion()
+        if version >= ServerVersion(major: 1, minor: 24) { return true }
+        if version < ServerVersion(major: 1, minor: 21) { return false }
+        let answer = try await client.patch(
+            .jobs, namespace: job.namespace, name: job.name, .merge(["spec": ["suspend": true]]),
+            WriteOptions(isDryRun: true))
+        return answer["spec", "suspend"]?.bool == true
+    }
+}
