@@ -103,7 +103,7 @@ let package = Package(
             name: "Orchestration",
             dependencies: [
                 "Basics", "Sealing", "Compression", "Checkpoints", "ObjectStorage", "RepositoryFormat", "Repository",
-                "Snapshots", systemPackage, logging,
+                "Snapshots", "Kubernetes", "Workloads", systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 8
@@ -133,8 +133,8 @@ let package = Package(
         .target(
             name: "Commands",
             dependencies: [
-                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Orchestration", "Velero", argumentParser,
-                systemPackage, logging,
+                "Basics", "Checkpoints", "ObjectStorage", "S3ObjectStorage", "Kubernetes", "Workloads", "Orchestration",
+                "Velero", argumentParser, systemPackage, logging,
             ],
             swiftSettings: strict),
         // Level 10

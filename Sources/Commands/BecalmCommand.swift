@@ -11,7 +11,7 @@ package struct BecalmCommand: ParsableCommand {
             machines may use one repository at once.
 
             EXIT STATUS: 0 done, 1 failed, 3 partial, 10 no repository, 11 busy, 12 wrong key, 13 stored data damaged, \
-            14 credentials refused, 15 storage unreachable, 16 no space, 21 checkpoint torn or none complete, 64 usage, 130 and 143 signals.
+            14 credentials refused, 15 storage unreachable, 16 no space, 20 not quiesced in time, 21 checkpoint torn or none complete, 64 usage, 130 and 143 signals.
 
             ENVIRONMENT: BECALM_REPOSITORY; BECALM_PASSWORD, BECALM_PASSWORD_FILE or BECALM_PASSWORD_COMMAND; the \
             same with BECALM_NEW_PASSWORD for a password that is being set; BECALM_CACHE_DIR; and what the AWS \
@@ -37,6 +37,9 @@ package struct BecalmCommand: ParsableCommand {
                     SnapshotsCommand.self, ShowCommand.self, DiffCommand.self, ManifestCommand.self,
                     InspectCommand.self, VeleroCommand.self,
                 ]),
+            CommandGroup(
+                name: "Workloads of a cluster",
+                subcommands: [QuiesceCommand.self, ResumeCommand.self, StatusCommand.self]),
             CommandGroup(
                 name: "Maintain",
                 subcommands: [

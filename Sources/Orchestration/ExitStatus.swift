@@ -14,6 +14,8 @@ package enum ExitStatus: Int32, Sendable, CaseIterable {
     case credentialsRefused = 14
     case storageUnreachable = 15
     case noSpace = 16
+    /// A workload did not stand still in time; it runs again.
+    case notQuiesced = 20
     /// A checkpoint that matters is torn, or none is complete.
     case checkpointTorn = 21
     /// The command line makes no sense (EX_USAGE of sysexits.h).

@@ -1,9 +1,11 @@
 package import Basics
+internal import Kubernetes
 internal import ObjectStorage
 internal import Repository
 internal import RepositoryFormat
 internal import Sealing
 internal import Snapshots
+internal import Workloads
 
 /// Why a journey ended: what `becalm` tells the user, and the number it exits with. Every error of the layers below
 /// becomes one here, and nowhere else.
@@ -58,6 +60,13 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case let error as SealingError:
             (status, kind) = error.code == .invalidKey ? (.usage, "invalid_key") : (.failed, "cryptography_failed")
             message = error.message
+        case let error as KubernetesError:
+            (status, kind) = Self.verdict(error.code)
+            message = error.message
+        case let error as QuiesceError:
+            (status, kind) = Self.verdict(error.code)
+            message = error.message
+        case let error as WorkloadError: (status, kind, message) = (.failed, "workload", error.message)
         case is CancellationError: (status, kind, message) = (.interrupted, "cancelled", "cancelled")
         default: (status, kind, message) = (.failed, "failed", "\(error)")
         }
@@ -125,6 +134,27 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case .permissionDenied: (.failed, "permission_denied")
         case .targetNotEmpty, .alreadyExists: (.failed, "target_exists")
         default: (.failed, "failed")
+        }
+    }
+
+    private static func verdict(_ code: KubernetesError.Code) -> (ExitStatus, String) {
+        switch code {
+        case .configuration: (.usage, "cluster_configuration")
+        case .invalid: (.failed, "cluster_refused")
+        case .conflict: (.busy, "conflict")
+        case .cancelled: (.interrupted, "cancelled")
+        default: (.failed, "cluster_\(code)")
+        }
+    }
+
+    private static func verdict(_ code: QuiesceError.Code) -> (ExitStatus, String) {
+        switch code {
+        case .busy: (.busy, "held")
+        case .lost: (.busy, "journal_lost")
+        case .notInTime: (.notQuiesced, "not_quiesced")
+        case .checkpoint: (.checkpointTorn, "no_checkpoint")
+        case .refused: (.failed, "refused")
+        case .notResumed: (.failed, "not_resumed")
         }
     }
 

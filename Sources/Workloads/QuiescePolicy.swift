@@ -51,6 +51,9 @@ package struct QuiescePolicy: Hashable, Sendable {
     /// The longest time that may be asked for.
     package static let longestTimeout = GoDuration(seconds: 24 * 3600)
 
+    /// A time as a policy has it.
+    package static func timeout(seconds: Double) -> GoDuration { GoDuration(nanoseconds: Int64(seconds * 1e9)) }
+
     private static let signals: Set = ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "WINCH"]
     private static let methods: Set = ["GET", "POST", "PUT"]
 

@@ -36,8 +36,7 @@ enum ImportTable {
         // Level 7
         "Orchestration": [
             "Basics", "Sealing", "Compression", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Checkpoints", "Workloads",
-            "FoundationEssentials", "Logging", "SystemPackage",
+            "Checkpoints", "Kubernetes", "Workloads", "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 8
         "Velero": [
@@ -54,8 +53,8 @@ enum ImportTable {
         ],
         "Commands": [
             "Basics", "Sealing", "ObjectStorage", "S3ObjectStorage", "RepositoryFormat", "Repository", "Snapshots",
-            "Checkpoints", "Orchestration", "Velero", "ArgumentParser", "FoundationEssentials", "Logging",
-            "SystemPackage",
+            "Checkpoints", "Kubernetes", "Workloads", "Orchestration", "Velero", "ArgumentParser",
+            "FoundationEssentials", "Logging", "SystemPackage",
         ],
         // Level 10
         "becalm": ["Commands"],

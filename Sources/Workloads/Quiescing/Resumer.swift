@@ -23,14 +23,17 @@ package struct Resumer: Sendable {
 
     /// Lets one workload go. What a person stopped, anyone may; what a backup holds that is at work, only with `force`.
     /// Throws `.busy` then, and `WorkloadError` when nothing holds it.
-    package func resume(_ live: LiveWorkload, force: Bool = false) async throws -> Resumption {
-        let journal = QuiesceJournal(client, of: live.reference)
+    package func resume(_ reference: WorkloadReference, force: Bool = false) async throws -> Resumption {
+        let finder = WorkloadFinder(client)
+        // A workload that was deleted while it was stopped has left its journal.
+        let reference = try await finder.canonical(reference)
+        let journal = QuiesceJournal(client, of: reference)
         let (entry, now) = try await journal.read()
-        guard let entry else { return try await resumeWithoutJournal(live) }
+        guard let entry else { return try await resumeWithoutJournal(try await finder.find(reference)) }
         guard force || entry.isManual || entry.isOver(at: now) || entry.deadline == nil else {
             throw QuiesceError(
                 .busy,
-                "\(live.object.label) is held by \(entry.lease.holder), which is at work (step \(entry.step.rawValue)): wait for it, or let go with --force"
+                "\(reference) is held by \(entry.lease.holder), which is at work (step \(entry.step.rawValue)): wait for it, or let go with --force"
             )
         }
         return try await undo(journal, try await journal.takeOver(holder: holder, force: true))

@@ -12,19 +12,32 @@ package struct WorkloadFinder: Sendable {
 
     /// The workload of that name. Throws `WorkloadError` for a kind that is none or is not served, and `.notFound`.
     package func find(_ reference: WorkloadReference) async throws -> LiveWorkload {
-        guard let (resource, adapter) = try await kind(reference.kind) else {
-            throw WorkloadError(
-                "\(reference): the server has no kind of workload called `\(reference.kind)`; 'kubectl api-resources' lists "
-                    + "what it has")
-        }
+        let (resource, adapter) = try await served(reference)
         let object = try await client.get(resource, namespace: reference.namespace, name: reference.name)
         return try await live(object, resource, adapter)
+    }
+
+    /// The name that means the same everywhere, with the kind's resource and group: `train/jobs.batch/run42`. Throws
+    /// `WorkloadError` for a kind that is none or is not served.
+    package func canonical(_ reference: WorkloadReference) async throws -> WorkloadReference {
+        var reference = reference
+        reference.kind = "\(try await served(reference).resource)"
+        return reference
     }
 
     /// The workload that an object of a cluster is; nil when it is none.
     package func live(_ object: KubernetesObject) async throws -> LiveWorkload? {
         guard let adapter = catalog.adapter(group: object.group, kind: object.kind) else { return nil }
         return try await live(object, try await client.resource(of: object), adapter)
+    }
+
+    private func served(
+        _ reference: WorkloadReference
+    ) async throws -> (resource: APIResource, adapter: any WorkloadAdapter) {
+        if let (resource, adapter) = try await kind(reference.kind) { return (resource, adapter) }
+        throw WorkloadError(
+            "\(reference): the server has no kind of workload called `\(reference.kind)`; 'kubectl api-resources' lists "
+                + "what it has")
     }
 
     private func live(

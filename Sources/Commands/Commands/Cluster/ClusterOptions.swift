@@ -1,0 +1,36 @@
+package import ArgumentParser
+internal import Kubernetes
+internal import Orchestration
+
+/// Which cluster is meant.
+package struct ClusterOptions: ParsableArguments, Sendable {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            The cluster's configuration. Default: KUBECONFIG, the service account of the pod that this runs in, or \
+            ~/.kube/config.
+            """, valueName: "file"),
+        completion: .file())
+    package var kubeconfig: String?
+
+    @Option(
+        name: .long, help: ArgumentHelp("The context of the configuration, if not its current one.", valueName: "name"))
+    package var context: String?
+
+    package init() {}
+
+    /// A client of the cluster; it connects when it is first asked for something.
+    func client(_ context: CommandContext, _ options: GlobalOptions) async throws -> KubernetesClient {
+        let path = kubeconfig.map { String(decoding: context.path($0), as: UTF8.self) }
+        let configuration = try await KubernetesConfiguration.load(
+            path: path, context: self.context, environment: context.environment)
+        return KubernetesClient(configuration, clock: context.clock, logger: options.logger(context.console))
+    }
+
+    /// Who acts, for journals: `user@host`, and where each run is one of its own, its number.
+    static func holder(unique: Bool) -> String {
+        let name = "\(SystemFiles.userName)@\(SystemFiles.hostName)"
+        return unique ? "\(name)-\(String(UInt32.random(in: 1...UInt32.max), radix: 16))" : name
+    }
+}

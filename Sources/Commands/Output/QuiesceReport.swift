@@ -1,0 +1,77 @@
+internal import Basics
+internal import Kubernetes
+internal import Snapshots
+internal import Workloads
+
+/// What a quiescer comes to, for people and programs.
+struct QuiesceReport: Sendable {
+    private let context: CommandContext
+    private let options: GlobalOptions
+
+    init(_ context: CommandContext, _ options: GlobalOptions) {
+        self.context = context
+        self.options = options
+    }
+
+    /// Tells of a step as it begins, and of what a user should know. A line is written at once, for it may be the last.
+    func tell(_ event: QuiesceEvent) {
+        switch event {
+        case .step(let step):
+            context.output.emit("step", [.init("step", .string(step.rawValue))])
+            if context.output.mode == .text, !options.quiet { context.console.say("becalm: \(Self.words(step))") }
+        case .remark(let text): context.warn(text, kind: "workload", options)
+        }
+        context.output.flush()
+    }
+
+    private static func words(_ step: QuiesceJournal.Step) -> String {
+        switch step {
+        case .requested: "the journal is open"
+        case .checkpointing: "asking for a checkpoint"
+        case .checkpointed: "the checkpoint is written"
+        case .stopping: "stopping"
+        case .stopped: "nothing of it runs any more"
+        case .captured: "captured"
+        case .resuming: "letting it go"
+        }
+    }
+
+    /// What holds a workload now that it stands still.
+    func summary(_ record: QuiesceRecord, _ entry: QuiesceJournal.Entry?) {
+        let until = entry?.deadline.map { "until \(CalendarTime($0).text)" } ?? "until somebody resumes it"
+        context.output.summary(
+            Self.members(entry, workload: "\(record.workload)")
+                + [
+                    .init("asked", .string(record.request)),
+                    .init("remarks", .strings(record.remarks)),
+                ],
+            text: record.consistency == .checkpoint
+                ? "\(record.workload) has written a checkpoint and runs on; 'becalm resume \(record.workload)' ends the journal"
+                : "\(record.workload) stands still \(until); 'becalm resume \(record.workload)' lets it go")
+    }
+
+    /// A journal's words.
+    static func members(_ entry: QuiesceJournal.Entry?, workload: String) -> [Snapshots.JSONValue.Member] {
+        [
+            .init("workload", .string(workload)),
+            .init("step", .optional(entry?.step.rawValue)),
+            .init("consistency", .optional(entry?.consistency.rawValue)),
+            .init("holder", .optional(entry?.lease.holder)),
+            .init("deadline", .optional(entry?.deadline.map { CalendarTime($0).text })),
+        ]
+    }
+
+    /// What came of letting one go.
+    func tell(_ resumption: Resumer.Resumption, isSummary: Bool) {
+        let pause = resumption.pauseSeconds
+        for remark in resumption.remarks { context.warn(remark, kind: "workload", options) }
+        context.output.emit(
+            isSummary ? "summary" : "resumed",
+            [
+                .init("workload", .string("\(resumption.workload)")),
+                .init("pause_seconds", .number(pause)), .init("remarks", .strings(resumption.remarks)),
+            ],
+            text: "\(resumption.workload) runs again"
+                + (pause > 0 ? "; it stood still for \(Format.duration(pause))" : ""))
+    }
+}
