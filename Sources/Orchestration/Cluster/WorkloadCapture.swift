@@ -1,0 +1,197 @@
+package import Kubernetes
+package import Workloads
+
+/// Writes down a workload of a cluster: its objects and what they refer to, laid out as Velero lays out a backup, and what
+/// ran where, for the day on which it is to run elsewhere.
+package struct WorkloadCapture: Sendable {
+    /// What is written down.
+    package struct Options: Sendable {
+        /// Secrets, too: then who can read the snapshot can read them.
+        package var includesSecrets = false
+
+        package init() {}
+    }
+
+    /// A file of a snapshot.
+    package struct File: Sendable {
+        /// Path components below the snapshot's root.
+        package var path: [String]
+        package var content: [UInt8]
+    }
+
+    /// What was found.
+    package struct Objects: Sendable {
+        package var files: [File] = []
+        /// The workload's claims, as they are, in the order of their names.
+        package var claims: [KubernetesObject] = []
+        /// What users should know: objects that are missing, secrets that were left out.
+        package var remarks: [String] = []
+    }
+
+    private let client: KubernetesClient
+    private let options: Options
+
+    package init(_ client: KubernetesClient, options: Options = Options()) {
+        self.client = client
+        self.options = options
+    }
+
+    /// The version of Velero's layout.
+    package static let layoutVersion = "1.1.0"
+
+    // MARK: Objects
+
+    /// The workload's object as it is now, its namespace, and all that it refers to as far as it is there. Throws what the
+    /// cluster refuses: what could not be read would be missing on the day of the restore.
+    package func objects(of live: LiveWorkload) async throws -> Objects {
+        var found = Objects()
+        var seen: Set<[String]> = []
+        func add(_ object: KubernetesObject, _ resource: APIResource) {
+            let path = Self.path(of: object, resource)
+            guard seen.insert(path).inserted else { return }
+            found.files.append(File(path: path, content: object.serialized()))
+        }
+        found.files.append(File(path: ["metadata", "version"], content: Array("\(Self.layoutVersion)\n".utf8)))
+        let now = try await client.get(live.resource, namespace: live.namespace, name: live.object.name)
+        add(now, live.resource)
+        add(try await client.get(.namespaces, name: live.namespace), .namespaces)
+
+        for name in try await live.claims() {
+            guard
+                let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
+            else {
+                found.remarks.append("PersistentVolumeClaim \(live.namespace)/\(name) is not there")
+                continue
+            }
+            add(claim, .persistentVolumeClaims)
+            found.claims.append(claim)
+            if let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty,
+                let volume = try await client.find(.persistentVolumes, name: volume)
+            {
+                add(volume, .persistentVolumes)
+            }
+            if let name = claim["spec", "storageClassName"]?.string, !name.isEmpty {
+                try await addIfServed("storage.k8s.io", "StorageClass", name: name, add)
+            }
+        }
+        for reference in references(of: live) {
+            if reference.kind == .secret, !options.includesSecrets {
+                found.remarks.append(
+                    "Secret \(reference.namespace)/\(reference.name) is left out (--include-secrets takes it): it must be there before a restore"
+                )
+                continue
+            }
+            let kind = reference.kind
+            guard let resource = try await client.resource(group: kind.group, kind: kind.kind),
+                let object = try await client.find(resource, namespace: reference.namespace, name: reference.name)
+            else {
+                if !reference.isOptional {
+                    found.remarks.append("\(live.object.label) names \(kind.kind) \(reference.name), which is not there")
+                }
+                continue
+            }
+            add(object, resource)
+        }
+        return found
+    }
+
+    /// What it refers to beside claims; a StatefulSet's Service, too, by which its pods have their names.
+    private func references(of live: LiveWorkload) -> [ObjectReference] {
+        var references = live.workload.references().filter { $0.role != .claim && $0.role != .child }
+        if let service = live.object["spec", "serviceName"]?.string, !service.isEmpty,
+            live.workload.kind == StatefulSet().kind
+        {
+            references.append(
+                ObjectReference(
+                    ResourceKind(kind: "Service", resource: "services"), namespace: live.namespace, name: service,
+                    role: .configuration, isOptional: true))
+        }
+        return references
+    }
+
+    private func addIfServed(
+        _ group: String, _ kind: String, name: String, _ add: (KubernetesObject, APIResource) -> Void
+    ) async throws {
+        guard let resource = try await client.resource(group: group, kind: kind),
+            let object = try await client.find(resource, name: name)
+        else { return }
+        add(object, resource)
+    }
+
+    /// `resources/jobs.batch/namespaces/train/run42.json`
+    static func path(of object: KubernetesObject, _ resource: APIResource) -> [String] {
+        let place = resource.isNamespaced ? ["namespaces", object.namespace] : ["cluster"]
+        return ["resources", "\(resource)"] + place + ["\(object.name).json"]
+    }
+
+    // MARK: Facts
+
+    /// What ran where: images by digest, nodes with their devices and drivers. To be asked for while it still runs.
+    package func facts(of live: LiveWorkload) async throws -> JSONValue {
+        let pods = try await live.pods()
+        var nodes: [JSONValue] = []
+        for name in Set(pods.compactMap { $0["spec", "nodeName"]?.string }).sorted() {
+            do throws(KubernetesError) {
+                guard let node = try await client.find(.nodes, name: name) else { continue }
+                nodes.append(Self.facts(ofNode: node))
+            } catch {
+                // Nodes are the cluster's: who may back up a namespace need not be able to read them.
+                guard error.code == .forbidden else { throw error }
+                nodes.append(["name": .string(name), "unread": .string(error.message)])
+            }
+        }
+        let version = try await client.serverVersion()
+        return [
+            "nodes": .array(nodes), "pods": .array(pods.map(Self.facts(ofPod:))),
+            "server": .string(version.text),
+        ]
+    }
+
+    private static func facts(ofPod pod: KubernetesObject) -> JSONValue {
+        let statuses = pod["status", "containerStatuses"]?.array ?? []
+        let containers: [JSONValue] = (pod["spec", "containers"]?.array ?? []).map { container in
+            let name = container["name"] ?? .null
+            let status = statuses.first { $0["name"] == name }
+            return members([
+                ("image", container["image"]), ("image_id", status?["imageID"]), ("name", name),
+                ("resources", container["resources"]), ("restarts", status?["restartCount"]),
+            ])
+        }
+        return members([
+            ("containers", .array(containers)), ("name", .string(pod.name)), ("node", pod["spec", "nodeName"]),
+            ("phase", pod["status", "phase"]), ("qos", pod["status", "qosClass"]),
+            ("runtime_class", pod["spec", "runtimeClassName"]), ("started", pod["status", "startTime"]),
+        ])
+    }
+
+    /// Labels that say what a node is: those of device plugins and their feature discovery, and the well-known ones.
+    private static func isTelling(_ label: String) -> Bool {
+        let prefixes = [
+            "nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "cloud.google.com/gke-", "feature.node.kubernetes.io/",
+            "topology.kubernetes.io/", "node.kubernetes.io/instance-type", "kubernetes.io/arch", "kubernetes.io/os",
+            "karpenter.sh/", "eks.amazonaws.com/", "kubernetes.azure.com/",
+        ]
+        return prefixes.contains { label.hasPrefix($0) }
+    }
+
+    private static func facts(ofNode node: KubernetesObject) -> JSONValue {
+        var labels = JSONObject()
+        for (key, value) in node.labels.sorted(by: { $0.key < $1.key }) where isTelling(key) {
+            labels[key] = .string(value)
+        }
+        let info = node["status", "nodeInfo"]
+        return members([
+            ("allocatable", node["status", "allocatable"]), ("architecture", info?["architecture"]),
+            ("container_runtime", info?["containerRuntimeVersion"]), ("kernel", info?["kernelVersion"]),
+            ("kubelet", info?["kubeletVersion"]), ("labels", .object(labels)), ("name", .string(node.name)),
+            ("os", info?["osImage"]),
+        ])
+    }
+
+    /// An object of those members that are there.
+    private static func members(_ members: [(String, JSONValue?)]) -> JSONValue {
+        var object = JSONObject()
+        for (key, value) in members { if let value, !value.isNull { object[key] = value } }
+        return .object(object)
+    }
+}
