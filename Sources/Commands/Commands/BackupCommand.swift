@@ -25,14 +25,19 @@ package struct BackupCommand: RunnableCommand {
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
 
+            With '--workload' a workload of a cluster is backed up: brought to a standstill as 'becalm quiesce' does it,             its objects and what they refer to taken down as Velero lays them out, its volumes read by pods of its             namespace, all in one snapshot, and let go. The exit code is 20 when it did not stand still in time, 21 when it             wrote no checkpoint that is complete, 11 when somebody else holds it.
+
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
+              $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example/becalm:1
             """)
 
     @OptionGroup package var global: GlobalOptions
 
     @Argument(help: ArgumentHelp("What to back up.", valueName: "path"), completion: .file())
-    package var paths: [String]
+    package var paths: [String] = []
+
+    @OptionGroup(title: "A workload of a cluster") package var workload: WorkloadBackupArguments
 
     @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be repeated.", valueName: "pattern"))
     package var exclude: [String] = []
@@ -85,12 +90,20 @@ package struct BackupCommand: RunnableCommand {
     package init() {}
 
     package mutating func validate() throws {
+        guard paths.isEmpty != (workload.workload == nil) else {
+            throw ValidationError(
+                paths.isEmpty ? "Name what to back up." : "Give paths of this machine, or '--workload', not both.")
+        }
         guard !paths.contains("") else { throw ValidationError("An empty path names nothing.") }
         guard !tag.contains("") else { throw ValidationError("An empty tag marks nothing.") }
         guard lockFor.map({ $0.seconds > 0 }) ?? true else { throw ValidationError("'--lock-for' takes a time.") }
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
+        if let name = workload.workload {
+            return try await workload.run(
+                name, host: host ?? SystemFiles.hostName, tags: tag, global, context)
+        }
         let session = RepositorySession(global, context)
         let sources = paths.map { context.path($0) }
         let excludes = try await self.excludes(context)

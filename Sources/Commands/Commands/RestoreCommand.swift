@@ -35,6 +35,7 @@ package struct RestoreCommand: RunnableCommand {
             EXAMPLE:
               $ becalm restore latest:run42 --target /tmp/back --verify
               $ becalm restore latest:run42 --target /tmp/back --checkpoint latest
+              $ becalm restore latest:run42 --to-cluster --mover-image registry.example/becalm:1
               $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
             """)
 
@@ -47,7 +48,9 @@ package struct RestoreCommand: RunnableCommand {
         name: [.short, .long],
         help: ArgumentHelp("Directory to restore into; made when it is missing.", valueName: "directory"),
         completion: .directory)
-    package var target: String
+    package var target: String?
+
+    @OptionGroup(title: "Into a cluster") package var workload: WorkloadRestoreArguments
 
     @Option(
         name: .long,
@@ -84,7 +87,15 @@ package struct RestoreCommand: RunnableCommand {
     package init() {}
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        guard !target.isEmpty else { throw JourneyError.usage("--target names no directory") }
+        if workload.toCluster {
+            guard target == nil else {
+                throw JourneyError.usage("give --target with a directory of this machine, or --to-cluster, not both")
+            }
+            return try await workload.run(snapshot, global, context)
+        }
+        guard let target, !target.isEmpty else {
+            throw JourneyError.usage("--target names no directory: give it one, or --to-cluster")
+        }
         let repository = try await RepositorySession(global, context).open(.reading)
         let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
         let request = RestoreRequest(

@@ -83,6 +83,22 @@ package struct RepositorySession: Sendable {
             credential: { try await credential() })
     }
 
+    /// Opens the repository as often as it is called, each time as it is then, with a credential that is asked for once.
+    /// Places and options that make no sense are told now.
+    func opener(
+        _ purpose: RepositoryOpening.Purpose
+    ) async throws -> @Sendable () async throws -> Repository {
+        _ = try repositoryOptions()
+        let opening = try opening(try await factory.open(try location, create: false))
+        guard try await opening.holdsRepository() else {
+            // It has the words for it.
+            _ = try await opening.open(purpose) { try await credential() }
+            throw JourneyError(.noRepository, kind: "no_repository", "there is no repository at \(opening.opened.store.location)")
+        }
+        let credential = try await credential()
+        return { try await opening.open(purpose) { credential } }
+    }
+
     /// Makes the repository.
     package func create(label: String, graceSeconds: UInt64) async throws -> Repository {
         _ = try repositoryOptions()

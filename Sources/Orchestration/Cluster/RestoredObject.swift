@@ -1,0 +1,72 @@
+internal import Kubernetes
+internal import Workloads
+
+/// Makes of stored objects what can be created in another cluster: without what a server or a controller wrote.
+enum RestoredObject {
+    /// Annotations that controllers of volumes write, which bind a claim to the volume that it had.
+    private static let volumeAnnotations = [
+        "pv.kubernetes.io/", "volume.beta.kubernetes.io/storage-provisioner", "volume.kubernetes.io/",
+        "velero.io/", "control-plane.alpha.kubernetes.io/leader",
+    ]
+
+    /// On a claim: the snapshot that is being restored into it. It goes when all of its data is there.
+    static let restoring = "becalm.io/restoring"
+
+    /// A claim without its volume: a new one is made for it.
+    static func claim(
+        _ stored: KubernetesObject, namespace: String, classes: [String: String], snapshot: String
+    ) throws -> KubernetesObject {
+        var claim = plain(stored, namespace: namespace)
+        for key in claim.annotations.keys where volumeAnnotations.contains(where: { key.hasPrefix($0) }) {
+            claim.setAnnotation(key, nil)
+        }
+        for member in ["volumeName", "dataSource", "dataSourceRef"] { claim.remove(at: ["spec", .key(member)]) }
+        if let name = claim["spec", "storageClassName"]?.string, let other = classes[name] {
+            try claim.set(.string(other), at: ["spec", "storageClassName"])
+        }
+        // A selector finds volumes of the other cluster.
+        claim.remove(at: ["spec", "selector"])
+        claim.setAnnotation(restoring, snapshot)
+        return claim
+    }
+
+    /// Any object that is neither the workload nor a claim.
+    static func plain(_ stored: KubernetesObject, namespace: String) -> KubernetesObject {
+        var object = stored
+        object.remove(at: ["status"])
+        for key in [
+            "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+            "deletionGracePeriodSeconds", "managedFields", "selfLink", "ownerReferences", "finalizers",
+        ] {
+            object.remove(at: ["metadata", .key(key)])
+        }
+        if !object.namespace.isEmpty { object.namespace = namespace }
+        switch object.kind {
+        case "ServiceAccount" where object.group.isEmpty:
+            // Tokens that the other cluster made (before 1.24).
+            object.remove(at: ["secrets"])
+        case "Service" where object.group.isEmpty:
+            let isHeadless = object["spec", "clusterIP"]?.string == "None"
+            if !isHeadless {
+                object.remove(at: ["spec", "clusterIP"])
+                object.remove(at: ["spec", "clusterIPs"])
+            }
+            object.remove(at: ["spec", "healthCheckNodePort"])
+        default: break
+        }
+        return object
+    }
+
+    /// A namespace with what its users wrote.
+    static func namespace(_ stored: KubernetesObject?, name: String) -> KubernetesObject {
+        var object = KubernetesObject(APIResource.namespaces.groupVersionKind, name: name)
+        for (key, value) in stored?.labels ?? [:] where key != "kubernetes.io/metadata.name" {
+            object.setLabel(key, value)
+        }
+        for (key, value) in stored?.annotations ?? [:] where !key.hasPrefix("openshift.io/sa.scc") {
+            object.setAnnotation(key, value)
+        }
+        object.setAnnotation("kubectl.kubernetes.io/last-applied-configuration", nil)
+        return object
+    }
+}

@@ -1,0 +1,232 @@
+package import Kubernetes
+package import Repository
+internal import RepositoryFormat
+package import Snapshots
+internal import Workloads
+
+/// Backs a workload up: its objects, what ran where, and the data of its volumes, in one snapshot, at a moment when it
+/// stood still.
+///
+/// Volumes whose driver makes snapshots are stored after the workload was let go, from copies; others while it stands
+/// still. Every part is a snapshot of its own until all are joined, so that a run that is killed loses nothing that it has
+/// stored.
+package struct WorkloadBackupJourney: Sendable {
+    private let client: KubernetesClient
+    private let request: WorkloadBackupRequest
+    private let open: @Sendable () async throws -> Repository
+    private let progress: OperationProgress
+    private let report: @Sendable (WorkloadEvent) -> Void
+
+    /// `open` opens the repository with a key of the role `full`, each time as it is then.
+    package init(
+        _ client: KubernetesClient, _ request: WorkloadBackupRequest, progress: OperationProgress,
+        open: @escaping @Sendable () async throws -> Repository,
+        report: @escaping @Sendable (WorkloadEvent) -> Void
+    ) {
+        self.client = client
+        self.request = request
+        self.open = open
+        self.progress = progress
+        self.report = report
+    }
+
+    /// A volume, and where its data is read.
+    private struct Volume: Sendable {
+        var claim: KubernetesObject
+        /// The class of its snapshots; nil to read it itself.
+        var snapshotClass: String?
+        var placement: MoverPlacement
+    }
+
+    /// What was taken while the workload stood still.
+    private struct Capture: Sendable {
+        var objects: WorkloadCapture.Objects
+        var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)]
+        var moved: [(claim: String, result: MoverResult)]
+    }
+
+    private static let tag = "workload-part"
+
+    /// Runs it. Throws what quiescing throws (20, 21, 11), what movers throw, and what the repository does.
+    package func run() async throws(JourneyError) -> WorkloadBackupResult {
+        try await JourneyError.mapping { try await backUp() }
+    }
+
+    private func backUp() async throws -> WorkloadBackupResult {
+        let live = try await WorkloadFinder(client).find(request.workload)
+        var captureOptions = WorkloadCapture.Options()
+        captureOptions.includesSecrets = request.includesSecrets
+        let capture = WorkloadCapture(client, options: captureOptions)
+        let facts = try await capture.facts(of: live)
+        let movers = MoverRun.Request(
+            namespace: live.namespace, settings: request.movers, access: request.access, role: .writer, open: open)
+        let report = report
+        let (captured, record, volumes) = try await MoverRun.with(
+            client, movers, report: { report(.mover($0)) }
+        ) { run in
+            let (volumes, remarks) = try await self.volumes(of: live, run)
+            for remark in remarks { report(.remark(remark)) }
+            let places = volumes.map {
+                MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
+            }
+            let quiescer = Quiescer(
+                self.client, options: self.request.quiescing,
+                observer: places.isEmpty ? nil : MoverObserver(run, places: places)
+            ) { report(.quiesce($0)) }
+            let (captured, record) = try await quiescer.holding(live) { _ in
+                try await self.take(live, volumes, capture, run)
+            }
+            // It runs again: the rest takes as long as it takes.
+            var moved = captured.moved
+            moved += try await self.moveAll(captured.cuts.map(\.volume), run) { volume in
+                guard let cut = captured.cuts.first(where: { $0.volume.claim.name == volume.claim.name })?.cut else {
+                    return volume.claim.name
+                }
+                return try await ClaimSnapshots(client: self.client, run: run.id).copy(cut).name
+            }
+            return (captured, record, moved)
+        }
+        return try await join(live, captured, record, volumes.sorted { $0.claim < $1.claim }, facts)
+    }
+
+    // MARK: Volumes
+
+    /// The workload's volumes, and how each is read.
+    private func volumes(of live: LiveWorkload, _ run: MoverRun) async throws -> ([Volume], [String]) {
+        var volumes: [Volume] = []
+        var remarks: [String] = []
+        let pods = try await live.pods()
+        let stays = (request.quiescing.policy.consistency ?? live.consistency) == .checkpoint
+        for name in try await live.claims() {
+            guard
+                let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
+            else { continue }
+            guard claim["status", "phase"]?.string == "Bound" else {
+                remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
+                continue
+            }
+            guard claim["spec", "volumeMode"]?.string != "Block" else {
+                throw JourneyError(
+                    .failed, kind: "block_volume",
+                    "\(claim.label) is a block device (volumeMode Block), which movers cannot read; leave the workload's volumes to CSI snapshots"
+                )
+            }
+            var snapshotClass: String?
+            if request.source != .live {
+                let (found, reason) = try await ClaimSnapshots(client: client, run: run.id).snapshotClass(for: claim)
+                if found == nil, request.source == .snapshot {
+                    throw JourneyError(
+                        .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
+                }
+                snapshotClass = found
+            }
+            let user = pods.first { pod in Pod().podTemplates(pod).contains { $0.claimNames.contains(name) } }
+            volumes.append(
+                Volume(claim: claim, snapshotClass: snapshotClass, placement: placement(live, claim, user, stays)))
+        }
+        return (volumes, remarks)
+    }
+
+    /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
+    /// run.
+    private func placement(
+        _ live: LiveWorkload, _ claim: KubernetesObject, _ user: KubernetesObject?, _ stays: Bool
+    ) -> MoverPlacement {
+        let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+        let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
+        if let user {
+            // A checkpoint is looked for while it runs, so its node it is; once stopped, any node that reaches the volume.
+            return isShared ? MoverPlacement(like: user.json) : MoverPlacement(beside: user)
+        }
+        return live.workload.podTemplates.first.map { MoverPlacement(like: $0.json) } ?? MoverPlacement()
+    }
+
+    /// Takes what must be taken while the workload stands still.
+    private func take(
+        _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun
+    ) async throws -> Capture {
+        report(.stage("taking its objects and volumes"))
+        var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)] = []
+        let snapshots = ClaimSnapshots(client: client, run: run.id)
+        for volume in volumes {
+            guard let name = volume.snapshotClass else { continue }
+            cuts.append((volume, try await snapshots.cut(volume.claim, className: name)))
+        }
+        let objects = try await capture.objects(of: live)
+        let moved = try await moveAll(volumes.filter { $0.snapshotClass == nil }, run) { $0.claim.name }
+        return Capture(objects: objects, cuts: cuts, moved: moved)
+    }
+
+    /// Moves volumes side by side; `mounted` says which claim is mounted for one.
+    private func moveAll(
+        _ volumes: [Volume], _ run: MoverRun, _ mounted: @escaping @Sendable (Volume) async throws -> String
+    ) async throws -> [(claim: String, result: MoverResult)] {
+        let shards = request.shards
+        return try await withThrowingTaskGroup(of: [(claim: String, result: MoverResult)].self) { group in
+            for volume in volumes {
+                group.addTask {
+                    let claim = try await mounted(volume)
+                    let isCopy = claim != volume.claim.name
+                    let modes = (volume.claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+                    let count = modes.contains("ReadWriteMany") && !isCopy ? shards : 1
+                    var placement = volume.placement
+                    if isCopy { placement.node = nil }
+                    return try await Self.move(volume.claim.name, claim, isCopy, count, placement, run)
+                }
+            }
+            var moved: [(claim: String, result: MoverResult)] = []
+            for try await results in group { moved += results }
+            return moved
+        }
+    }
+
+    private static func move(
+        _ origin: String, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement, _ run: MoverRun
+    ) async throws -> [(claim: String, result: MoverResult)] {
+        try await withThrowingTaskGroup(of: MoverResult.self) { group in
+            for shard in 0..<count {
+                group.addTask {
+                    try await run.move(
+                        .backup(shard: shard, of: count), claim: claim, origin: isCopy ? origin : nil,
+                        placement: placement)
+                }
+            }
+            var results: [(claim: String, result: MoverResult)] = []
+            for try await result in group { results.append((origin, result)) }
+            return results
+        }
+    }
+
+    // MARK: One snapshot
+
+    private func join(
+        _ live: LiveWorkload, _ captured: Capture, _ record: QuiesceRecord,
+        _ volumes: [(claim: String, result: MoverResult)], _ facts: JSONValue
+    ) async throws -> WorkloadBackupResult {
+        report(.stage("joining its parts"))
+        let repository = try await open()
+        let remarks = captured.objects.remarks
+        let document = WorkloadDocument(
+            workload: live.reference, record: record, facts: facts,
+            volumes: volumes.map { ($0.claim, $0.result.snapshot) }, remarks: remarks)
+        let files = captured.objects.files + [document.file]
+        let objects = try await ObjectFiles(repository: repository, scratch: request.scratch).store(
+            files, host: request.host, user: request.user, tags: [Self.tag])
+        var parts = [JoinPart(snapshot: objects, place: [])]
+        for (claim, result) in volumes {
+            parts.append(
+                JoinPart(
+                    snapshot: try await repository.findSnapshot(result.snapshot).id,
+                    from: [Array(MoverJob.volumeName.utf8)],
+                    place: WorkloadDocument.volumePath(live.namespace, claim).map { Array($0.utf8) }))
+        }
+        let journey = JoinJourney(
+            repository: repository,
+            request: JoinRequest(
+                parts: parts, host: request.host, user: request.user, paths: ["/\(live.reference)"],
+                tags: request.tags, program: Version.program), progress: progress)
+        let joined = try await journey.run()
+        _ = try await journey.forgetParts(of: joined)
+        return WorkloadBackupResult(joined: joined, record: record, volumes: volumes, remarks: remarks)
+    }
+}
