@@ -18,6 +18,9 @@ package struct RestoreCommand: RunnableCommand {
             backslash takes the next character as it is. One without '/' fits names anywhere; one with '/' is matched \
             from the snapshot's root.
 
+            '--from run42/config' brings what is in that directory into the target itself, as if it were the snapshot's \
+            root. An empty 'lost+found' of a file system that is mounted at the target is in nobody's way.
+
             What commits a checkpoint, and what says which one a job resumes from, is written after everything else: an \
             interrupted restore leaves no checkpoint that only looks whole, and one of which a file is damaged does not \
             count as committed. A checkpoint that was torn when it was backed up gets another name, such as \
@@ -35,6 +38,7 @@ package struct RestoreCommand: RunnableCommand {
             EXAMPLE:
               $ becalm restore latest:run42 --target /tmp/back --verify
               $ becalm restore latest:run42 --target /tmp/back --checkpoint latest
+              $ becalm restore latest:run42 --from run42 --target /mnt/volume --verify
               $ becalm restore latest:run42 --to-cluster --mover-image registry.example/becalm:1
               $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
             """)
@@ -51,6 +55,12 @@ package struct RestoreCommand: RunnableCommand {
     package var target: String?
 
     @OptionGroup(title: "Into a cluster") package var workload: WorkloadRestoreArguments
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Restore what is in this directory of the snapshot, into the target itself.", valueName: "path"))
+    package var from: String?
 
     @Option(
         name: .long,
@@ -99,8 +109,10 @@ package struct RestoreCommand: RunnableCommand {
         let repository = try await RepositorySession(global, context).open(.reading)
         let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
         let request = RestoreRequest(
-            snapshot: listed.id, target: context.path(target), includes: include, checkpoint: checkpoint,
-            overwrite: overwrite, resume: resume, verify: verify, numericOwners: numericOwners, setsAside: !asStored)
+            snapshot: listed.id, from: SnapshotTree.components(of: Array((from ?? "").utf8)),
+            target: context.path(target), includes: include, checkpoint: checkpoint, overwrite: overwrite,
+            resume: resume,
+            verify: verify, numericOwners: numericOwners, setsAside: !asStored)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()

@@ -73,6 +73,14 @@ package final class RestoreTarget: Sendable {
         return handle
     }
 
+    /// The directory that ext file systems keep for themselves at their root.
+    static let lostAndFound = Array("lost+found".utf8)
+
+    /// Whether the snapshot's directory `entry` at `path` is one that a file system mounted at the target has by itself.
+    static func isFileSystemsOwn(_ path: [[UInt8]], _ entry: TreeEntry) -> Bool {
+        path == [lostAndFound] && entry.metadata.type == .directory
+    }
+
     /// Closes what is kept open of `components` and below, before the caller removes or renames it.
     package func forget(_ components: [[UInt8]]) {
         let key = Array(components.joined(separator: [UInt8(ascii: "/")]))

@@ -26,43 +26,50 @@ package struct RestoreOperation: Sendable {
         guard let manifest = snapshot.manifest else {
             throw RepositoryError(.notPermitted, "a writer key cannot restore: use a key of the role 'full'")
         }
-        let pages = try manifest.rootPages()
         let index = try await repository.loadIndex()
         let isAll = request.includes.isEmpty && request.checkpoint == nil
         progress.update {
-            $0.filesTotal = isAll ? manifest.totals.files : 0
-            $0.bytesTotal = isAll ? manifest.totals.bytes : 0
+            // Nobody has counted what is below a directory.
+            let totals = isAll && request.from.isEmpty ? manifest.totals : SnapshotManifest.Totals()
+            $0.filesTotal = totals.files
+            $0.bytesTotal = totals.bytes
         }
         let operation = self
-        var result = try await BlockingBridge.offload(name: "becalm-restore") {
-            () -> Result<RestoreResult, any Error> in
-            Result { try operation.restore(manifest, pages, index, clock) }
+        var (result, contentDigest) = try await BlockingBridge.offload(name: "becalm-restore") {
+            () -> Result<(RestoreResult, String?), any Error> in
+            Result {
+                let source = try RestoreSource(
+                    snapshot, from: operation.request.from,
+                    loader: TreeLoader(repository: operation.repository, index: index))
+                return (try operation.restore(source, index, clock), source.contentDigest)
+            }
         }
         let elapsed = (clock.now - began).components
         result.durationSeconds = Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
         let isWhole =
             isAll && result.damaged.isEmpty && result.failed.isEmpty && result.skipped == 0 && result.setAside.isEmpty
-        result.contentDigest = isWhole ? manifest.contentDigest : nil
+        result.contentDigest = isWhole ? contentDigest : nil
         return result
     }
 
     /// Blocks. What commits checkpoints comes after the check of all that it stands for.
     private func restore(
-        _ manifest: SnapshotManifest, _ pages: [ChunkID], _ index: RepositoryIndex, _ clock: ContinuousClock
+        _ source: RestoreSource, _ index: RepositoryIndex, _ clock: ContinuousClock
     ) throws -> RestoreResult {
+        let (pages, inventory) = (source.pages, source.inventory)
         let loader = TreeLoader(repository: repository, index: index)
         let selection = try request.checkpoint.map { choice in
             try CheckpointSelection.choose(
-                choice, of: request.snapshot, manifest.inventory, includes: request.includes, pages: pages,
-                loader: loader)
+                choice, of: request.snapshot, inventory, includes: request.includes, pages: pages, loader: loader)
         }
         let target = try RestoreTarget.open(path: request.target, create: true)
-        let plan = try RestorePlan(manifest.inventory, pages: pages, loader: loader, target: target, request: request)
+        let plan = try RestorePlan(inventory, pages: pages, loader: loader, target: target, request: request)
         let context = RestoreContext(
             repository: repository, request: request, progress: progress, target: target, plan: plan,
             selection: selection)
         try Self.refuseExisting(context, pages, index)
-        let pass = RestorePass(context: context, index: index)
+        let own = try source.directory.flatMap { try Self.changesTarget(context) ? $0 : nil }
+        let pass = RestorePass(context: context, index: index, own: own)
         let verifier = RestoreVerifier(context: context, index: index)
         func verify(_ body: () throws -> Void) throws {
             guard request.verify else { return }
@@ -83,7 +90,9 @@ package struct RestoreOperation: Sendable {
         var walker = TreeWalker(loader: TreeLoader(repository: context.repository, index: index))
         try walker.walk(pages: pages) { path, entry in
             let placed = context.plan.place(path)[0]
-            if try context.target.root.type(of: placed) != nil {
+            if let there = try context.target.root.type(of: placed),
+                !(there == .directory && RestoreTarget.isFileSystemsOwn(path, entry))
+            {
                 let name = PathText.display(placed)
                 let target = PathText.display(context.request.target)
                 throw SnapshotError(
@@ -93,5 +102,14 @@ package struct RestoreOperation: Sendable {
             }
             return .skip
         }
+    }
+
+    /// Whether the target gets the metadata of the directory that is restored into it: not where it holds something else
+    /// that nobody has allowed to be touched, nor where only a part of the directory is wanted.
+    private static func changesTarget(_ context: RestoreContext) throws -> Bool {
+        let request = context.request
+        guard request.includes.isEmpty, context.selection == nil else { return false }
+        if request.resume || request.overwrite == .always || request.overwrite == .ifChanged { return true }
+        return try context.target.root.names().allSatisfy { $0 == RestoreTarget.lostAndFound }
     }
 }

@@ -53,8 +53,10 @@ final class RestorePass {
     /// The regular files that `commit` has written.
     private(set) var committed: [Place] = []
 
-    init(context: RestoreContext, index: RepositoryIndex) {
+    /// `own` is what the target itself is to be like; nil to leave it as it is.
+    init(context: RestoreContext, index: RepositoryIndex, own: FileMetadata?) {
         self.context = context
+        directories = own.map { [([], $0)] } ?? []
         loader = TreeLoader(repository: context.repository, index: index)
         reader = ChunkReader(repository: context.repository, index: index)
         includes = context.selection == nil ? context.request.includes.map { GlobPattern($0) } : []
@@ -64,6 +66,7 @@ final class RestorePass {
     /// Restores everything below these pages but what `commit` writes.
     func restore(pages: [ChunkID]) throws {
         try withdraw()
+        tellTornTarget()
         var walker = TreeWalker(loader: loader)
         try walker.walk(pages: pages) { path, entry in
             try context.check()
@@ -138,6 +141,12 @@ final class RestorePass {
             context.remark(path, "is torn, and keeps its name, for there is no other that is free")
         }
         if isDirectory {
+            // An empty one tells nothing, and whoever is not its owner may not even look into the target's.
+            if RestoreTarget.isFileSystemsOwn(path, entry), entry.pages.isEmpty,
+                try context.target.root.type(of: entry.name) == .directory
+            {
+                return .skip
+            }
             return try attempt(path) { try makeDirectory(path, entry) } ? .descend : .skip
         }
         if let plan = context.plan.late[StatePath.key(source)] {
@@ -356,7 +365,7 @@ final class RestorePass {
     }
 
     private func tellWithheld(_ index: Int, _ names: [String]) {
-        guard let path = StatePath.components(context.plan.inventory.states[index].path),
+        guard let path = StatePath.directory(context.plan.inventory.states[index].path),
             let reason = context.broken(index)
         else { return }
         let more = names.count > 3 ? " and \(names.count - 3) more" : ""
@@ -385,6 +394,15 @@ final class RestorePass {
                 : "a job would resume from \(text), which is set aside: name another one to it"
                     + (newest.map { "; the newest complete one is \($0)" } ?? "")
             context.remark(context.plan.place(directory), remark)
+        }
+    }
+
+    /// Says that all that comes into the target is torn: there is no other name to set it aside under.
+    private func tellTornTarget() {
+        guard context.selection == nil, context.request.setsAside else { return }
+        for state in context.plan.inventory.states where state.path.isEmpty && state.judgement == "torn" {
+            let reason = state.reasons.first.map { ": \($0)" } ?? ""
+            context.remark([], "this was torn when it was backed up\(reason); have no job resume from it")
         }
     }
 

@@ -13,6 +13,9 @@ package struct RestoreRequest: Sendable {
     }
 
     package var snapshot: Identifier
+    /// A directory of the snapshot, as components: what is in it comes into the target itself, as if it were the snapshot's
+    /// root, from which patterns and the result's paths count then. Empty for the root.
+    package var from: [[UInt8]]
     /// The directory to restore into, raw bytes; made when it is missing.
     package var target: [UInt8]
     /// Shell patterns (`GlobPattern`); empty for everything. With `checkpoint`, they choose among checkpoints.
@@ -33,11 +36,12 @@ package struct RestoreRequest: Sendable {
     package var commitsDamaged: Bool
 
     package init(
-        snapshot: Identifier, target: [UInt8], includes: [String] = [], checkpoint: CheckpointChoice? = nil,
-        overwrite: Overwrite? = nil, resume: Bool = false, verify: Bool = false, numericOwners: Bool = false,
-        setsAside: Bool = true, commitsDamaged: Bool = false
+        snapshot: Identifier, from: [[UInt8]] = [], target: [UInt8], includes: [String] = [],
+        checkpoint: CheckpointChoice? = nil, overwrite: Overwrite? = nil, resume: Bool = false,
+        verify: Bool = false, numericOwners: Bool = false, setsAside: Bool = true, commitsDamaged: Bool = false
     ) {
         self.snapshot = snapshot
+        self.from = from
         self.target = target
         self.includes = includes
         self.checkpoint = checkpoint
@@ -88,10 +92,10 @@ package struct RestoreResult: Sendable {
     }
 
     package var snapshot: Identifier
-    /// The checkpoint that was asked for, by its path in the snapshot as text; nil when none was.
+    /// The checkpoint that was asked for, by its path in the snapshot, below `from`, as text; nil when none was.
     package var checkpoint: String?
-    /// Of the whole snapshot, when it was restored whole and as it was stored; nil with patterns, with something set aside
-    /// and without file digests.
+    /// Of the whole snapshot, or of the directory `from` in it, when that was restored whole and as it was stored; nil with
+    /// patterns, with something set aside and without file digests.
     package var contentDigest: String?
     /// Entries restored or found right, directories not counted.
     package var files: UInt64 = 0

@@ -13,7 +13,7 @@ struct StateMembers: Sendable {
     /// The states of `inventory`, where `place` puts their paths.
     init(_ inventory: StateInventory, place: ([[UInt8]]) -> [[UInt8]] = { $0 }) {
         for (index, state) in inventory.states.enumerated() {
-            guard let path = StatePath.components(state.path) else { continue }
+            guard let path = StatePath.directory(state.path) else { continue }
             if state.files == nil {
                 whole[StatePath.key(place(path)), default: []].append(index)
             } else {
@@ -31,8 +31,8 @@ struct StateMembers: Sendable {
     func states(of path: [[UInt8]]) -> Set<Int> {
         guard !whole.isEmpty || !listed.isEmpty else { return [] }
         var found = Set(listed[StatePath.key(path)] ?? [])
-        for depth in 0..<path.count {
-            if let states = whole[StatePath.key(path[...depth])] { found.formUnion(states) }
+        for depth in 0...path.count {
+            if let states = whole[StatePath.key(path.prefix(depth))] { found.formUnion(states) }
         }
         return found
     }
