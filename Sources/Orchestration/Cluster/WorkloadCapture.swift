@@ -86,7 +86,8 @@ package struct WorkloadCapture: Sendable {
                 let object = try await client.find(resource, namespace: reference.namespace, name: reference.name)
             else {
                 if !reference.isOptional {
-                    found.remarks.append("\(live.object.label) names \(kind.kind) \(reference.name), which is not there")
+                    found.remarks.append(
+                        "\(live.object.label) names \(kind.kind) \(reference.name), which is not there")
                 }
                 continue
             }
@@ -167,7 +168,8 @@ package struct WorkloadCapture: Sendable {
     /// Labels that say what a node is: those of device plugins and their feature discovery, and the well-known ones.
     private static func isTelling(_ label: String) -> Bool {
         let prefixes = [
-            "nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "cloud.google.com/gke-", "feature.node.kubernetes.io/",
+            "nvidia.com/", "amd.com/", "gpu.intel.com/", "habana.ai/", "cloud.google.com/gke-",
+            "feature.node.kubernetes.io/",
             "topology.kubernetes.io/", "node.kubernetes.io/instance-type", "kubernetes.io/arch", "kubernetes.io/os",
             "karpenter.sh/", "eks.amazonaws.com/", "kubernetes.azure.com/",
         ]
