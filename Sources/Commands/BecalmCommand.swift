@@ -39,7 +39,7 @@ package struct BecalmCommand: ParsableCommand {
                 ]),
             CommandGroup(
                 name: "Workloads of a cluster",
-                subcommands: [QuiesceCommand.self, ResumeCommand.self, StatusCommand.self]),
+                subcommands: [QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, MoverCommand.self]),
             CommandGroup(
                 name: "Maintain",
                 subcommands: [

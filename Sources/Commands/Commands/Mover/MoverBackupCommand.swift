@@ -1,0 +1,56 @@
+package import ArgumentParser
+package import Orchestration
+internal import Repository
+internal import RepositoryFormat
+internal import Snapshots
+
+/// `becalm mover backup`
+package struct MoverBackupCommand: RunnableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "backup", abstract: "Take a snapshot of the volume.")
+
+    @OptionGroup package var global: GlobalOptions
+    @OptionGroup package var mover: MoverOptions
+    @OptionGroup package var access: MoverAccessOptions
+
+    @Option(name: .long, help: ArgumentHelp("What the volume is called in the snapshot.", valueName: "name"))
+    package var host: String
+
+    package init() {}
+
+    package func run(in context: CommandContext) async throws -> ExitStatus {
+        try await mover.telling(context, global) {
+            let (session, _, context) = try await access.session(global, context)
+            let repository = try await session.open(.writing)
+            let volume = context.path(mover.volume)
+            let name = PathText.display(volume).split(separator: "/").last ?? ""
+            let request = BackupRequest(
+                paths: [volume], host: host, user: SystemFiles.userName, tags: [MoverCommand.tag],
+                // A file system's own.
+                excludes: ["/\(name)/lost+found"], oneFileSystem: true, program: Version.program)
+            let progress = OperationProgress()
+            let result = try await context.movingCleanly(progress) {
+                try await BackupJourney(repository: repository, request: request, progress: progress).run()
+            }
+            return Self.word(result)
+        }
+    }
+
+    private static func word(_ result: BackupResult) -> MoverResult {
+        let manifest = result.manifest
+        var word = MoverResult(result.isPartial ? .partial : .done)
+        word.snapshot = "\(result.snapshot)"
+        word.contentDigest = manifest.contentDigest ?? ""
+        (word.files, word.bytes) = (manifest.totals.files, manifest.totals.bytes)
+        (word.bytesNew, word.bytesStored) = (result.counters.bytesNew, result.counters.bytesStored)
+        word.problems = UInt64(manifest.problems.count)
+        word.remarks = manifest.problems.prefix(20).map { PathText.about($0.path, $0.message) }
+        word.remarks += (manifest.inventory?.leftOut ?? []).prefix(10).map { "left out \($0.path): \($0.message)" }
+        return word
+    }
+}
+
+extension MoverCommand {
+    /// The mark of snapshots that are parts of one to come.
+    static let tag = "becalm-part"
+}

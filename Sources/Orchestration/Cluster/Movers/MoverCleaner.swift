@@ -1,0 +1,110 @@
+internal import Basics
+internal import Kubernetes
+internal import Repository
+internal import Workloads
+
+/// Takes away what runs of movers leave: Jobs with their pods and Secrets, copies of volumes, key slots, Leases.
+struct MoverCleaner: Sendable {
+    private let client: KubernetesClient
+    private let namespace: String
+    /// Opens the repository; nil for runs without one.
+    private let open: (@Sendable () async throws -> Repository)?
+    /// Whom a Lease that is over is taken over by.
+    private let name = "sweeper-\(UInt64.random(in: 0..<1 << 40))"
+
+    init(
+        _ client: KubernetesClient, namespace: String, open: (@Sendable () async throws -> Repository)?
+    ) {
+        self.client = client
+        self.namespace = namespace
+        self.open = open
+    }
+
+    /// Seconds that pods have to be gone: their grace period and some.
+    private static let podSeconds = 120.0
+
+    /// Cleans after runs that nobody looks after any more, and answers what was found and what could not be done.
+    func sweep() async -> [String] {
+        var messages: [String] = []
+        let labels = LabelSelector(matching: [BecalmAnnotation.journal: MoverLease.label])
+        do {
+            for lease in try await client.list(.leases, namespace: namespace, ListOptions(labels: labels)).items {
+                guard let run = lease.labels[BecalmAnnotation.run], !run.isEmpty else { continue }
+                let taker = MoverLease(client, namespace: namespace, run: run)
+                guard try await taker.takeOver(name) else { continue }
+                let repository = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
+                messages.append("a run of movers (\(run)) that was killed is cleaned up")
+                messages += await clean(run, isOurs: false, repository: repository)
+            }
+            if let open { try await MoverSlots(open: open).removeForgotten(now: SystemWallClock().now()) }
+        } catch {
+            messages.append("what earlier movers may have left is not cleaned up: \(error)")
+        }
+        return messages
+    }
+
+    /// Takes away all of a run, and last its Lease, which stays where something else did. Answers what could not be done.
+    /// `repository` is the id of the one that its key opens, empty for none.
+    func clean(_ run: String, isOurs: Bool, repository: String) async -> [String] {
+        let ours = ListOptions(labels: MoverJob.selector(run: run))
+        var left: [String] = []
+        func attempt(_ what: String, _ body: () async throws -> Void) async {
+            do {
+                try await body()
+            } catch {
+                left.append("\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them")
+            }
+        }
+        // What opens the repository goes first.
+        await attempt("Secrets") { try await deleteAll(.secrets, ours) }
+        await attempt("key slots") {
+            if repository.isEmpty { return }
+            guard let open, try await MoverSlots.identifier(open()) == repository else {
+                throw JourneyError(
+                    .failed, kind: "other_repository", "they are those of another repository, \(repository.prefix(8))")
+            }
+            try await MoverSlots(open: open).remove(run: run)
+        }
+        await attempt("Jobs") {
+            try await deleteAll(.jobs, ours, DeleteOptions(propagation: .background))
+            try await waitForPods(ours)
+        }
+        await attempt("copies of volumes") {
+            try await deleteAll(.persistentVolumeClaims, ours)
+            if let snapshots = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot") {
+                try await deleteAll(snapshots, ours)
+            }
+        }
+        if left.isEmpty {
+            let lease = MoverLease(client, namespace: namespace, run: run)
+            await attempt("the Lease") { try await lease.end(isOurs ? run : name) }
+        }
+        return left
+    }
+
+    private func deleteAll(
+        _ resource: APIResource, _ options: ListOptions, _ deletion: DeleteOptions = DeleteOptions()
+    ) async throws {
+        for object in try await client.list(resource, namespace: namespace, options).items {
+            try await client.delete(resource, namespace: namespace, name: object.name, deletion)
+        }
+    }
+
+    /// Waits until no pod of the run is left that has the volume mounted.
+    private func waitForPods(_ options: ListOptions) async throws {
+        let (client, namespace) = (client, namespace)
+        let late = KubernetesError(.timedOut, "pods of movers have not ended within \(Int(Self.podSeconds)) s")
+        try await Deadline.run(seconds: Self.podSeconds, or: late) {
+            var living: Set<String> = []
+            for try await event in client.watch(.pods, namespace: namespace, options) {
+                switch event {
+                case .synced(let pods): living = Set(pods.map(\.name))
+                case .added(let pod), .modified(let pod): living.insert(pod.name)
+                case .deleted(let pod): living.remove(pod.name)
+                }
+                if living.isEmpty { return }
+            }
+            throw CancellationError()
+        }
+    }
+}

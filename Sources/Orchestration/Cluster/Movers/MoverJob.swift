@@ -1,0 +1,255 @@
+internal import Basics
+package import Kubernetes
+internal import Workloads
+
+/// A mover as the cluster sees it: a Job of one pod that mounts one claim, and the Secret that it opens the repository
+/// with. Pure: nothing here asks a cluster.
+///
+/// The pod gets no token for the API and no more of root than its work takes: it is given the volume's files, whoever owns
+/// them, and nothing of the node. A mover that is killed midway is run again by its Job, and what it has stored is not
+/// stored again.
+package struct MoverJob: Sendable {
+    /// The run that it belongs to.
+    package var run: String
+    package var namespace: String
+    /// The claim that is mounted.
+    package var claim: String
+    /// The claim that its data belongs to: another one when a copy is mounted.
+    package var origin: String
+    package var action: MoverAction
+    package var placement: MoverPlacement
+    package var settings: MoverSettings
+
+    package init(
+        run: String, namespace: String, claim: String, origin: String? = nil, action: MoverAction,
+        placement: MoverPlacement, settings: MoverSettings
+    ) {
+        self.run = run
+        self.namespace = namespace
+        self.claim = claim
+        self.origin = origin ?? claim
+        self.action = action
+        self.placement = placement
+        self.settings = settings
+    }
+
+    // MARK: Names
+
+    /// Where the volume is in the pod. A backup stores it under the last component.
+    package static let volumePath = "/volume"
+    /// The name that the volume has at the root of a mover's snapshot.
+    package static let volumeName = "volume"
+    /// Where the Secret is in the pod.
+    package static let accessPath = "/run/becalm/access"
+    private static let cachePath = "/var/cache/becalm"
+    /// A label: the claim, as far as a label holds its name.
+    package static let claimLabel = "becalm.io/claim"
+    /// On the Job: what its mover has said last, and at the end.
+    package static let progressAnnotation = "becalm.io/progress"
+    package static let resultAnnotation = "becalm.io/result"
+
+    /// `becalm-RUN-backup-CLAIM`, cut to what a label holds, with a hash where something was cut off.
+    package var name: String {
+        let shard = if case .backup(let shard, let count) = action, count > 1 { "-\(shard)" } else { "" }
+        return Self.name("becalm-\(run)-\(action.word)\(shard)-", origin)
+    }
+
+    /// Of the Secret for this Job alone.
+    package var secretName: String { name }
+
+    /// A name of at most 63 characters; the claim's dots are dashes, as pods' host names have none.
+    static func name(_ head: String, _ claim: String) -> String {
+        let tail = claim.map { $0 == "." ? "-" : String($0) }.joined()
+        let whole = head + tail
+        if whole.utf8.count <= 63, tail == claim { return whole }
+        let hash = String(
+            claim.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
+        return "\(whole.prefix(62 - hash.utf8.count))-\(hash)"
+    }
+
+    /// What says of a run's Jobs, pods and Secrets that they are its.
+    package static func selector(run: String) -> LabelSelector { LabelSelector(matching: [BecalmAnnotation.run: run]) }
+
+    private var labels: JSONObject {
+        var labels = JSONObject()
+        for (key, value) in settings.labels.sorted(by: { $0.key < $1.key }) { labels[key] = .string(value) }
+        labels["app.kubernetes.io/name"] = "becalm-mover"
+        labels[BecalmAnnotation.run] = .string(run)
+        labels[Self.claimLabel] = .string(Self.name("", origin))
+        return labels
+    }
+
+    // MARK: Objects
+
+    /// The Job. Its pod waits for the Secret, which is made after it so that it goes with it.
+    package func job() -> KubernetesObject {
+        var job = KubernetesObject(APIResource.jobs.groupVersionKind, namespace: namespace, name: name)
+        var annotations = JSONObject()
+        for (key, value) in settings.annotations.sorted(by: { $0.key < $1.key }) { annotations[key] = .string(value) }
+        let template: JSONValue = [
+            "metadata": ["labels": .object(labels), "annotations": .object(annotations)], "spec": podSpec,
+        ]
+        let spec: JSONValue = [
+            "activeDeadlineSeconds": .integer(settings.deadlineSeconds), "backoffLimit": .integer(settings.retries),
+            "completions": 1, "parallelism": 1, "template": template,
+            "ttlSecondsAfterFinished": .integer(settings.lifeSeconds),
+        ]
+        for (key, value) in labels.members.map({ ($0.key, $0.value.string ?? "") }) { job.setLabel(key, value) }
+        job.setMember("spec", spec)
+        return job
+    }
+
+    /// The Secret with `files`, owned by the Job as it was stored.
+    package func secret(for job: KubernetesObject, files: [String: [UInt8]]) -> KubernetesObject {
+        var secret = KubernetesObject(APIResource.secrets.groupVersionKind, namespace: namespace, name: secretName)
+        for (key, value) in labels.members.map({ ($0.key, $0.value.string ?? "") }) { secret.setLabel(key, value) }
+        var data = JSONObject()
+        for (name, content) in files.sorted(by: { $0.key < $1.key }) { data[name] = .string(SecretData.text(content)) }
+        secret.setMember("data", .object(data))
+        secret.setMember("type", "Opaque")
+        let owner = OwnerReference(
+            apiVersion: job.apiVersion, kind: job.kind, name: job.name, uid: job.uid, isController: false,
+            blocksOwnerDeletion: false)
+        secret.ownerReferences = [owner]
+        return secret
+    }
+
+    /// What the pod runs. Nothing here is secret: arguments are for all to see.
+    package var arguments: [String] {
+        var words = ["mover", action.word, "--volume", Self.volumePath, "--json"]
+        if action.needsRepository {
+            words += ["--access", Self.accessPath, "--cache-dir", Self.cachePath]
+            if !settings.memory.isEmpty { words += ["--memory", settings.memory] }
+        }
+        switch action {
+        case .backup(let shard, let count):
+            words += ["--host", "\(namespace)/\(origin)"]
+            if count > 1 { words += ["--shard", "\(shard)/\(count)"] }
+        case .restore(let snapshot, let path):
+            words += ["--snapshot", snapshot, "--from", path.joined(separator: "/")]
+        case .inspect(let time, let seconds):
+            if let time { words += ["--newer-than", "\(time.nanoseconds)"] }
+            if seconds > 0 { words += ["--timeout", "\(seconds)s"] }
+        }
+        return words
+    }
+
+    private var podSpec: JSONValue {
+        var spec = JSONObject()
+        if let affinity { spec["affinity"] = ["nodeAffinity": affinity] }
+        spec["automountServiceAccountToken"] = false
+        spec["containers"] = [container]
+        spec["enableServiceLinks"] = false
+        if !settings.imagePullSecrets.isEmpty {
+            spec["imagePullSecrets"] = .array(settings.imagePullSecrets.map { ["name": .string($0)] })
+        }
+        let selector = placement.nodeSelector.merging(settings.nodeSelector) { $1 }
+        if !selector.isEmpty {
+            var object = JSONObject()
+            for (key, value) in selector.sorted(by: { $0.key < $1.key }) { object[key] = .string(value) }
+            spec["nodeSelector"] = .object(object)
+        }
+        if !settings.priorityClass.isEmpty { spec["priorityClassName"] = .string(settings.priorityClass) }
+        spec["restartPolicy"] = "Never"
+        spec["securityContext"] = podSecurity
+        if !settings.serviceAccount.isEmpty { spec["serviceAccountName"] = .string(settings.serviceAccount) }
+        // Time to publish what has been stored, before the kubelet kills it.
+        spec["terminationGracePeriodSeconds"] = 60
+        let tolerations = placement.tolerations + settings.tolerations.filter { !placement.tolerations.contains($0) }
+        if !tolerations.isEmpty { spec["tolerations"] = .array(tolerations) }
+        spec["volumes"] = .array(volumes)
+        return .object(spec)
+    }
+
+    /// The workload's own affinity, and the node that has the volume, which goes through the scheduler all the same.
+    private var affinity: JSONValue? {
+        guard let node = placement.node else { return placement.nodeAffinity }
+        let onNode: JSONValue = [
+            "matchFields": [["key": "metadata.name", "operator": "In", "values": [.string(node)]]]
+        ]
+        return ["requiredDuringSchedulingIgnoredDuringExecution": ["nodeSelectorTerms": [onNode]]]
+    }
+
+    private var podSecurity: JSONValue {
+        var context = JSONObject()
+        context["runAsUser"] = .integer(settings.user)
+        if let group = settings.group ?? (settings.user == 0 ? 0 : nil) { context["runAsGroup"] = .integer(group) }
+        context["runAsNonRoot"] = .bool(settings.user != 0)
+        context["seccompProfile"] = ["type": "RuntimeDefault"]
+        // Not fsGroup: the kubelet would change the owners of every file on the volume.
+        var groups: [Int64] = []
+        for group in settings.supplementalGroups + placement.groups where !groups.contains(group) {
+            groups.append(group)
+        }
+        if !groups.isEmpty { context["supplementalGroups"] = .array(groups.map { .integer($0) }) }
+        if let options = settings.seLinuxOptions ?? placement.seLinuxOptions { context["seLinuxOptions"] = options }
+        return .object(context)
+    }
+
+    /// What root keeps of its power: to read everything, and for a restore to give files their owners and modes.
+    private var capabilities: [String] {
+        guard settings.user == 0 else { return [] }
+        return action.writes ? ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"] : ["DAC_READ_SEARCH"]
+    }
+
+    private var container: JSONValue {
+        var mounts: [JSONValue] = [
+            ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)],
+            ["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"],
+        ]
+        if action.needsRepository {
+            mounts.append(["mountPath": .string(Self.accessPath), "name": "access", "readOnly": true])
+            mounts.append(["mountPath": .string(Self.cachePath), "name": "scratch", "subPath": "cache"])
+        }
+        var container = JSONObject()
+        container["args"] = .array(arguments.map { .string($0) })
+        container["command"] = ["becalm"]
+        container["image"] = .string(settings.image)
+        if !settings.imagePullPolicy.isEmpty { container["imagePullPolicy"] = .string(settings.imagePullPolicy) }
+        container["name"] = "mover"
+        container["resources"] = settings.resources
+        container["securityContext"] = [
+            "allowPrivilegeEscalation": false,
+            "capabilities": ["add": .array(capabilities.map { .string($0) }), "drop": ["ALL"]],
+            "readOnlyRootFilesystem": true,
+        ]
+        // The end of the log where the mover had no chance to say what happened.
+        container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+        container["volumeMounts"] = .array(mounts)
+        return .object(container)
+    }
+
+    private var volumes: [JSONValue] {
+        var volumes: [JSONValue] = [
+            [
+                "name": "volume",
+                "persistentVolumeClaim": ["claimName": .string(claim), "readOnly": .bool(!action.writes)],
+            ],
+            ["emptyDir": ["sizeLimit": .string(settings.cacheSize)], "name": "scratch"],
+        ]
+        if action.needsRepository {
+            volumes.append([
+                "name": "access",
+                // The files are root's; nobody else is in the container.
+                "secret": ["defaultMode": settings.user == 0 ? 0o400 : 0o444, "secretName": .string(secretName)],
+            ])
+        }
+        for (index, companion) in placement.companions.enumerated() where companion != claim {
+            volumes.append([
+                "name": .string("companion-\(index)"), "persistentVolumeClaim": ["claimName": .string(companion)],
+            ])
+        }
+        return volumes
+    }
+}
+
+extension KubernetesObject {
+    /// Sets a member of the object itself.
+    mutating func setMember(_ key: String, _ value: JSONValue) {
+        do throws(JSONPathError) {
+            try set(value, at: [.key(key)])
+        } catch {
+            preconditionFailure("an object takes any member: \(error)")
+        }
+    }
+}

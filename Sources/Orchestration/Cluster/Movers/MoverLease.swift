@@ -1,0 +1,67 @@
+internal import Kubernetes
+internal import Workloads
+
+/// Says, in the cluster, that somebody looks after a run of movers.
+struct MoverLease: Sendable {
+    private let lease: KubernetesLease
+    private let run: String
+
+    /// The value of the label `BecalmAnnotation.journal`.
+    static let label = "mover"
+    static let seconds = 60
+    static let renewalSeconds = 20.0
+
+    init(_ client: KubernetesClient, namespace: String, run: String) {
+        self.run = run
+        lease = KubernetesLease(client, namespace: namespace, name: "becalm-run-\(run)")
+    }
+
+    /// The id of the repository that the run has a key of; empty for none.
+    static let repositoryAnnotation = "becalm.io/repository"
+
+    /// Begins it.
+    func take(repository: String) async throws {
+        let labels = [BecalmAnnotation.journal: Self.label, BecalmAnnotation.run: run]
+        guard
+            case .acquired = try await lease.acquire(
+                holder: run, seconds: Self.seconds, labels: labels, annotations: [Self.repositoryAnnotation: repository]
+            )
+        else {
+            throw JourneyError(.busy, kind: "run_exists", "another run of movers is called \(run): try again")
+        }
+    }
+
+    /// Runs `body` while the lease is renewed. A lease that is lost ends it: somebody is taking the movers away.
+    func renewing<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {
+        try await withThrowingTaskGroup(of: R?.self) { group in
+            defer { group.cancelAll() }
+            group.addTask { try await body() }
+            group.addTask {
+                while true {
+                    do { try await Task.sleep(for: .seconds(Self.renewalSeconds)) } catch { return nil }
+                    do throws(KubernetesError) {
+                        _ = try await lease.renew(holder: run, seconds: Self.seconds)
+                    } catch {
+                        if error.code == .cancelled { return nil }
+                        // A server that is away for a while: the next renewal tries again.
+                        guard error.code == .conflict else { continue }
+                        throw error
+                    }
+                }
+            }
+            while let ended = try await group.next() {
+                if let result = ended { return result }
+            }
+            throw CancellationError()
+        }
+    }
+
+    /// Takes it over, if nobody looks after the run any more, so that two do not clean at once.
+    func takeOver(_ holder: String) async throws -> Bool {
+        guard case .acquired = try await lease.acquire(holder: holder, seconds: Self.seconds) else { return false }
+        return true
+    }
+
+    /// Ends it, whoever of us holds it.
+    func end(_ holder: String) async throws { try await lease.release(holder: holder, deletes: true) }
+}

@@ -1,0 +1,39 @@
+package import Kubernetes
+
+/// Where a mover's pod is to run, and as what, so that it gets at the volume: taken from the pods that use it.
+package struct MoverPlacement: Sendable, Equatable {
+    /// The node that has the volume mounted: a volume that one node at a time can mount is read there. Nil for any.
+    package var node: String?
+    package var nodeSelector: [String: String] = [:]
+    /// `nodeAffinity` of the workload's pods.
+    package var nodeAffinity: JSONValue?
+    package var tolerations: [JSONValue] = []
+    /// Groups that may read the volume's files.
+    package var groups: [Int64] = []
+    package var seLinuxOptions: JSONValue?
+    /// Other claims of the same pod, which are scheduled with this one so that all of them come to be where one node
+    /// reaches them. They are not mounted.
+    package var companions: [String] = []
+
+    package init() {}
+
+    /// Beside a pod that runs, on its node.
+    package init(beside pod: KubernetesObject) {
+        self.init(like: pod.json)
+        node = pod["spec", "nodeName"]?.string
+    }
+
+    /// Where pods made from `template` (an object with `spec`) would run.
+    package init(like template: JSONValue) {
+        let spec = template["spec"] ?? .null
+        for member in spec["nodeSelector"]?.object?.members ?? [] {
+            nodeSelector[member.key] = member.value.string
+        }
+        nodeAffinity = spec["affinity", "nodeAffinity"]
+        tolerations = spec["tolerations"]?.array ?? []
+        let security = spec["securityContext"]
+        groups = (security?["supplementalGroups"]?.array ?? []).compactMap(\.int64)
+        if let group = security?["fsGroup"]?.int64 { groups.append(group) }
+        seLinuxOptions = security?["seLinuxOptions"]
+    }
+}

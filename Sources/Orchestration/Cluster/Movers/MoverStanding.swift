@@ -1,0 +1,86 @@
+internal import Basics
+internal import Kubernetes
+
+/// How a mover's Job stands, told from the Job and its pods. Pure.
+enum MoverStanding: Equatable, Sendable {
+    /// Not begun; the reason where there is one: no node fits, the volume cannot be mounted, the image cannot be had.
+    case waiting(String)
+    /// The pod of this name runs.
+    case running(String)
+    /// A pod has said how it went, and nobody needs to try again.
+    case ended(MoverResult)
+    /// It will not come to an end by itself, and why.
+    case failed(String)
+
+    /// From the Job, nil when it is gone, and its pods. `claim` is whose volume it is.
+    init(job: KubernetesObject?, pods: [KubernetesObject], claim: String) {
+        var lastWords = ""
+        let ordered = pods.sorted {
+            ($0.creationTimestamp ?? .init(seconds: 0), $0.name) < ($1.creationTimestamp ?? .init(seconds: 0), $1.name)
+        }
+        for pod in ordered {
+            guard let ended = Self.container(of: pod)?["state", "terminated"] else { continue }
+            let message = ended["message"]?.string ?? ""
+            if let result = MoverResult(parsing: message, claim: claim) {
+                if result.isFinal {
+                    self = .ended(result)
+                    return
+                }
+                lastWords = result.error
+            } else {
+                let reason = ended["reason"]?.string ?? "ended"
+                lastWords = "\(reason) (exit code \(ended["exitCode"]?.int64 ?? 0))"
+                if let line = message.split(whereSeparator: \.isNewline).last { lastWords += ": \(line.prefix(500))" }
+            }
+        }
+        guard let job else {
+            self = .failed("its Job was deleted" + (lastWords.isEmpty ? "" : "; \(lastWords)"))
+            return
+        }
+        for condition in job["status", "conditions"]?.array ?? []
+        where condition["type"] == "Failed" && condition["status"] == "True" {
+            let reason = condition["reason"]?.string ?? "Failed"
+            self = .failed([reason, lastWords].filter { !$0.isEmpty }.joined(separator: ": "))
+            return
+        }
+        if ordered.contains(where: { $0["status", "phase"] == "Succeeded" }) {
+            self = .failed(
+                "its pod ended well and said nothing that makes sense; is the image's becalm of this version?")
+            return
+        }
+        let living = ordered.last { pod in
+            let phase = pod["status", "phase"]?.string
+            return !pod.isBeingDeleted && phase != "Succeeded" && phase != "Failed"
+        }
+        guard let living else {
+            self = .waiting(lastWords.isEmpty ? "" : "the last pod ended so: \(lastWords)")
+            return
+        }
+        if Self.container(of: living)?["state", "running"]?.object != nil {
+            self = .running(living.name)
+        } else {
+            self = .waiting(Self.obstacle(living))
+        }
+    }
+
+    private static func container(of pod: KubernetesObject) -> JSONValue? {
+        pod["status", "containerStatuses"]?.array?.first
+    }
+
+    /// Why a pod has not begun; empty where it only takes its time.
+    private static func obstacle(_ pod: KubernetesObject) -> String {
+        for condition in pod["status", "conditions"]?.array ?? []
+        where condition["type"] == "PodScheduled" && condition["status"] == "False" {
+            return [condition["reason"], condition["message"]].compactMap { $0?.string }.joined(separator: ": ")
+        }
+        let waiting = container(of: pod)?["state", "waiting"]
+        guard let reason = waiting?["reason"]?.string, !ordinary.contains(reason) else { return "" }
+        return [reason, waiting?["message"]?.string ?? ""].filter { !$0.isEmpty }.joined(separator: ": ")
+    }
+
+    /// What every pod goes through.
+    private static let ordinary: Set = ["ContainerCreating", "PodInitializing"]
+
+    /// Obstacles that no time takes away.
+    static let hopeless: Set = ["InvalidImageName", "ErrImageNeverPull"]
+}
