@@ -413,6 +413,13 @@ class Cluster:
         if not self.is_here:
             self.start_reader()
 
+    def address(self):
+        """This machine's address as the cluster's pods reach it."""
+        import socket
+        server = self.configuration.server
+        with socket.create_connection((server.hostname, server.port or 443), 10) as connection:
+            return connection.getsockname()[0]
+
     def load_command(self, report):
         """Gives it the command under test as an image."""
         with tempfile.TemporaryDirectory(prefix="becalm-image-") as folder:

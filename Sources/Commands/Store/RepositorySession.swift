@@ -90,13 +90,8 @@ package struct RepositorySession: Sendable {
     ) async throws -> @Sendable () async throws -> Repository {
         _ = try repositoryOptions()
         let opening = try opening(try await factory.open(try location, create: false))
-        guard try await opening.holdsRepository() else {
-            // It has the words for it.
-            _ = try await opening.open(purpose) { try await credential() }
-            throw JourneyError(.noRepository, kind: "no_repository", "there is no repository at \(opening.opened.store.location)")
-        }
-        let credential = try await credential()
-        return { try await opening.open(purpose) { credential } }
+        let once = OnceAsked { try await self.credential() }
+        return { try await opening.open(purpose) { try await once.credential() } }
     }
 
     /// Makes the repository.
@@ -128,5 +123,20 @@ package struct RepositorySession: Sendable {
         return try await BlockingBridge.offload(name: "becalm-key") {
             Result { try Credentials(context: context).present(options, isNew: isNew) }
         }
+    }
+}
+
+/// A credential that is asked for when it is first needed, and kept.
+private actor OnceAsked {
+    private let ask: @Sendable () async throws -> KeyCredential
+    private var known: KeyCredential?
+
+    init(_ ask: @escaping @Sendable () async throws -> KeyCredential) { self.ask = ask }
+
+    func credential() async throws -> KeyCredential {
+        if let known { return known }
+        let credential = try await ask()
+        known = credential
+        return credential
     }
 }

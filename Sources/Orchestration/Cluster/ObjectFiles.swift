@@ -3,6 +3,7 @@ internal import Kubernetes
 internal import Repository
 internal import RepositoryFormat
 internal import Snapshots
+internal import SystemPackage
 
 /// The objects of a workload as files of a snapshot.
 struct ObjectFiles: Sendable {

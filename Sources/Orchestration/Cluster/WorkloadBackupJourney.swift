@@ -96,7 +96,6 @@ package struct WorkloadBackupJourney: Sendable {
         var volumes: [Volume] = []
         var remarks: [String] = []
         let pods = try await live.pods()
-        let stays = (request.quiescing.policy.consistency ?? live.consistency) == .checkpoint
         for name in try await live.claims() {
             guard
                 let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
@@ -122,7 +121,7 @@ package struct WorkloadBackupJourney: Sendable {
             }
             let user = pods.first { pod in Pod().podTemplates(pod).contains { $0.claimNames.contains(name) } }
             volumes.append(
-                Volume(claim: claim, snapshotClass: snapshotClass, placement: placement(live, claim, user, stays)))
+                Volume(claim: claim, snapshotClass: snapshotClass, placement: placement(live, claim, user)))
         }
         return (volumes, remarks)
     }
@@ -130,7 +129,7 @@ package struct WorkloadBackupJourney: Sendable {
     /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
     /// run.
     private func placement(
-        _ live: LiveWorkload, _ claim: KubernetesObject, _ user: KubernetesObject?, _ stays: Bool
+        _ live: LiveWorkload, _ claim: KubernetesObject, _ user: KubernetesObject?
     ) -> MoverPlacement {
         let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
         let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
@@ -201,7 +200,7 @@ package struct WorkloadBackupJourney: Sendable {
 
     private func join(
         _ live: LiveWorkload, _ captured: Capture, _ record: QuiesceRecord,
-        _ volumes: [(claim: String, result: MoverResult)], _ facts: JSONValue
+        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue
     ) async throws -> WorkloadBackupResult {
         report(.stage("joining its parts"))
         let repository = try await open()

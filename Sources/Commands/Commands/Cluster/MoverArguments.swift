@@ -1,4 +1,5 @@
 package import ArgumentParser
+internal import Basics
 internal import Orchestration
 internal import Snapshots
 

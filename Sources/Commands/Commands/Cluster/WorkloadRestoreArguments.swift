@@ -1,6 +1,6 @@
 package import ArgumentParser
 internal import Kubernetes
-package import Orchestration
+internal import Orchestration
 internal import Repository
 
 /// What `becalm restore` takes to bring a workload back into a cluster.
