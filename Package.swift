@@ -206,7 +206,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "WorkloadsTests", dependencies: ["Basics", "Kubernetes", "Workloads"], swiftSettings: strict),
+            name: "WorkloadsTests", dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Workloads"],
+            swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),
         .testTarget(

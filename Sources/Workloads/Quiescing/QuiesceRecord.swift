@@ -17,6 +17,8 @@ package struct QuiesceRecord: Sendable {
     /// Seconds from the first change that stopped it to the last that let it go; nil while it is stopped, 0 when it never
     /// was.
     package var pauseSeconds: Double?
+    /// When the first change that stopped it was made.
+    var stopped: ContinuousClock.Instant?
     /// What users should know: traps that were overridden, fields that somebody changed meanwhile.
     package var remarks: [String] = []
 

@@ -1,3 +1,4 @@
+internal import Basics
 package import Kubernetes
 
 /// Brings workloads to a standstill at a consistent point, and lets them go again.
@@ -135,6 +136,7 @@ package struct Quiescer: Sendable {
         if let request = policy.request { (entry, record) = try await checkpoint(live, entry, record, policy, request) }
         if record.consistency != .checkpoint {
             entry = try await advance(live, entry, .stopping)
+            record.stopped = ContinuousClock().now
             entry = try await stop(live, entry)
             try await Stillness(client: client, live: live, targets: entry.targets).wait(seconds: options.stopSeconds)
             var now = live
@@ -197,7 +199,8 @@ package struct Quiescer: Sendable {
         report(.step(.resuming))
         let resumption = try await Resumer(client, holder: options.holder).undo(journal(live), entry)
         record.remarks += resumption.remarks
-        record.pauseSeconds = resumption.pauseSeconds
+        // By this machine's clock: the server's answers tell whole seconds.
+        record.pauseSeconds = record.stopped.map { $0.duration(to: ContinuousClock().now) / .seconds(1) } ?? 0
         record.times = resumption.times
         for remark in resumption.remarks { report(.remark(remark)) }
         return record
@@ -218,13 +221,11 @@ package struct Quiescer: Sendable {
             }
             let (client, holder, journal) = (client, options.holder, journal(live))
             // Not the cancelled task's: it has to be done all the same.
-            let undoing = Task { () -> Resumer.Resumption? in
-                guard let now = try await journal.read().entry, now.lease.holder == holder else { return nil }
-                return try await Resumer(client, holder: holder).undo(journal, now)
+            let undoing = OwnedTask<Void, any Error> {
+                guard let now = try await journal.read().entry, now.lease.holder == holder else { return }
+                _ = try await Resumer(client, holder: holder).undo(journal, now)
             }
-            do {
-                _ = try await undoing.value
-            } catch let left {
+            if case .failure(let left) = await undoing.outcome() {
                 throw QuiesceError(
                     .notResumed,
                     "\(error); and it could not be let go: \(left); 'becalm resume \(live.reference)' does it, or 'becalm resume --expired' once its deadline is past",

@@ -29,6 +29,11 @@ struct Stillness: Sendable {
                     signal.yield()
                 }
             }
+            // The end of the time is awaited as another change is.
+            group.addTask {
+                try await Task.sleep(until: end, clock: clock)
+                signal.yield()
+            }
             var iterator = changes.makeAsyncIterator()
             while true {
                 let left = try await obstacles()
@@ -40,12 +45,6 @@ struct Stillness: Sendable {
                     )
                 }
                 try await Task.sleep(for: .seconds(Self.restSeconds))
-                // The end of the time is awaited as another change is.
-                let timer = Task {
-                    try await Task.sleep(until: end, clock: clock)
-                    signal.yield()
-                }
-                defer { timer.cancel() }
                 _ = await iterator.next()
                 try Task.checkCancellation()
             }

@@ -1,0 +1,322 @@
+import Basics
+import Kubernetes
+import Synchronization
+import Testing
+import Workloads
+
+/// The state machine against a server that dies at each of its requests.
+@Suite("Quiescing", .timeLimit(.minutes(5)))
+struct QuiescerTests {
+    /// Kinds whose stop takes different ways.
+    static let kinds = [
+        "job", "cronjob", "statefulset", "deployment", "jobset", "pytorchjob", "rayjob", "volcano", "kueue",
+        "workspace",
+    ]
+
+    /// An object of a kind, with what it needs around it.
+    static func world(_ name: String) throws -> (cluster: FakeCluster, reference: WorkloadReference) {
+        let cluster = try FakeCluster()
+        let head = "metadata: {name: w, namespace: ml, uid: u-w, annotations: {mine: kept}}"
+        func put(_ yaml: String) throws { cluster.put(try Fixtures.object(yaml)) }
+        let reference: String
+        switch name {
+        case "job":
+            try put(
+                "apiVersion: batch/v1\nkind: Job\n\(head)\nspec: {parallelism: 2, template: {spec: {containers: []}}}")
+            reference = "ml/job/w"
+        case "cronjob":
+            try put("apiVersion: batch/v1\nkind: CronJob\n\(head)\nspec: {schedule: '* * * * *', jobTemplate: {}}")
+            try put(
+                """
+                apiVersion: batch/v1
+                kind: Job
+                metadata:
+                  name: w-1
+                  namespace: ml
+                  uid: u-w-1
+                  ownerReferences: [{apiVersion: batch/v1, kind: CronJob, name: w, uid: u-w, controller: true}]
+                spec: {suspend: false, template: {spec: {containers: []}}}
+                """)
+            reference = "ml/cronjob/w"
+        case "statefulset", "deployment":
+            let kind = name == "statefulset" ? "StatefulSet" : "Deployment"
+            try put(
+                "apiVersion: apps/v1\nkind: \(kind)\n\(head)\nspec: {replicas: 3, selector: {matchLabels: {a: b}}, template: {spec: {}}}"
+            )
+            reference = "ml/\(name)/w"
+        case "jobset":
+            try put("apiVersion: jobset.x-k8s.io/v1alpha2\nkind: JobSet\n\(head)\nspec: {replicatedJobs: []}")
+            reference = "ml/jobset/w"
+        case "pytorchjob":
+            try put("apiVersion: kubeflow.org/v1\nkind: PyTorchJob\n\(head)\nspec: {pytorchReplicaSpecs: {}}")
+            reference = "ml/pytorchjob/w"
+        case "rayjob":
+            try put(
+                "apiVersion: ray.io/v1\nkind: RayJob\n\(head)\nspec: {entrypoint: x}\nstatus: {jobDeploymentStatus: Running}"
+            )
+            reference = "ml/rayjob/w"
+        case "volcano":
+            try put(
+                "apiVersion: batch.volcano.sh/v1alpha1\nkind: Job\n\(head)\nspec: {tasks: []}\nstatus: {state: {phase: Running}}"
+            )
+            reference = "ml/jobs.batch.volcano.sh/w"
+        case "kueue":
+            try put(
+                """
+                apiVersion: kubeflow.org/v1
+                kind: PyTorchJob
+                metadata: {name: w, namespace: ml, uid: u-w, labels: {kueue.x-k8s.io/queue-name: q}}
+                spec: {runPolicy: {suspend: true}, pytorchReplicaSpecs: {}}
+                status: {conditions: [{type: Suspended, status: "True"}]}
+                """)
+            try put(
+                """
+                apiVersion: kueue.x-k8s.io/v1beta1
+                kind: Workload
+                metadata:
+                  name: pytorchjob-w-1
+                  namespace: ml
+                  uid: u-k
+                  ownerReferences: [{apiVersion: kubeflow.org/v1, kind: PyTorchJob, name: w, uid: u-w, controller: true}]
+                spec: {active: true, queueName: q}
+                """)
+            reference = "ml/pytorchjob/w"
+        default:
+            try put("apiVersion: kaito.sh/v1beta1\nkind: Workspace\n\(head)\ninference: {preset: {name: x}}")
+            try put(
+                """
+                apiVersion: apps/v1
+                kind: StatefulSet
+                metadata:
+                  name: w
+                  namespace: ml
+                  uid: u-s
+                  ownerReferences: [{apiVersion: kaito.sh/v1beta1, kind: Workspace, name: w, uid: u-w, controller: true}]
+                spec: {replicas: 1, selector: {matchLabels: {k: w}}, template: {spec: {}}}
+                """)
+            reference = "ml/workspace/w"
+        }
+        return (cluster, try WorkloadReference(parsing: reference))
+    }
+
+    /// Everything that is a user's, as text: without versions and what controllers write.
+    static func specs(_ cluster: FakeCluster) -> [String] {
+        let kinds = [
+            "Job", "CronJob", "StatefulSet", "Deployment", "JobSet", "PyTorchJob", "RayJob", "Workload", "Workspace",
+        ]
+        return kinds.flatMap { cluster.all($0) }.map { object in
+            var object = object
+            object.remove(at: ["metadata", "resourceVersion"])
+            object.remove(at: ["status"])
+            return String(decoding: object.serialized(), as: UTF8.self)
+        }.sorted()
+    }
+
+    private static func options(_ holder: String = "tester") -> QuiesceOptions {
+        var options = QuiesceOptions(holder: holder)
+        options.isManual = true
+        options.deadlineSeconds = 100
+        options.stopSeconds = 20
+        return options
+    }
+
+    private static func quiesce(_ cluster: FakeCluster, _ reference: WorkloadReference) async throws -> QuiesceRecord {
+        let client = cluster.client
+        let live = try await WorkloadFinder(client).find(reference)
+        return try await Quiescer(client, options: options()).quiesce(live)
+    }
+
+    @Test("Each kind stands still with a journal beside it, and is let go to the very same spec", arguments: kinds)
+    func roundTrip(_ name: String) async throws {
+        let (cluster, reference) = try Self.world(name)
+        let before = Self.specs(cluster)
+        let record = try await Self.quiesce(cluster, reference)
+        #expect(record.consistency == .pause)
+        let lease = try #require(cluster.all("Lease").first)
+        #expect(lease.annotations["becalm.io/step"] == "stopped")
+        if name != "volcano" { #expect(Self.specs(cluster) != before) }
+        if name == "volcano" {
+            #expect(cluster.get("Job", "w")?["status", "state", "phase"] == "Aborted")
+        }
+        let resumption = try await Resumer(cluster.client, holder: "another").resume(reference)
+        #expect(resumption.remarks.isEmpty)
+        #expect(Self.specs(cluster) == before)
+        #expect(cluster.all("Lease").isEmpty)
+        if name == "volcano" {
+            #expect(cluster.get("Job", "w")?["status", "state", "phase"] == "Running")
+        }
+    }
+
+    @Test("A process that dies at any request leaves what whoever comes after the deadline undoes", arguments: kinds)
+    func killed(_ name: String) async throws {
+        for afterDoing in [false, true] {
+            for count in 0..<100 {
+                let (cluster, reference) = try Self.world(name)
+                let before = Self.specs(cluster)
+                cluster.die(afterWrites: count, afterDoing: afterDoing)
+                let outcome = await Result.of { try await Self.quiesce(cluster, reference) }
+                guard cluster.isDead else {
+                    // It got to its end: every request before has been the last one once.
+                    #expect(throws: Never.self) { try outcome.get() }
+                    #expect(count > 2)
+                    break
+                }
+                cluster.revive(secondsLater: 0)
+                let early = try await Resumer(cluster.client, holder: "next").resumeExpired(namespace: "")
+                #expect(
+                    early.resumed.isEmpty && early.failed.isEmpty, "\(name) \(count): nothing is undone before its time"
+                )
+                cluster.revive(secondsLater: 101)
+                let sweep = try await Resumer(cluster.client, holder: "next").resumeExpired(namespace: "")
+                #expect(sweep.failed.isEmpty, "\(name) \(count) \(afterDoing)")
+                #expect(Self.specs(cluster) == before, "\(name) \(count) \(afterDoing)")
+                #expect(cluster.all("Lease").isEmpty, "\(name) \(count) \(afterDoing)")
+            }
+        }
+    }
+
+    @Test("One who dies while he lets a workload go leaves the rest to the next", arguments: kinds)
+    func killedWhileResuming(_ name: String) async throws {
+        for afterDoing in [false, true] {
+            for count in 0..<100 {
+                let (cluster, reference) = try Self.world(name)
+                let before = Self.specs(cluster)
+                _ = try await Self.quiesce(cluster, reference)
+                cluster.die(afterWrites: count, afterDoing: afterDoing)
+                _ = await Result.of { try await Resumer(cluster.client, holder: "first").resume(reference) }
+                guard cluster.isDead else { break }
+                cluster.revive(secondsLater: 101)
+                let sweep = try await Resumer(cluster.client, holder: "next").resumeExpired(namespace: "ml")
+                #expect(sweep.failed.isEmpty, "\(name) \(count) \(afterDoing)")
+                #expect(Self.specs(cluster) == before, "\(name) \(count) \(afterDoing)")
+                #expect(cluster.all("Lease").isEmpty, "\(name) \(count) \(afterDoing)")
+            }
+        }
+    }
+
+    @Test("Two do not hold one workload, and a dead holder's lease passes on with what was changed")
+    func two() async throws {
+        let (cluster, reference) = try Self.world("statefulset")
+        let before = Self.specs(cluster)
+        _ = try await Self.quiesce(cluster, reference)
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        let busy = await #expect(throws: QuiesceError.self) {
+            try await Quiescer(cluster.client, options: Self.options("other")).quiesce(live)
+        }
+        #expect(busy?.code == .busy)
+        cluster.revive(secondsLater: 101)
+        _ = try await Quiescer(cluster.client, options: Self.options("other")).quiesce(live)
+        #expect(cluster.all("Lease").first?["spec", "holderIdentity"] == "other")
+        _ = try await Resumer(cluster.client, holder: "x").resume(reference)
+        #expect(Self.specs(cluster) == before)
+    }
+
+    @Test("A pod that does not end makes it fail in time, and the workload runs again")
+    func lingering() async throws {
+        let (cluster, reference) = try Self.world("statefulset")
+        let before = Self.specs(cluster)
+        cluster.put(
+            try Fixtures.object(
+                """
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: w-0, namespace: ml, labels: {a: b}, deletionTimestamp: "2026-01-01T00:00:00Z"}
+                spec: {nodeName: n1, containers: []}
+                status: {phase: Running}
+                """))
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        var options = Self.options()
+        options.stopSeconds = 0.5
+        let late = await #expect(throws: QuiesceError.self) {
+            try await Quiescer(cluster.client, options: options).quiesce(live)
+        }
+        #expect(late?.code == .notInTime)
+        #expect(late?.message.contains("Pod ml/w-0 on n1 is ending") == true)
+        #expect(Self.specs(cluster) == before)
+        #expect(cluster.all("Lease").isEmpty)
+    }
+
+    @Test("What a user changes while it is stopped stays as he made it, and is named")
+    func changedMeanwhile() async throws {
+        let (cluster, reference) = try Self.world("deployment")
+        _ = try await Self.quiesce(cluster, reference)
+        var object = try #require(cluster.get("Deployment", "w"))
+        try object.set(7, at: ["spec", "replicas"])
+        cluster.put(object)
+        let resumption = try await Resumer(cluster.client, holder: "x").resume(reference)
+        #expect(resumption.remarks.count == 1)
+        #expect(cluster.get("Deployment", "w")?["spec", "replicas"] == 7)
+        #expect(cluster.get("Deployment", "w")?.annotations == ["mine": "kept"])
+    }
+
+    @Test("A backup's hold is let go when its work ends, fails or is cancelled")
+    func holding() async throws {
+        struct Broken: Error {}
+        for fails in [false, true] {
+            let (cluster, reference) = try Self.world("job")
+            let before = Self.specs(cluster)
+            let client = cluster.client
+            let live = try await WorkloadFinder(client).find(reference)
+            var options = Self.options()
+            options.isManual = false
+            let quiescer = Quiescer(client, options: options)
+            if fails {
+                await #expect(throws: Broken.self) {
+                    try await quiescer.holding(live) { _ in throw Broken() }
+                }
+            } else {
+                let (result, record) = try await quiescer.holding(live) { _ in
+                    cluster.get("Job", "w")?["spec", "suspend"] == true
+                }
+                #expect(result)
+                #expect((record.pauseSeconds ?? 0) > 0)
+            }
+            #expect(Self.specs(cluster) == before)
+            #expect(cluster.all("Lease").isEmpty)
+        }
+    }
+
+    @Test("Someone else's pod that writes to a claim is a trap, which can be overridden")
+    func sharedClaim() async throws {
+        let (cluster, reference) = try Self.world("statefulset")
+        var object = try #require(cluster.get("StatefulSet", "w"))
+        try object.set(
+            [["name": "d", "persistentVolumeClaim": ["claimName": "c"]]], at: ["spec", "template", "spec", "volumes"])
+        cluster.put(object)
+        cluster.put(
+            try Fixtures.object(
+                """
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: other, namespace: ml}
+                spec:
+                  containers: [{name: x, volumeMounts: [{name: d, mountPath: /d}]}]
+                  volumes: [{name: d, persistentVolumeClaim: {claimName: c}}]
+                status: {phase: Running}
+                """))
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        let refused = await #expect(throws: QuiesceError.self) {
+            try await Quiescer(cluster.client, options: Self.options()).quiesce(live)
+        }
+        #expect(refused?.code == .refused)
+        #expect(cluster.all("Lease").isEmpty)
+        var options = Self.options()
+        options.overrides = ["claim-shared"]
+        _ = try await Quiescer(cluster.client, options: options).quiesce(live)
+        #expect(cluster.all("Lease").count == 1)
+    }
+
+    @Test(
+        "References are three names between slashes",
+        arguments: ["", "a/b", "a/b/c/d", "a//c", "a/job/../x", "a/job/c d", "/job/x", "a/job/.x"])
+    func malformedReferences(_ text: String) {
+        #expect(throws: WorkloadError.self) { try WorkloadReference(parsing: text) }
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What an async body comes to.
+    fileprivate static func of(_ body: () async throws -> Success) async -> Self {
+        do { return .success(try await body()) } catch { return .failure(error) }
+    }
+}
