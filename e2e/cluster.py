@@ -64,7 +64,7 @@ class Resource:
         words += [self.plural] + ([name] if name else []) + ([part] if part else [])
         return "/" + "/".join(words)
 
-    def object(self, namespace, name, **members):
+    def object(self, namespace, name, /, **members):
         metadata = {"name": name, **({"namespace": namespace} if self.namespaced else {})}
         return {"apiVersion": self.api_version, "kind": self.kind, "metadata": metadata, **members}
 

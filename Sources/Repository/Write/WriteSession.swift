@@ -157,6 +157,14 @@ package final class WriteSession: Sendable {
         return true
     }
 
+    /// As `relyOn`, for a chunk that is asked for once: its pack is remembered, the chunk is not. Nil where it may not be
+    /// relied on, else its bytes as the index has them.
+    package func relyOnStored(_ id: ChunkID, kind: ChunkKind) -> UInt32? {
+        guard let location = index.find(id, kind: kind) else { return nil }
+        rely(on: location)
+        return location.rawLength
+    }
+
     /// Notes that the snapshot is of no use without the pack.
     func rely(on pack: Identifier) { claims.withLock { _ = $0.relied.insert(pack) } }
 

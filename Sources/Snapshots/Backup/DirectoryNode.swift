@@ -26,10 +26,7 @@ final class DirectoryNode: Sendable {
         /// Slots that were removed from the front of `slots`.
         var removed = 0
         var isClosed = false
-        var page: [TreeEntry] = []
-        var pages: [ChunkID] = []
-        var digest = ContentDigest()
-        var totals = SnapshotManifest.Totals()
+        var pages = DirectoryPages()
     }
 
     private let entry: TreeEntry
@@ -68,16 +65,7 @@ final class DirectoryNode: Sendable {
     ) throws {
         try advance(encoder) { state in
             state.slots[slot.index - state.removed] = entry.map { .entry($0) } ?? .dropped
-            guard let entry else { return }
-            state.totals.files += totals.files
-            state.totals.directories += totals.directories
-            state.totals.bytes += totals.bytes
-            if entry.metadata.type == .directory {
-                state.totals.directories += 1
-            } else {
-                state.totals.files += 1
-                state.totals.bytes += entry.metadata.type == .regular ? entry.metadata.size : 0
-            }
+            if let entry { state.pages.count(entry, totals) }
         }
     }
 
@@ -90,11 +78,7 @@ final class DirectoryNode: Sendable {
                 case .pending: break loop
                 case .dropped: break
                 case .entry(let entry):
-                    state.digest.add(entry)
-                    state.page.append(entry)
-                    if DirectoryPage.ends(after: entry, count: state.page.count) {
-                        try Self.storePage(&state, encoder)
-                    }
+                    try state.pages.add(entry, encoder)
                     state.slots[state.head] = .dropped
                 }
                 state.head += 1
@@ -105,11 +89,7 @@ final class DirectoryNode: Sendable {
                 state.head = 0
             }
             guard state.isClosed, state.head == state.slots.count else { return nil }
-            if !state.page.isEmpty { try Self.storePage(&state, encoder) }
-            var entry = entry
-            entry.pages = state.pages
-            entry.treeDigest = state.digest.finish()
-            return (entry, state.totals)
+            return (try state.pages.finish(entry, encoder), state.pages.totals)
         }
         guard let (entry, totals) = done else { return }
         if let parent {
@@ -117,10 +97,5 @@ final class DirectoryNode: Sendable {
         } else {
             finished(entry, totals)
         }
-    }
-
-    private static func storePage(_ state: inout State, _ encoder: ChunkEncoder) throws {
-        state.pages.append(try encoder.add(DirectoryPage.encode(state.page), kind: .tree))
-        state.page = []
     }
 }

@@ -236,7 +236,7 @@ extension StateLedger.Contents {
 
 extension StateInventory.State {
     /// Which records are kept where there are too many: the higher ones.
-    fileprivate var rank: Int {
+    var rank: Int {
         switch (judgement, kind) {
         case (Judgement.torn.rawValue, _): 3
         case (_, StateKind.checkpoint.rawValue) where files == nil: 2
