@@ -83,7 +83,9 @@ final class WorkloadReport: Sendable {
     /// The end of a restore.
     func summary(_ result: WorkloadRestoreResult) {
         for remark in result.remarks { context.warn(remark, kind: "workload", options) }
-        for object in result.kept { context.warn("\(object) was there already and stays as it is", kind: "kept", options) }
+        for object in result.kept {
+            context.warn("\(object) was there already and stays as it is", kind: "kept", options)
+        }
         let bytes = result.volumes.reduce(0) { $0 + $1.result.bytes }
         context.output.summary(
             [

@@ -52,7 +52,8 @@ struct ObjectFiles: Sendable {
             if let first = result.damaged.first ?? result.failed.first {
                 throw JourneyError(
                     .integrity, kind: "damaged",
-                    "the objects in snapshot \(snapshot) do not come back: \(PathText.about(first.path, first.message))")
+                    "the objects in snapshot \(snapshot) do not come back: \(PathText.about(first.path, first.message))"
+                )
             }
             return try await BlockingBridge.offload(name: "becalm-objects") {
                 Result { try Self.read(place, []) }

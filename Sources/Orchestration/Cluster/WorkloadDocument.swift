@@ -34,7 +34,9 @@ struct WorkloadDocument: Sendable {
     }
 
     /// As it is stored.
-    var file: WorkloadCapture.File { WorkloadCapture.File(path: Self.path, content: json.serialized(escapingHTML: false)) }
+    var file: WorkloadCapture.File {
+        WorkloadCapture.File(path: Self.path, content: json.serialized(escapingHTML: false))
+    }
 
     /// What a snapshot says. Throws a usage error for one that is of no workload.
     init(_ files: [WorkloadCapture.File], snapshot: String) throws(JourneyError) {
@@ -51,7 +53,8 @@ struct WorkloadDocument: Sendable {
         guard json["version"]?.int64 == Self.version else {
             throw JourneyError(
                 .failed, kind: "newer_version",
-                "snapshot \(snapshot) was made by a newer Becalm: restore it with that, or into a directory with --target")
+                "snapshot \(snapshot) was made by a newer Becalm: restore it with that, or into a directory with --target"
+            )
         }
         self.workload = workload
         self.json = json

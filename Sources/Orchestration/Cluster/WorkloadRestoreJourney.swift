@@ -162,7 +162,8 @@ package struct WorkloadRestoreJourney: Sendable {
         let evidence: Set = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "StorageClass"]
         for stored in objects where !evidence.contains(stored.kind) {
             guard !(workload.kind.matches(stored) && stored.name == workload.object.name) else { continue }
-            if WorkloadCatalog.standard.adapter(group: stored.group, kind: stored.kind) != nil, stored.kind != "LocalQueue",
+            if WorkloadCatalog.standard.adapter(group: stored.group, kind: stored.kind) != nil,
+                stored.kind != "LocalQueue",
                 stored.kind != "ClusterQueue"
             {
                 result.remarks.append("\(stored.label), which owned the workload, is not created")

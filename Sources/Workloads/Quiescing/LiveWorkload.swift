@@ -71,6 +71,12 @@ struct PodOwnership: Sendable {
     /// Uids of the workload and of what is between it and its pods.
     var owners: Set<String>
 
+    /// Takes up what another look has told.
+    mutating func add(_ other: PodOwnership) {
+        owners.formUnion(other.owners)
+        selectors += other.selectors.filter { !selectors.contains($0) }
+    }
+
     /// Those of `pods` that are the workload's.
     func pods(of pods: [KubernetesObject]) -> [KubernetesObject] {
         pods.filter { pod in

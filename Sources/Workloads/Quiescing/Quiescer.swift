@@ -137,8 +137,10 @@ package struct Quiescer: Sendable {
         if record.consistency != .checkpoint {
             entry = try await advance(live, entry, .stopping)
             record.stopped = ContinuousClock().now
+            let known = try await live.ownership()
             entry = try await stop(live, entry)
-            try await Stillness(client: client, live: live, targets: entry.targets).wait(seconds: options.stopSeconds)
+            try await Stillness(client: client, live: live, targets: entry.targets, known: known)
+                .wait(seconds: options.stopSeconds)
             var now = live
             guard try await now.refresh() else {
                 throw QuiesceError(

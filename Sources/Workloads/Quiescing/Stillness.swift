@@ -5,6 +5,9 @@ struct Stillness: Sendable {
     let client: KubernetesClient
     let live: LiveWorkload
     let targets: [StopTarget]
+    /// What told its pods when it was stopped: controllers delete what is between them and the workload, and forget its
+    /// name, while the pods still end.
+    let known: PodOwnership
 
     /// Seconds after which it is looked again, whatever the server told meanwhile.
     private static let lookAgainSeconds = 5.0
@@ -35,8 +38,9 @@ struct Stillness: Sendable {
                 signal.yield()
             }
             var iterator = changes.makeAsyncIterator()
+            var known = known
             while true {
-                let left = try await obstacles()
+                let left = try await obstacles(&known)
                 if left.isEmpty { return }
                 guard clock.now < end else {
                     throw QuiesceError(
@@ -66,13 +70,14 @@ struct Stillness: Sendable {
     }
 
     /// What keeps it from standing still, in words; empty when nothing does.
-    func obstacles() async throws -> [String] {
+    private func obstacles(_ known: inout PodOwnership) async throws -> [String] {
         var left: [String] = []
         var live = live
         // Pods of one that was deleted still end.
         if try await live.refresh(), let standing = standing(live.workload) {
             left.append("\(live.object.label): \(standing)")
         }
+        known.add(try await live.ownership())
         let finder = WorkloadFinder(client)
         for target in targets where target.uid != live.object.uid {
             guard let resource = try await client.resource(target.kind),
@@ -82,7 +87,8 @@ struct Stillness: Sendable {
             else { continue }
             left.append("\(target.label): \(standing)")
         }
-        for pod in try await live.pods() where pod.mayRun {
+        let pods = try await client.list(.pods, namespace: live.namespace).items
+        for pod in known.pods(of: pods) where pod.mayRun {
             let node = pod.text("spec", "nodeName").map { " on \($0)" } ?? ""
             left.append(pod.isBeingDeleted ? "\(pod.label)\(node) is ending" : "\(pod.label)\(node) runs")
         }

@@ -14,6 +14,13 @@ struct StopPlan: Sendable {
     /// The objects, each with the workload that it is by itself. Throws `.refused` for what cannot be stopped.
     func targets(of live: LiveWorkload) async throws -> [StopTarget] {
         var targets: [StopTarget] = []
+        // Its counters do not wait for pods that end, and it does not name them.
+        if KueueQueue.all.contains(where: { $0.kind == live.workload.kind }) {
+            throw QuiesceError(
+                .refused,
+                "\(live.object.label) is a queue, which does not tell when the pods of its jobs have ended: name the jobs one by one"
+            )
+        }
         switch live.workload.stop {
         case .fields: targets.append(StopTarget(live.object, .fields))
         case .command: targets.append(StopTarget(live.object, .command))

@@ -44,7 +44,8 @@ package struct MoverArguments: ParsableArguments, Sendable {
     static func access(_ session: RepositorySession) async throws -> MoverAccess {
         guard case .s3(let place) = try session.location else {
             throw JourneyError.usage(
-                "pods of the cluster do not see the directory \(try session.location.text): use a repository at s3://BUCKET/PREFIX")
+                "pods of the cluster do not see the directory \(try session.location.text): use a repository at s3://BUCKET/PREFIX"
+            )
         }
         let (context, options) = (session.context, session.options)
         var access = MoverAccess(
@@ -55,7 +56,8 @@ package struct MoverArguments: ParsableArguments, Sendable {
             access.environment["AWS_CA_BUNDLE"] = MoverAccess.file("ca.pem")
         }
         guard context.variable("AWS_ACCESS_KEY_ID") == nil else { return access }
-        let shared = context.variable("AWS_SHARED_CREDENTIALS_FILE") ?? context.variable("HOME").map { "\($0)/.aws/credentials" }
+        let shared =
+            context.variable("AWS_SHARED_CREDENTIALS_FILE") ?? context.variable("HOME").map { "\($0)/.aws/credentials" }
         if let shared, SystemFiles.canonical(context.path(shared)) != nil {
             access.files["credentials"] = try await read(context, shared, "the credentials file")
             access.environment["AWS_SHARED_CREDENTIALS_FILE"] = MoverAccess.file("credentials")
@@ -70,6 +72,8 @@ package struct MoverArguments: ParsableArguments, Sendable {
 
     private static func read(_ context: CommandContext, _ path: String, _ what: String) async throws -> [UInt8] {
         let path = context.path(path)
-        return try await BlockingBridge.offload(name: "becalm-files") { Result { try SystemFiles.read(path, what: what) } }
+        return try await BlockingBridge.offload(name: "becalm-files") {
+            Result { try SystemFiles.read(path, what: what) }
+        }
     }
 }

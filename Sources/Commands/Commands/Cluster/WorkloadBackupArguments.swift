@@ -11,7 +11,8 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Back up a workload of a cluster: NAMESPACE/KIND/NAME, its objects and its volumes.", valueName: "workload"))
+            "Back up a workload of a cluster: NAMESPACE/KIND/NAME, its objects and its volumes.", valueName: "workload")
+    )
     package var workload: String?
 
     @Option(
