@@ -104,7 +104,9 @@ package struct MaintenanceJourney: Sendable {
             case .rule(let rule, let host, let tags, let path, let mayEmptySources):
                 let listing = try await repository.listSnapshots()
                 result.damage = listing.damage
-                let candidates = listing.snapshots.compactMap(Self.candidate).filter { candidate in
+                // Shards that wait to be joined are no states of their source: whoever made them forgets them.
+                let whole = listing.snapshots.filter { $0.manifest?.shard == nil }
+                let candidates = whole.compactMap(Self.candidate).filter { candidate in
                     (host == nil || candidate.host == host) && tags.allSatisfy(candidate.tags.contains)
                         && (path == nil || candidate.paths.contains { Self.fits($0, path ?? "") })
                 }

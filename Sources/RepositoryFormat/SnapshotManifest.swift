@@ -47,6 +47,8 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     package var problems: [Problem]
     /// Checkpoints, models and caches in the tree, as they were judged while they were stored; nil when nobody judged.
     package var inventory: StateInventory?
+    /// Which files of the tree it holds; nil for all, as nearly always.
+    package var shard: Shard?
     /// Seconds the backup took.
     package var durationSeconds: Double
     /// Program and version that wrote it.
@@ -55,7 +57,7 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     package init(
         time: Timestamp, host: String, user: String, paths: [String], tags: [String], root: [ChunkID],
         contentDigest: Digest?, totals: Totals, parent: Identifier?, supersedes: Identifier?, problems: [Problem],
-        inventory: StateInventory? = nil, durationSeconds: Double, program: String
+        inventory: StateInventory? = nil, shard: Shard? = nil, durationSeconds: Double, program: String
     ) {
         self.time = CalendarTime(time).text
         timeNanoseconds = time.nanoseconds
@@ -70,6 +72,7 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
         self.supersedes = supersedes?.description
         self.problems = problems
         self.inventory = inventory
+        self.shard = shard
         self.durationSeconds = durationSeconds
         self.program = program
     }

@@ -178,7 +178,7 @@ struct JoinTests {
             JoinPart(snapshot: id, place: JoinWorld.components("volumes/a")),
             JoinPart(snapshot: id, from: JoinWorld.components("run"), place: JoinWorld.components("volumes/b")),
         ]
-        let told = JoinedTelling(parts, manifests)
+        let told = JoinedTelling(parts, manifests, try JoinShards(parts, manifests), [])
         #expect(told.problems.map(\.path) == ["/elsewhere", "/volumes/a/run/x"])
         let joined = try #require(told.inventory)
         #expect(
@@ -193,9 +193,11 @@ struct JoinTests {
         #expect(
             joined.leftOut.map(\.path) == ["/volumes/a/run/checkpoint-30", "/volumes/b/checkpoint-30"])
         // Without a place, all is where it was.
-        let same = JoinedTelling([JoinPart(snapshot: id, place: [])], [manifests[0]])
+        let here = [JoinPart(snapshot: id, place: [])]
+        let same = JoinedTelling(here, [manifests[0]], try JoinShards(here, [manifests[0]]), [])
         #expect(same.problems == manifests[0].problems && same.inventory == manifests[0].inventory)
-        let strange = JoinedTelling([JoinPart(snapshot: id, place: [[0xff]])], [manifests[0]])
+        let odd = [JoinPart(snapshot: id, place: [[0xff]])]
+        let strange = JoinedTelling(odd, [manifests[0]], try JoinShards(odd, [manifests[0]]), [])
         #expect(strange.inventory?.states.isEmpty == true && strange.inventory?.unlisted == 3)
     }
 }

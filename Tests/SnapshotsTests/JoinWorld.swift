@@ -54,9 +54,10 @@ struct JoinWorld {
     static func components(_ path: String) -> [[UInt8]] { SnapshotTree.components(of: Array(path.utf8)) }
 
     func join(
-        _ parts: [JoinPart], with repository: Repository? = nil, progress: OperationProgress = OperationProgress()
+        _ parts: [JoinPart], paths: [String] = ["ns/job/a"], with repository: Repository? = nil,
+        progress: OperationProgress = OperationProgress()
     ) async throws -> JoinResult {
-        let request = JoinRequest(parts: parts, host: "h", user: "u", paths: ["ns/job/a"], program: "test")
+        let request = JoinRequest(parts: parts, host: "h", user: "u", paths: paths, program: "test")
         return try await JoinOperation(
             repository: try await using(repository), request: request, progress: progress
         ).run()

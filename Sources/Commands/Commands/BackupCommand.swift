@@ -3,7 +3,7 @@ internal import Basics
 package import ObjectStorage
 package import Orchestration
 internal import Repository
-internal import RepositoryFormat
+package import RepositoryFormat
 internal import Snapshots
 
 /// `becalm backup`
@@ -87,6 +87,11 @@ package struct BackupCommand: RunnableCommand {
         help: "Fail, with exit code 21 and before anything is stored, where a checkpoint is not complete.")
     package var requireComplete = false
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp("Take only this share of the files: 2/3.", valueName: "share", visibility: .hidden))
+    package var shard: Shard?
+
     package init() {}
 
     package mutating func validate() throws {
@@ -122,7 +127,7 @@ package struct BackupCommand: RunnableCommand {
         let request = BackupRequest(
             paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
             excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, bases: bases,
-            requiresComplete: requireComplete, program: Version.program)
+            requiresComplete: requireComplete, shard: shard, program: Version.program)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "backing up", global) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()
@@ -205,3 +210,7 @@ package struct BackupCommand: RunnableCommand {
 }
 
 extension Retention.Mode: ExpressibleByArgument {}
+
+extension Shard: ExpressibleByArgument {
+    package init?(argument: String) { self.init(argument) }
+}

@@ -126,6 +126,8 @@ extension Repository {
         if name == "latest" || name.hasPrefix("latest:") {
             let source = name.dropFirst("latest:".count)
             let matching = listing.snapshots.filter { snapshot in
+                // One that holds a share of the files is no state of its source.
+                guard snapshot.manifest?.shard == nil else { return false }
                 guard name != "latest" else { return true }
                 return (snapshot.manifest?.paths ?? []).contains {
                     $0 == source || $0.split(separator: "/").last.map(String.init) == String(source)

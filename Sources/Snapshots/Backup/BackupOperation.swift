@@ -108,6 +108,11 @@ package struct BackupOperation: Sendable {
         }
     }
 
+    /// The last link of a chain.
+    private func newest(of source: Digest, _ listing: SnapshotListing) -> ListedSnapshot? {
+        repository.chainEnd(listing, source: SnapshotChain(source: source, counter: 0, predecessor: nil))
+    }
+
     private func pass(
         _ session: WriteSession, _ started: Timestamp, isLast: Bool, _ duration: @escaping @Sendable () -> Double
     ) async throws -> BackupResult {
@@ -115,11 +120,13 @@ package struct BackupOperation: Sendable {
         let paths = request.paths.map { PathText.display($0) }
         let source = SnapshotChain.source(host: request.host, paths: paths)
         let listing = try await repository.listSnapshots()
-        let chained = listing.snapshots.filter { $0.object.chain.source == source }
-            .max { $0.object.chain.counter < $1.object.chain.counter }
+        let whole = newest(of: source, listing)
+        // Shards are told apart, so that they run side by side; each builds on the last snapshot of everything.
+        let ownSource = request.shard.map { SnapshotChain.source(host: request.host, paths: paths + ["shard \($0)"]) }
+        let chained = ownSource.map { newest(of: $0, listing) } ?? whole
         // A writer key cannot read the parent's tree: it reads every file, and stores only what is new.
-        let parent = chained?.manifest == nil ? nil : chained
-        let journal = try await BackupJournal.open(session, source: source)
+        let parent = whole?.manifest == nil ? nil : whole
+        let journal = try await BackupJournal.open(session, source: ownSource ?? source)
         let context = try BackupContext(session: session, request: request, progress: progress, journal: journal)
         let loader = TreeLoader(repository: repository, index: session.index)
         let parentPages = try parent?.manifest?.rootPages() ?? []
@@ -153,10 +160,10 @@ package struct BackupOperation: Sendable {
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,
             parent: parent?.id, supersedes: nil, problems: problems,
-            inventory: request.judging == nil ? nil : context.states.inventory(problems), durationSeconds: duration(),
-            program: request.program)
+            inventory: request.judging == nil ? nil : context.states.inventory(problems), shard: request.shard,
+            durationSeconds: duration(), program: request.program)
         let chain = SnapshotChain(
-            source: source, counter: (chained?.object.chain.counter ?? 0) + 1,
+            source: ownSource ?? source, counter: (chained?.object.chain.counter ?? 0) + 1,
             predecessor: chained.map { .init(id: $0.id, digest: $0.object.digest) })
         let committed = try await session.commit(manifest, chain: chain)
         do {

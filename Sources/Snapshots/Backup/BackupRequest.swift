@@ -23,6 +23,9 @@ package struct BackupRequest: Sendable {
     package var requiresComplete: Bool
     /// Seconds for which a torn checkpoint must not have changed to be stored as it is: before, it may be being written.
     package var quietSeconds: Int64
+    /// Which share of the files to take; all directories are taken anyway. Nil for everything. Such snapshots are to be joined
+    /// (`JoinOperation`), and have the content of one backup together.
+    package var shard: Shard?
     /// Program and version, for the manifest.
     package var program: String
 
@@ -37,11 +40,13 @@ package struct BackupRequest: Sendable {
     package init(
         paths: [[UInt8]], host: String, user: String, tags: [String] = [], excludes: [String] = [],
         fileDigests: Bool = true, oneFileSystem: Bool = false, bases: Bases = .parent, judging: SurveyOptions? = nil,
-        requiresComplete: Bool = false, quietSeconds: Int64 = 900, program: String
+        requiresComplete: Bool = false, quietSeconds: Int64 = 900, shard: Shard? = nil,
+        program: String
     ) {
         self.judging = judging
         self.requiresComplete = requiresComplete
         self.quietSeconds = quietSeconds
+        self.shard = shard
         self.bases = bases
         self.paths = paths
         self.host = host

@@ -93,18 +93,29 @@ final class SourceWalker {
             let child = try name.map { try directory.openDirectory(name: $0) } ?? directory
             try descend(child, entry, path, slot, parentEntry)
         case .regular:
+            watch?.saw(path, metadata)
+            guard isOurs(path) else { return try leaveToOthers(slot) }
             context.progress.update {
                 $0.filesTotal += 1
                 $0.bytesTotal += metadata.size
                 $0.current = PathText.display(directory.path(of: name ?? storedName))
             }
-            watch?.saw(path, metadata)
             try store(directory, name ?? storedName, entry, path, slot, parentEntry, early)
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
-            context.progress.update { $0.filesTotal += 1 }
             if metadata.type == .symbolicLink { watch?.sawLink(path) }
+            guard isOurs(path) else { return try leaveToOthers(slot) }
+            context.progress.update { $0.filesTotal += 1 }
             try context.fill(slot, entry, of: metadata, encoder)
         }
+        return true
+    }
+
+    /// Whether the file at `path` falls to this snapshot.
+    private func isOurs(_ path: [[UInt8]]) -> Bool { context.request.shard?.holds(path) ?? true }
+
+    /// Leaves a file to another shard: it is there, and is judged, but not stored here.
+    private func leaveToOthers(_ slot: DirectoryNode.Slot) throws -> Bool {
+        try slot.node.fill(slot, nil, encoder)
         return true
     }
 

@@ -112,13 +112,15 @@ package struct JoinOperation: Sendable {
             status.bytesTotal = manifests.reduce(0) { $0 &+ $1.totals.bytes }
         }
         let time = request.time ?? manifests.map(\.timestamp).min() ?? repository.options.clock.now()
+        let shards = try JoinShards(request.parts, manifests)
         let outcome = try await BlockingBridge.offload(name: "becalm-join") {
             () -> Result<JoinPass.Outcome, any Error> in
             Result {
                 let loader = TreeLoader(repository: repository, index: session.index)
                 let place = try Self.place(request.parts, parts, loader)
                 var pass = try JoinPass(
-                    session: session, loader: loader, parts: request.parts, plain: Self.plainDirectory(time),
+                    session: session, loader: loader, parts: request.parts, shards: shards,
+                    plain: Self.plainDirectory(time),
                     progress: progress)
                 return try pass.run(place)
             }
@@ -126,7 +128,7 @@ package struct JoinOperation: Sendable {
         let source = SnapshotChain.source(host: request.host, paths: request.paths)
         let before = repository.chainEnd(
             try await repository.listSnapshots(), source: SnapshotChain(source: source, counter: 0, predecessor: nil))
-        let told = JoinedTelling(request.parts, manifests)
+        let told = JoinedTelling(request.parts, manifests, shards, outcome.dropped)
         let manifest = SnapshotManifest(
             time: time, host: request.host, user: request.user, paths: request.paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals, parent: nil,

@@ -11,6 +11,8 @@ struct JoinPass {
     struct Outcome: Sendable {
         var root: TreeEntry
         var totals: SnapshotManifest.Totals
+        /// What some shard has and the tree has not.
+        var dropped: [JoinShards.Dropped]
     }
 
     /// A directory as it was stored.
@@ -26,11 +28,15 @@ struct JoinPass {
     private let parts: [JoinPart]
     /// What directories are like that no part has.
     private let plain: FileMetadata
+    private let shards: JoinShards
     private var links: JoinLinks
+    private var dropped: [JoinShards.Dropped] = []
 
     init(
-        session: WriteSession, loader: TreeLoader, parts: [JoinPart], plain: FileMetadata, progress: OperationProgress
+        session: WriteSession, loader: TreeLoader, parts: [JoinPart], shards: JoinShards, plain: FileMetadata,
+        progress: OperationProgress
     ) throws(RepositoryError) {
+        self.shards = shards
         self.session = session
         self.loader = loader
         self.parts = parts
@@ -48,7 +54,7 @@ struct JoinPass {
         let (root, totals) = try merge(name: Array("root".utf8), [], place, at: [])
         try encoder.flush()
         try session.finish()
-        return Outcome(root: root, totals: totals)
+        return Outcome(root: root, totals: totals, dropped: dropped)
     }
 
     // MARK: What several parts have
@@ -72,6 +78,10 @@ struct JoinPass {
         var merging = Merging(sources, place, loader)
         while let next = try merging.next() {
             let inner = path + [next.name]
+            if !shards.isEmpty, let reason = shards.reason(for: next.entries, at: StatePath.text(inner)) {
+                dropped.append(reason)
+                continue
+            }
             if next.place == nil, next.entries.count == 1, let only = next.entries.first {
                 let (child, below) = try adopt(only.entry, of: only.part, at: inner)
                 pages.count(child, below)
