@@ -7,15 +7,18 @@ its images by `BECALM_CLUSTER load $BECALM_CLUSTER_NAME`, by `kind load` where t
 """
 
 import base64
+import calendar
 import copy
+import email.utils
 import http.client
 import json
 import os
 import random
+import re
 import shutil
-import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -83,8 +86,8 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
 DEFINITIONS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False)
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
-BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False)
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
+BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 
 
 class Configuration:
@@ -185,7 +188,6 @@ class API:
 
     def now(self):
         """The server's clock, in seconds since 1970, as its answers tell it."""
-        import email.utils
         self.request("GET", "/version")
         return email.utils.parsedate_to_datetime(self.local.date).timestamp()
 
@@ -259,14 +261,19 @@ def wait(what, condition, seconds=60, every=0.1):
         time.sleep(every)
 
 
+def seconds(text):
+    """RFC 3339 in UTC as seconds since 1970."""
+    whole, _, fraction = re.fullmatch(r"(.*?)(\.(\d+))?Z", text).groups()
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + fraction if fraction else 0)
+
+
 def random_name(prefix):
     return f"{prefix}-{random.SystemRandom().randrange(36 ** 5):05x}"
 
 
 # ---------------------------------------------------------------- pods that leave traces
 
-# Appends to its file five times a second while it lives, and for LINGER seconds after SIGTERM; 143 is how a process that ends
-# by SIGTERM ends. A negative LINGER never ends.
+# Appends to its file five times a second while it lives, and for LINGER seconds after SIGTERM. A negative LINGER never ends.
 LIFE = r"""
 left=-1
 trap 'case $LINGER in -*) ;; *) left=$((LINGER * 5)) ;; esac' TERM
@@ -279,19 +286,20 @@ while [ $left -ne 0 ]; do
   [ $left -gt 0 ] && left=$((left - 1))
 done
 echo ended >>$file
-exit 143
+exit $EXIT
 """
 
 
 def pod_template(namespace, linger=1, labels=None, annotations=None, grace=30, restart=None, image=container_image.TRAINING,
-                 command=None, claim=None):
-    """The template of a pod that lives until it is told to end, and `linger` seconds longer."""
+                 command=None, claim=None, code=143):
+    """The template of a pod that lives until it is told to end, and `linger` seconds longer; then it ends with `code`, 143 being
+    how a process ends that SIGTERM ends."""
     def field(path):
         return {"valueFrom": {"fieldRef": {"fieldPath": path}}}
     container = {
         "name": "train", "image": image, "command": command or ["sh", "-c", LIFE],
-        "env": [{"name": "LINGER", "value": str(linger)}, {"name": "POD_NAME", **field("metadata.name")},
-                {"name": "POD_UID", **field("metadata.uid")}],
+        "env": [{"name": "LINGER", "value": str(linger)}, {"name": "EXIT", "value": str(code)},
+                {"name": "POD_NAME", **field("metadata.name")}, {"name": "POD_UID", **field("metadata.uid")}],
         "volumeMounts": [{"name": "trace", "mountPath": "/trace"}]}
     spec = {
         "terminationGracePeriodSeconds": grace, "containers": [container],
@@ -398,13 +406,16 @@ class Cluster:
         """Gives it the images and learns whether its node's files are ours to read."""
         folder = os.path.join(os.path.dirname(container_image.default_packages()), "images")
         os.makedirs(folder, exist_ok=True)
-        training = os.path.join(folder, "training.tar")
-        if not os.path.exists(training):
-            report.say("making the image of the workloads")
-            container_image.training(training, container_image.default_packages())
-        self.load(training)
+        for name, make in (("training", container_image.training), ("bare", container_image.bare)):
+            path = os.path.join(folder, name + ".tar")
+            if not os.path.exists(path):
+                report.say(f"making the image {name}")
+                make(path, container_image.default_packages())
+            self.load(path)
+        # What a run that was killed has left; others may run here now.
         for old in self.api.list(NAMESPACES, labels=f"{CONFIGURATION}=run"):
-            self.api.delete(NAMESPACES, None, old["metadata"]["name"])
+            if seconds(old["metadata"]["creationTimestamp"]) < self.api.now() - 4 * 3600:
+                self.api.delete(NAMESPACES, None, old["metadata"]["name"])
         with self.scope("probe") as namespace:
             template = pod_template(namespace, command=["sh", "-c", "echo here >/trace/probe; sleep 3600"], grace=0)
             self.api.create(PODS, PODS.object(namespace, "probe", spec=template["spec"]))
@@ -442,7 +453,6 @@ class Cluster:
 
     def start_operators(self, report):
         """Starts the process that plays the operators which the cluster does not have."""
-        import sys
         path = os.path.join(harness.HERE, "cluster_operators.py")
         process = subprocess.Popen(
             [sys.executable, path, self.kubeconfig], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
@@ -453,7 +463,18 @@ class Cluster:
         threading.Thread(target=lambda: [report.say("operators: " + line.rstrip()) for line in process.stdout], daemon=True).start()
         return process
 
-    # Namespaces.
+    # Accounts and namespaces.
+
+    def account(self, namespace, rules, path, name="tester"):
+        """A kubeconfig of a new account that may do what `rules` say, in this namespace."""
+        self.api.create(ACCOUNTS, ACCOUNTS.object(namespace, name))
+        self.api.create(ROLES, ROLES.object(namespace, name, rules=rules))
+        self.api.create(BINDINGS, BINDINGS.object(
+            namespace, name, roleRef={"apiGroup": ROLES.group, "kind": "Role", "name": name},
+            subjects=[{"kind": "ServiceAccount", "name": name, "namespace": namespace}]))
+        answer = self.api.request("POST", ACCOUNTS.path(namespace, name, "token"), {
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}})
+        return self.configuration.write(path, token=answer["status"]["token"])
 
     def make_namespace(self, word):
         name = random_name(f"becalm-e2e-{word}")

@@ -7,9 +7,11 @@ were, to the byte. Then all that can go wrong on the way.
 """
 
 import concurrent.futures
+import os
 
 import cluster
 import cluster_kinds
+import cluster_traps
 import harness
 from cluster import Live
 
@@ -78,7 +80,6 @@ def both_ways(bench, sample, linger):
 
 def unfinished(live):
     """The pods that have not written that they end: they were killed."""
-    import os
     found = []
     for name in live.traces.sizes():
         with open(os.path.join(cluster.TRACES, live.namespace, name)) as stream:
@@ -112,6 +113,9 @@ def main():
                     report.skip(sample.title, "the cluster has operators of its own")
                 elif chosen(sample.title, options.kinds):
                     tasks.append(lambda sample=sample: both_ways(bench, sample, options.linger))
+        if "traps" in options.parts:
+            tasks += [lambda title=title: cluster_traps.run(bench, title)
+                      for title in cluster_traps.TRAPS if chosen(title, options.traps)]
         with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
             for future in [pool.submit(task) for task in tasks]:
                 future.result()

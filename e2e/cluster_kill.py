@@ -4,17 +4,15 @@ the server gets it and once when it has answered; after each, `becalm resume --e
 objects what they were, to the byte. For every kind. And an API server that is away for a minute.
 """
 
-import calendar
 import concurrent.futures
 import re
 import threading
-import time
 
 import cluster
 import cluster_kinds
 import cluster_proxy
 import harness
-from cluster import Live, wait
+from cluster import Live, seconds, wait
 from cluster_adapters import Bench, chosen, stands_still
 
 # Long enough for a workload to stop, short enough to be waited for after every kill.
@@ -23,18 +21,12 @@ DEADLINE = "6s"
 MOST = 40
 
 
-def seconds(time_text):
-    """RFC 3339 in UTC as seconds since 1970."""
-    whole, _, fraction = re.fullmatch(r"(.*?)(\.(\d+))?Z", time_text).groups()
-    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + fraction if fraction else 0)
-
-
 class Victim:
     """A workload that is stopped and let go by commands that are killed."""
 
     def __init__(self, bench, sample, namespace, every):
         self.bench, self.report, self.sample, self.every = bench, bench.report, sample, every
-        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0)
+        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, code=0)
         self.proxy = cluster_proxy.Proxy(bench.cluster.configuration)
         kubeconfig = bench.cluster.configuration.write(f"{bench.scratch}/{namespace}.kubeconfig", server=self.proxy.server)
         self.through = cluster.command(bench.cluster, bench.scratch, kubeconfig)

@@ -287,7 +287,7 @@ class TrainingJobs:
             template = copy.deepcopy(spec["template"])
             template.setdefault("metadata", {}).setdefault("labels", {}).update(self.labels(body["metadata"]["name"], "Launcher", 0))
             return world.create(JOBS, name, body, self.resource, spec={
-                "parallelism": parallelism, "completions": 1, "backoffLimit": 100, "template": template})
+                "parallelism": parallelism, "completions": kinds.MANY, "backoffLimit": 100, "template": template})
         if job["spec"]["parallelism"] != parallelism:
             return world.patch(JOBS, job, {"spec": {"parallelism": parallelism}})
         return job
@@ -608,7 +608,8 @@ class Workspaces:
                 template = copy.deepcopy(body["tuning"]["template"])
                 template["spec"]["restartPolicy"] = "Never"
                 template.setdefault("metadata", {}).setdefault("labels", {}).update(labels)
-                job = world.create(JOBS, name, body, self.resource, labels, spec={"backoffLimit": 100, "template": template})
+                job = world.create(JOBS, name, body, self.resource, labels, spec={
+                    "parallelism": 1, "completions": kinds.MANY, "backoffLimit": 100, "template": template})
             if job.get("status", {}).get("active"):
                 world.status(self.resource, body, conditions=with_conditions(body, JobStarted=True))
             return

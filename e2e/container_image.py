@@ -3,6 +3,7 @@
 no registry.
 
     container_image.py training OUT.tar     local/becalm-e2e:1: a shell, Python and NumPy
+    container_image.py bare OUT.tar         local/becalm-bare:1: a program that waits, and no shell
     container_image.py becalm OUT.tar       local/becalm:1: the command under test
 """
 
@@ -20,7 +21,7 @@ import tempfile
 
 import harness
 
-TRAINING, BECALM = "local/becalm-e2e:1", "local/becalm:1"
+TRAINING, BARE, BECALM = "local/becalm-e2e:1", "local/becalm-bare:1", "local/becalm:1"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 # The dynamic loader's path is in every executable, so it is the one library that cannot lie elsewhere.
 LOADER = "/lib64/ld-linux-x86-64.so.2"
@@ -182,6 +183,18 @@ def training(path, folder):
         image.write(path, TRAINING)
 
 
+def bare(path, folder):
+    """A program that waits, and nothing else: no shell, no `kill`."""
+    with Image() as image:
+        busybox, = download(["busybox-static"], folder)
+        unpacked = os.path.join(image.directory.name, "busybox")
+        subprocess.run(["dpkg", "-x", busybox, unpacked], check=True)
+        # It is what it is called.
+        image.file(os.path.join(unpacked, "bin/busybox"), "sleep")
+        image.config["Entrypoint"] = ["/sleep", "100000"]
+        image.write(path, BARE)
+
+
 def becalm(path):
     """The command under test, alone but for authorities; a shell's absence is part of what is tested."""
     with Image() as image:
@@ -194,7 +207,7 @@ def becalm(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("image", choices=("training", "becalm"))
+    parser.add_argument("image", choices=("training", "bare", "becalm"))
     parser.add_argument("path", metavar="OUT.tar")
     parser.add_argument("--packages", metavar="DIR", help="where downloaded packages are kept")
     options = parser.parse_args()
@@ -202,8 +215,9 @@ def main():
         becalm(options.path)
     else:
         if not shutil.which("apt-get"):
-            sys.exit("the training image is made of Debian's packages, and there is no apt here")
-        training(options.path, options.packages or default_packages())
+            sys.exit("this image is made of Debian's packages, and there is no apt here")
+        make = training if options.image == "training" else bare
+        make(options.path, options.packages or default_packages())
     print(f"{options.path}: {os.path.getsize(options.path) >> 20} MiB")
 
 
