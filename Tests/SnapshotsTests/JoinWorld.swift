@@ -72,11 +72,13 @@ struct JoinWorld {
         }
     }
 
-    /// Expects that all that snapshots need is there and whole.
-    func verify(sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws {
+    /// Expects that all that snapshots need is there and whole; with `leftovers`, other things may be there too.
+    func verify(leftovers: Bool = false, sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws {
         let report = try await Verifier(repository: try await reopened()).verify(
             VerifyOptions(depth: .full) { PathText.display($0) })
-        #expect(report.isSound && report.problems.isEmpty, "\(report.problems)", sourceLocation: sourceLocation)
+        #expect(
+            report.isSound && (leftovers || report.problems.isEmpty), "\(report.problems)",
+            sourceLocation: sourceLocation)
     }
 
     func restore(

@@ -76,7 +76,9 @@ struct JoinPass {
         }
         var pages = DirectoryPages()
         var merging = Merging(sources, place, loader)
-        while let next = try merging.next() {
+        while let next = try reading(
+            path, of: sources.first?.part, { () throws(RepositoryError) in try merging.next() })
+        {
             let inner = path + [next.name]
             if !shards.isEmpty, let reason = shards.reason(for: next.entries, at: StatePath.text(inner)) {
                 dropped.append(reason)
@@ -220,7 +222,9 @@ struct JoinPass {
         } catch {
             guard error.code != .cancelled else { throw error }
             let whose = part.map { " of snapshot \(id($0))" } ?? ""
-            throw RepositoryError(error, doing: "cannot join \(StatePath.text(path))\(whose)")
+            throw RepositoryError(
+                error.code, "cannot join \(StatePath.text(path))\(whose): \(error.message)", cause: error.cause ?? error
+            )
         }
     }
 
