@@ -4,6 +4,7 @@
     run.py quick     what `make test` runs: some minutes
     run.py full      what `make soak` runs: hours
     run.py quick roundtrip kill      only these
+    run.py quick cluster             those that need a Kubernetes cluster, which the others leave out
 
 The last line is `N passed, N failed, N skipped`; the exit code is 1 if anything failed.
 """
@@ -33,18 +34,27 @@ SCRIPTS = {
     "velero-go": (["velero_go_host.py", "--quick"], ["velero_go_host.py", "--stream-bytes", "17179869184"]),
     "velero-awkward": (["velero_awkward_host.py", "--quick"], ["velero_awkward_host.py"]),
 }
+# They need a cluster, which `cluster.py` finds or brings up, and skip without one.
+CLUSTER = {
+    "cluster-adapters": (["cluster_adapters.py"], ["cluster_adapters.py", "--linger", "12"]),
+    "cluster-kill": (["cluster_kill.py", "--quick"], ["cluster_kill.py"]),
+    "cluster-cron": (["cluster_cron.py"], ["cluster_cron.py"]),
+}
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extent", choices=("quick", "full"))
-    parser.add_argument("names", nargs="*", metavar="NAME", help="some of " + ", ".join(SCRIPTS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="some of " + ", ".join([*SCRIPTS, "cluster", *CLUSTER]))
     options = parser.parse_args()
+    scripts = {**SCRIPTS, **CLUSTER}
+    names = []
     for name in options.names:
-        if name not in SCRIPTS:
-            parser.error(f"{name!r} is none of {', '.join(SCRIPTS)}")
-    names = options.names or list(SCRIPTS)
+        if name != "cluster" and name not in scripts:
+            parser.error(f"{name!r} is none of {', '.join([*SCRIPTS, 'cluster', *CLUSTER])}")
+        names += list(CLUSTER) if name == "cluster" else [name]
+    names = names or list(SCRIPTS)
     environment = dict(os.environ, PYTHONUNBUFFERED="1", PYTHONDONTWRITEBYTECODE="1")
     for variable, find, needs in [("BECALM", harness.find_binary, lambda name: not name.startswith("velero")),
                                   ("BECALM_PLUGIN", harness.find_plugin, lambda name: name.startswith("velero"))]:
@@ -54,7 +64,7 @@ def main():
     totals, times = [0, 0, 0], []
     for name in names:
         began, closing = time.monotonic(), None
-        words = SCRIPTS[name][0 if options.extent == "quick" else 1]
+        words = scripts[name][0 if options.extent == "quick" else 1]
         print(f"\n=== {' '.join(words)}", flush=True)
         process = subprocess.Popen(
             [sys.executable, os.path.join(harness.HERE, words[0]), *words[1:]], stdin=subprocess.DEVNULL,
