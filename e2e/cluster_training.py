@@ -143,7 +143,7 @@ def journey(place, report, scratch, becalm, interpreter, options):
                      f"{digest} and {whole.get('digest')}")
         leftovers(place, report, namespace, becalm)
         outcome = becalm.run("restore", summary["snapshot"], "--to-cluster", "--json")
-        report.check(outcome.code == 1 and "is there already" in outcome.err, "what is there is not replaced", str(outcome))
+        report.check(outcome.code == 1 and "is there already" in str(outcome), "what is there is not replaced", str(outcome))
         outcome = becalm.run("verify", "--depth", "full", "--json")
         report.check(outcome.code == 0, "the repository is whole", str(outcome))
     finally:
