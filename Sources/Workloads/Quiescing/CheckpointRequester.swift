@@ -76,7 +76,14 @@ struct CheckpointRequester: Sendable {
         do {
             return try await run(["kill", "-\(name)", "1"], pod, seconds)
         } catch let error as KubernetesError where error.code == .failed && !error.isAmbiguous {
-            return try await run(["sh", "-c", "kill -\(name) 1"], pod, seconds)
+            do {
+                return try await run(["sh", "-c", "kill -\(name) 1"], pod, seconds)
+            } catch let error as KubernetesError where error.code == .failed && !error.isAmbiguous {
+                throw QuiesceError(
+                    .checkpoint,
+                    "no checkpoint of \(pod.label): its image has neither `kill` nor `sh`, so process 1 cannot be sent SIG\(name); use \(BecalmAnnotation.checkpointHTTP), or \(BecalmAnnotation.checkpointCommand) with a program of the image",
+                    cause: error)
+            }
         }
     }
 

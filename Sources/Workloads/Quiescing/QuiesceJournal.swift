@@ -237,6 +237,20 @@ package struct QuiesceJournal: Sendable {
         }
     }
 
+    /// Throws `.lost` when the journal is not `holder`'s any more, or gone.
+    func check(holder: String) async throws {
+        guard let entry = try await read().entry else { throw gone }
+        guard entry.lease.holder == holder else { throw taken(entry) }
+    }
+
+    private var gone: QuiesceError {
+        QuiesceError(.lost, "the Lease \(namespace)/\(lease.name) is gone: somebody has let the workload go")
+    }
+
+    private func taken(_ entry: Entry) -> QuiesceError {
+        QuiesceError(.lost, "\(entry.workload) is held by \(entry.lease.holder) now, who will resume it")
+    }
+
     /// Says that the holder is still there. Throws `.lost` when the journal is another's by now, or gone.
     func renew(_ entry: Entry) async throws { _ = try await change(entry.lease.holder) { _, _ in } }
 
@@ -261,11 +275,10 @@ package struct QuiesceJournal: Sendable {
         while true {
             attempt += 1
             let (lease, now) = try await self.lease.read()
-            guard var lease else { throw QuiesceError(.lost, "the Lease \(namespace)/\(self.lease.name) is gone") }
+            guard var lease else { throw gone }
             var entry = try Self.entry(lease)
             if let holder, entry.lease.holder != holder {
-                throw QuiesceError(
-                    .lost, "\(entry.workload) is held by \(entry.lease.holder) now, who will resume it")
+                throw taken(entry)
             }
             try body(&entry, now)
             for (key, value) in Self.annotations(entry) { lease.setAnnotation(key, value) }

@@ -30,7 +30,9 @@ package struct Quiescer: Sendable {
     package func quiesce(_ live: LiveWorkload) async throws -> QuiesceRecord {
         let (entry, record) = try await begin(live)
         return try await renewing(entry) {
-            try await self.undoing(live, entry) { try await self.still(live, entry, record).record }
+            try await self.undoing(live, entry) {
+                try await self.beforeDeadline(live) { try await self.still(live, entry, record).record }
+            }
         }
     }
 
@@ -42,19 +44,10 @@ package struct Quiescer: Sendable {
         let (entry, record) = try await begin(live)
         return try await renewing(entry) {
             try await self.undoing(live, entry) {
-                let late = KubernetesError(
-                    .timedOut, "\(live.object.label) was held for \(Int(self.options.deadlineSeconds)) s, its deadline")
-                let result: (R, QuiesceRecord, QuiesceJournal.Entry)
-                do {
-                    result = try await Deadline.run(seconds: self.options.deadlineSeconds, or: late) {
-                        let (entry, record) = try await self.still(live, entry, record)
-                        let result = try await body(record)
-                        return (result, record, try await self.advance(live, entry, .captured))
-                    }
-                } catch let error as KubernetesError where error.message == late.message {
-                    throw QuiesceError(
-                        .notInTime, "\(late.message), and it runs again: give it more time with --deadline",
-                        cause: error)
+                let result = try await self.beforeDeadline(live) {
+                    let (entry, record) = try await self.still(live, entry, record)
+                    let result = try await body(record)
+                    return (result, record, try await self.advance(live, entry, .captured))
                 }
                 var ended = result.1
                 ended.times = result.2.times
@@ -139,8 +132,11 @@ package struct Quiescer: Sendable {
             record.stopped = ContinuousClock().now
             let known = try await live.ownership()
             entry = try await stop(live, entry)
-            try await Stillness(client: client, live: live, targets: entry.targets, known: known)
-                .wait(seconds: options.stopSeconds)
+            let (journal, holder) = (journal(live), options.holder)
+            let stillness = Stillness(client: client, live: live, targets: entry.targets, known: known) {
+                try await journal.check(holder: holder)
+            }
+            try await stillness.wait(seconds: options.stopSeconds)
             var now = live
             guard try await now.refresh() else {
                 throw QuiesceError(
@@ -210,6 +206,20 @@ package struct Quiescer: Sendable {
 
     // MARK: Care
 
+    /// Runs `body` until the deadline, by which somebody else may let the workload go.
+    private func beforeDeadline<R: Sendable>(
+        _ live: LiveWorkload, _ body: @escaping @Sendable () async throws -> R
+    ) async throws -> R {
+        let late = KubernetesError(
+            .timedOut, "\(live.object.label) was held for \(Int(options.deadlineSeconds)) s, its deadline")
+        do {
+            return try await Deadline.run(seconds: options.deadlineSeconds, or: late, body)
+        } catch let error as KubernetesError where error.message == late.message {
+            throw QuiesceError(
+                .notInTime, "\(late.message), and it runs again: give it more time with --deadline", cause: error)
+        }
+    }
+
     /// Runs `body`; whatever it throws, the workload is let go first. A cancelled task does so too.
     private func undoing<R: Sendable>(
         _ live: LiveWorkload, _ entry: QuiesceJournal.Entry, _ body: () async throws -> R
@@ -217,14 +227,16 @@ package struct Quiescer: Sendable {
         do {
             return try await body()
         } catch {
-            // A journal that another one holds is his to undo.
-            if let error = error as? QuiesceError, error.code == .lost, error.message.contains("is held by") {
-                throw error
-            }
             let (client, holder, journal) = (client, options.holder, journal(live))
             // Not the cancelled task's: it has to be done all the same.
             let undoing = OwnedTask<Void, any Error> {
-                guard let now = try await journal.read().entry, now.lease.holder == holder else { return }
+                guard let now = try await journal.read().entry else {
+                    // Somebody else has undone it, perhaps before the last change of ours.
+                    for target in entry.targets { _ = try await TargetSwitch(client: client).release(target) }
+                    return
+                }
+                // What another one holds is his to undo.
+                guard now.lease.holder == holder else { return }
                 _ = try await Resumer(client, holder: holder).undo(journal, now)
             }
             if case .failure(let left) = await undoing.outcome() {

@@ -8,6 +8,8 @@ struct Stillness: Sendable {
     /// What told its pods when it was stopped: controllers delete what is between them and the workload, and forget its
     /// name, while the pods still end.
     let known: PodOwnership
+    /// Throws when there is nothing to wait for any more, for somebody else has let it go.
+    let check: @Sendable () async throws -> Void
 
     /// Seconds after which it is looked again, whatever the server told meanwhile.
     private static let lookAgainSeconds = 5.0
@@ -40,6 +42,7 @@ struct Stillness: Sendable {
             var iterator = changes.makeAsyncIterator()
             var known = known
             while true {
+                try await check()
                 let left = try await obstacles(&known)
                 if left.isEmpty { return }
                 guard clock.now < end else {

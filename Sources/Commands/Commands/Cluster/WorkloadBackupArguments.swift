@@ -26,8 +26,8 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("With '--workload': movers side by side on one ReadWriteMany volume.", valueName: "number"))
-    package var shards = 1
+        help: ArgumentHelp("With '--workload': movers side by side on one ReadWriteMany volume, 1 where it is not given.", valueName: "number"))
+    package var shards: Int?
 
     @Flag(name: .long, help: "With '--workload': take the Secrets that it names, too.")
     package var includeSecrets = false
@@ -39,7 +39,7 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
     package init() {}
 
     package mutating func validate() throws {
-        guard (1...64).contains(shards) else { throw ValidationError("'--shards' takes a number from 1 to 64.") }
+        guard (1...64).contains(shards ?? 1) else { throw ValidationError("'--shards' takes a number from 1 to 64.") }
     }
 
     /// Backs it up.
@@ -55,7 +55,7 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
             movers: try await movers.settings(context), access: try await MoverArguments.access(session),
             scratch: context.scratch, host: host, user: SystemFiles.userName)
         request.source = source
-        request.shards = shards
+        request.shards = shards ?? 1
         request.includesSecrets = includeSecrets
         request.tags = tags
         let wanted = request
