@@ -10,7 +10,7 @@ internal import Snapshots
 package struct BackupCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Take a snapshot of directories and files.",
+        abstract: "Take a snapshot of directories and files, or of a workload of a cluster.",
         discussion: """
             Each path is stored under its last component. Only what no earlier snapshot holds is stored. An \
             interrupted backup is gone on with by running it again. Sources that cannot be read or change meanwhile \
@@ -25,14 +25,30 @@ package struct BackupCommand: RunnableCommand {
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
 
+            With '--workload' a workload of a cluster is brought to a consistent point ('becalm quiesce --help' says how), \
+            its objects, what they refer to, and its volumes are taken, and it goes on: one snapshot has all of it, for \
+            'becalm restore --to-cluster'. The volumes are read by pods of the cluster, which need an image with becalm \
+            in it and a repository that they can reach; they get a key of their own, which may only write and is taken \
+            away at the end. With '--consistency checkpoint' the workload runs all the while.
+
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
+              $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example.com/becalm:1
             """)
 
     @OptionGroup package var global: GlobalOptions
 
     @Argument(help: ArgumentHelp("What to back up.", valueName: "path"), completion: .file())
-    package var paths: [String]
+    package var paths: [String] = []
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Back up a workload of a cluster instead: NAMESPACE/KIND/NAME, the kind as kubectl takes it.",
+            valueName: "workload"))
+    package var workload: String?
+
+    @OptionGroup(title: "Workloads of a cluster") package var cluster: WorkloadBackupOptions
 
     @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be repeated.", valueName: "pattern"))
     package var exclude: [String] = []
@@ -85,12 +101,20 @@ package struct BackupCommand: RunnableCommand {
     package init() {}
 
     package mutating func validate() throws {
+        guard paths.isEmpty != (workload == nil) else {
+            throw ValidationError("Name what to back up: paths, or a workload with '--workload'.")
+        }
         guard !paths.contains("") else { throw ValidationError("An empty path names nothing.") }
         guard !tag.contains("") else { throw ValidationError("An empty tag marks nothing.") }
         guard lockFor.map({ $0.seconds > 0 }) ?? true else { throw ValidationError("'--lock-for' takes a time.") }
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
+        if let workload {
+            return try await WorkloadBackup(
+                context: context, global: global, options: cluster, tags: tag, host: host
+            ).run(workload)
+        }
         let session = RepositorySession(global, context)
         let sources = paths.map { context.path($0) }
         let excludes = try await self.excludes(context)

@@ -51,7 +51,12 @@ package struct RestoreCommand: RunnableCommand {
         name: [.short, .long],
         help: ArgumentHelp("Directory to restore into; made when it is missing.", valueName: "directory"),
         completion: .directory)
-    package var target: String
+    package var target: String?
+
+    @Flag(name: .long, help: "Restore a workload, as 'becalm backup --workload' took it, to a cluster instead.")
+    package var toCluster = false
+
+    @OptionGroup(title: "Workloads of a cluster") package var cluster: WorkloadRestoreOptions
 
     @Option(
         name: .long,
@@ -93,8 +98,21 @@ package struct RestoreCommand: RunnableCommand {
 
     package init() {}
 
+    package mutating func validate() throws {
+        guard (target != nil) != toCluster else {
+            throw ValidationError("Say where to: a directory with '--target', or '--to-cluster'.")
+        }
+        guard !toCluster || (include.isEmpty && checkpoint == nil && !asStored && overwrite == nil && from == nil)
+        else {
+            throw ValidationError("'--to-cluster' restores a workload whole: no part can be chosen.")
+        }
+    }
+
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        guard !target.isEmpty else { throw JourneyError.usage("--target names no directory") }
+        if toCluster {
+            return try await WorkloadRestore(context: context, global: global, options: cluster).run(snapshot)
+        }
+        guard let target, !target.isEmpty else { throw JourneyError.usage("--target names no directory") }
         let repository = try await RepositorySession(global, context).open(.reading)
         let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
         let request = RestoreRequest(

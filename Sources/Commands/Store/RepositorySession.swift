@@ -3,7 +3,7 @@ internal import Logging
 internal import ObjectStorage
 package import Orchestration
 package import Repository
-internal import RepositoryFormat
+package import RepositoryFormat
 internal import Snapshots
 internal import SystemPackage
 
@@ -73,14 +73,25 @@ package struct RepositorySession: Sendable {
     /// Opens the repository. A place without a repository, or without the retention that is asked for, is told before
     /// anybody is asked for a password.
     package func open(
-        _ purpose: RepositoryOpening.Purpose, retention: RepositoryOptions.RetentionPolicy? = nil
+        _ purpose: RepositoryOpening.Purpose, retention: RepositoryOptions.RetentionPolicy? = nil,
+        with known: KeyCredential? = nil
     ) async throws -> Repository {
         // Options that make no sense are told before the store is asked anything.
         _ = try repositoryOptions(retention: retention)
         let opened = try await factory.open(try location, create: false)
         return try await opening(opened, retention: retention).open(
             purpose, check: { if retention != nil { try await factory.requireRetention(opened) } },
-            credential: { try await credential() })
+            credential: {
+                if let known { return known }
+                return try await credential()
+            })
+    }
+
+    /// Opens the repository again and again, for who works on it for hours while others change its keys. The password is
+    /// asked for once, now.
+    func reopening() async throws -> @Sendable () async throws -> Repository {
+        let credential = try await credential()
+        return { try await open(.writing, with: credential) }
     }
 
     /// Makes the repository.

@@ -36,6 +36,11 @@ package struct ScratchDirectory: Sendable {
             prefix: ".becalm-volume-",
             magic: Array("becalm volume: the directory beside this file is removed with all in it\n".utf8),
             noun: "restore", remedy: "name another place in restoreRoots")
+        /// For objects of a cluster on their way into a snapshot.
+        package static let capture = Purpose(
+            prefix: "becalm-capture-",
+            magic: Array("becalm capture: the directory beside this file is removed with all in it\n".utf8),
+            noun: "backup of a workload", remedy: "name another place with TMPDIR")
     }
 
     /// What the names of markers and directories of `.volume` begin with.

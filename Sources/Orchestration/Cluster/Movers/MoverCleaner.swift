@@ -1,6 +1,7 @@
 internal import Basics
 internal import Kubernetes
 internal import Repository
+internal import RepositoryFormat
 internal import Workloads
 
 /// Takes away what runs of movers leave: Jobs with their pods and Secrets, copies of volumes, key slots, Leases.
@@ -57,13 +58,14 @@ struct MoverCleaner: Sendable {
         }
         // What opens the repository goes first.
         await attempt("Secrets") { try await deleteAll(.secrets, ours) }
-        await attempt("key slots") {
+        await attempt("the key slot or partial snapshots") {
             if repository.isEmpty { return }
             guard let open, try await MoverSlots.identifier(open()) == repository else {
                 throw JourneyError(
                     .failed, kind: "other_repository", "they are those of another repository, \(repository.prefix(8))")
             }
             try await MoverSlots(open: open).remove(run: run)
+            try await forgetParts(run, open)
         }
         await attempt("Jobs") {
             try await deleteAll(.jobs, ours, DeleteOptions(propagation: .background))
@@ -80,6 +82,14 @@ struct MoverCleaner: Sendable {
             await attempt("the Lease") { try await lease.end(isOurs ? run : name) }
         }
         return left
+    }
+
+    /// Forgets the run's snapshots of single volumes, joined or not: the next one stores nothing of them again.
+    private func forgetParts(_ run: String, _ open: @Sendable () async throws -> Repository) async throws {
+        let repository = try await open()
+        let tag = MoverJob.partTag(run: run)
+        let parts = try await repository.listSnapshots().snapshots.filter { $0.manifest?.tags.contains(tag) == true }
+        if !parts.isEmpty { _ = try await repository.forget(parts.map(\.id)) }
     }
 
     private func deleteAll(
