@@ -64,7 +64,7 @@ class Resource:
         words += [self.plural] + ([name] if name else []) + ([part] if part else [])
         return "/" + "/".join(words)
 
-    def object(self, namespace, name, **members):
+    def object(self, namespace, name, /, **members):
         metadata = {"name": name, **({"namespace": namespace} if self.namespaced else {})}
         return {"apiVersion": self.api_version, "kind": self.kind, "metadata": metadata, **members}
 
@@ -412,6 +412,13 @@ class Cluster:
             self.is_here = os.path.exists(f"{TRACES}/{namespace}/probe")
         if not self.is_here:
             self.start_reader()
+
+    def address(self):
+        """This machine's address as the cluster's pods reach it."""
+        import socket
+        server = self.configuration.server
+        with socket.create_connection((server.hostname, server.port or 443), 10) as connection:
+            return connection.getsockname()[0]
 
     def load_command(self, report):
         """Gives it the command under test as an image."""

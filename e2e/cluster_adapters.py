@@ -7,12 +7,11 @@ were, to the byte. Then all that can go wrong on the way.
 """
 
 import concurrent.futures
-import threading
 
 import cluster
 import cluster_kinds
 import harness
-from cluster import Live, wait
+from cluster import Live
 
 
 class Bench:

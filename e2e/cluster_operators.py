@@ -99,7 +99,7 @@ class World:
         with self.lock:
             return self.objects[resource].get((namespace, name))
 
-    def owned(self, resource, owner, controller=True):
+    def owned(self, resource, owner):
         uid = owner["metadata"]["uid"]
         return [body for body in self.all(resource)
                 if any(o["uid"] == uid for o in body["metadata"].get("ownerReferences") or [])]
@@ -111,7 +111,7 @@ class World:
 
     # Changing.
 
-    def create(self, resource, name, owner=None, owner_resource=None, labels=None, annotations=None, **members):
+    def create(self, resource, name, owner, owner_resource, labels=None, annotations=None, /, **members):
         namespace = owner["metadata"]["namespace"]
         body = resource.object(namespace, name, **copy.deepcopy(members))
         if labels:

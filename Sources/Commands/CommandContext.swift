@@ -47,6 +47,9 @@ package struct CommandContext: Sendable {
     /// links; where that fails it stays, and whoever opens the path will say why.
     package func path(_ argument: String) -> [UInt8] { absolute(bytes(of: argument)) }
 
+    /// Where what is on its way is kept: TMPDIR, or /tmp.
+    var scratch: [UInt8] { variable("TMPDIR").map { path($0) } ?? Array("/tmp".utf8) }
+
     func absolute(_ path: [UInt8]) -> [UInt8] {
         let slash = UInt8(ascii: "/")
         let whole = path.first == slash ? path : (workingDirectory ?? []) + [slash] + path

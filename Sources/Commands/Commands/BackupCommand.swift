@@ -25,15 +25,11 @@ package struct BackupCommand: RunnableCommand {
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
 
-            With '--workload' a workload of a cluster is brought to a consistent point ('becalm quiesce --help' says how), \
-            its objects, what they refer to, and its volumes are taken, and it goes on: one snapshot has all of it, for \
-            'becalm restore --to-cluster'. The volumes are read by pods of the cluster, which need an image with becalm \
-            in it and a repository that they can reach; they get a key of their own, which may only write and is taken \
-            away at the end. With '--consistency checkpoint' the workload runs all the while.
+            With '--workload' a workload of a cluster is backed up: brought to a standstill as 'becalm quiesce' does it,             its objects and what they refer to taken down as Velero lays them out, its volumes read by pods of its             namespace, all in one snapshot, and let go. The exit code is 20 when it did not stand still in time, 21 when it             wrote no checkpoint that is complete, 11 when somebody else holds it.
 
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
-              $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example.com/becalm:1
+              $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example/becalm:1
             """)
 
     @OptionGroup package var global: GlobalOptions
@@ -41,14 +37,7 @@ package struct BackupCommand: RunnableCommand {
     @Argument(help: ArgumentHelp("What to back up.", valueName: "path"), completion: .file())
     package var paths: [String] = []
 
-    @Option(
-        name: .long,
-        help: ArgumentHelp(
-            "Back up a workload of a cluster instead: NAMESPACE/KIND/NAME, the kind as kubectl takes it.",
-            valueName: "workload"))
-    package var workload: String?
-
-    @OptionGroup(title: "Workloads of a cluster") package var cluster: WorkloadBackupOptions
+    @OptionGroup(title: "A workload of a cluster") package var workload: WorkloadBackupArguments
 
     @Option(name: .long, help: ArgumentHelp("Leave out what matches; may be repeated.", valueName: "pattern"))
     package var exclude: [String] = []
@@ -101,8 +90,9 @@ package struct BackupCommand: RunnableCommand {
     package init() {}
 
     package mutating func validate() throws {
-        guard paths.isEmpty != (workload == nil) else {
-            throw ValidationError("Name what to back up: paths, or a workload with '--workload'.")
+        guard paths.isEmpty != (workload.workload == nil) else {
+            throw ValidationError(
+                paths.isEmpty ? "Name what to back up." : "Give paths of this machine, or '--workload', not both.")
         }
         guard !paths.contains("") else { throw ValidationError("An empty path names nothing.") }
         guard !tag.contains("") else { throw ValidationError("An empty tag marks nothing.") }
@@ -110,10 +100,9 @@ package struct BackupCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        if let workload {
-            return try await WorkloadBackup(
-                context: context, global: global, options: cluster, tags: tag, host: host
-            ).run(workload)
+        if let name = workload.workload {
+            return try await workload.run(
+                name, host: host ?? SystemFiles.hostName, tags: tag, global, context)
         }
         let session = RepositorySession(global, context)
         let sources = paths.map { context.path($0) }

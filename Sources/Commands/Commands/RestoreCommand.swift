@@ -39,6 +39,7 @@ package struct RestoreCommand: RunnableCommand {
               $ becalm restore latest:run42 --target /tmp/back --verify
               $ becalm restore latest:run42 --target /tmp/back --checkpoint latest
               $ becalm restore latest:run42 --from run42 --target /mnt/volume --verify
+              $ becalm restore latest:run42 --to-cluster --mover-image registry.example/becalm:1
               $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
             """)
 
@@ -53,10 +54,7 @@ package struct RestoreCommand: RunnableCommand {
         completion: .directory)
     package var target: String?
 
-    @Flag(name: .long, help: "Restore a workload, as 'becalm backup --workload' took it, to a cluster instead.")
-    package var toCluster = false
-
-    @OptionGroup(title: "Workloads of a cluster") package var cluster: WorkloadRestoreOptions
+    @OptionGroup(title: "Into a cluster") package var workload: WorkloadRestoreArguments
 
     @Option(
         name: .long,
@@ -109,10 +107,15 @@ package struct RestoreCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        if toCluster {
-            return try await WorkloadRestore(context: context, global: global, options: cluster).run(snapshot)
+        if workload.toCluster {
+            guard target == nil else {
+                throw JourneyError.usage("give --target with a directory of this machine, or --to-cluster, not both")
+            }
+            return try await workload.run(snapshot, global, context)
         }
-        guard let target, !target.isEmpty else { throw JourneyError.usage("--target names no directory") }
+        guard let target, !target.isEmpty else {
+            throw JourneyError.usage("--target names no directory: give it one, or --to-cluster")
+        }
         let repository = try await RepositorySession(global, context).open(.reading)
         let listed = try await InspectionJourney(repository: repository).snapshot(snapshot)
         let request = RestoreRequest(

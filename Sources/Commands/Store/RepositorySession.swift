@@ -94,6 +94,17 @@ package struct RepositorySession: Sendable {
         return { try await open(.writing, with: credential) }
     }
 
+    /// Opens the repository as often as it is called, each time as it is then, with a credential that is asked for once.
+    /// Places and options that make no sense are told now.
+    func opener(
+        _ purpose: RepositoryOpening.Purpose
+    ) async throws -> @Sendable () async throws -> Repository {
+        _ = try repositoryOptions()
+        let opening = try opening(try await factory.open(try location, create: false))
+        let once = OnceAsked { try await self.credential() }
+        return { try await opening.open(purpose) { try await once.credential() } }
+    }
+
     /// Makes the repository.
     package func create(label: String, graceSeconds: UInt64) async throws -> Repository {
         _ = try repositoryOptions()
@@ -123,5 +134,20 @@ package struct RepositorySession: Sendable {
         return try await BlockingBridge.offload(name: "becalm-key") {
             Result { try Credentials(context: context).present(options, isNew: isNew) }
         }
+    }
+}
+
+/// A credential that is asked for when it is first needed, and kept.
+private actor OnceAsked {
+    private let ask: @Sendable () async throws -> KeyCredential
+    private var known: KeyCredential?
+
+    init(_ ask: @escaping @Sendable () async throws -> KeyCredential) { self.ask = ask }
+
+    func credential() async throws -> KeyCredential {
+        if let known { return known }
+        let credential = try await ask()
+        known = credential
+        return credential
     }
 }

@@ -1,246 +1,231 @@
-internal import Basics
 package import Kubernetes
 package import Repository
 internal import RepositoryFormat
 package import Snapshots
-internal import SystemPackage
-package import Workloads
+internal import Workloads
 
-/// Backs a workload of a cluster up: brings it to a consistent point, takes its objects and its volumes, lets it go on,
-/// and makes one snapshot of all of it.
+/// Backs a workload up: its objects, what ran where, and the data of its volumes, in one snapshot, at a moment when it
+/// stood still.
 ///
-/// The snapshot is laid out as Velero lays out a backup, with `volumes/NAMESPACE/CLAIM` for what is on the volumes and
-/// `becalm/workload.json` for what was done and what ran where.
+/// Volumes whose driver makes snapshots are stored after the workload was let go, from copies; others while it stands
+/// still. Every part is a snapshot of its own until all are joined, so that a run that is killed loses nothing that it has
+/// stored.
 package struct WorkloadBackupJourney: Sendable {
-    /// What to back up, and how.
-    package struct Request: Sendable {
-        package var workload: WorkloadReference
-        package var quiesce: QuiesceOptions
-        package var capture = WorkloadCapture.Options()
-        package var source = VolumeSource.auto
-        /// Movers at once.
-        package var movers = 8
-        package var settings: MoverSettings
-        package var access: MoverAccess
-        package var host: String
-        package var user: String
-        package var tags: [String] = []
-        /// A directory for the objects on their way into the snapshot, raw.
-        package var scratch: [UInt8]
-
-        package init(
-            workload: WorkloadReference, quiesce: QuiesceOptions, settings: MoverSettings, access: MoverAccess,
-            host: String, user: String, scratch: [UInt8]
-        ) {
-            self.workload = workload
-            self.quiesce = quiesce
-            self.settings = settings
-            self.access = access
-            self.host = host
-            self.user = user
-            self.scratch = scratch
-        }
-    }
-
-    /// What came of it.
-    package struct Result: Sendable {
-        package var join: JoinResult
-        package var record: QuiesceRecord
-        package var volumes: [(claim: String, result: MoverResult)]
-        /// What users should know of the objects: what is missing, or was left out.
-        package var objectRemarks: [String]
-    }
-
     private let client: KubernetesClient
-    private let request: Request
+    private let request: WorkloadBackupRequest
     private let open: @Sendable () async throws -> Repository
-    private let tellQuiesce: @Sendable (QuiesceEvent) -> Void
-    private let tellMovers: @Sendable (MoverEvent) -> Void
+    private let progress: OperationProgress
+    private let report: @Sendable (WorkloadEvent) -> Void
 
-    /// `open` opens the repository with a key of the role `full`, each time as it is then. The two others are told of what
-    /// happens, from any task.
+    /// `open` opens the repository with a key of the role `full`, each time as it is then.
     package init(
-        _ client: KubernetesClient, _ request: Request, open: @escaping @Sendable () async throws -> Repository,
-        quiescing: @escaping @Sendable (QuiesceEvent) -> Void, moving: @escaping @Sendable (MoverEvent) -> Void
+        _ client: KubernetesClient, _ request: WorkloadBackupRequest, progress: OperationProgress,
+        open: @escaping @Sendable () async throws -> Repository,
+        report: @escaping @Sendable (WorkloadEvent) -> Void
     ) {
         self.client = client
         self.request = request
         self.open = open
-        tellQuiesce = quiescing
-        tellMovers = moving
+        self.progress = progress
+        self.report = report
     }
 
-    /// Where the volumes are in such a snapshot, and its description.
-    package static let volumesDirectory = "volumes"
-    package static let description = ["becalm", "workload.json"]
-    private static let objectsName = "objects"
-
-    /// Runs it. Whatever goes wrong, the workload runs on as it was before the error is thrown.
-    package func run() async throws(JourneyError) -> Result {
-        try await JourneyError.mapping {
-            let live = try await WorkloadFinder(client).find(request.workload)
-            let movers = MoverRun.Request(
-                namespace: live.namespace, settings: request.settings, access: request.access, role: .writer, open: open
-            )
-            return try await MoverRun.with(client, movers, report: tellMovers) { run in
-                try await self.backUp(live, run)
-            }
-        }
+    /// A volume, and where its data is read.
+    private struct Volume: Sendable {
+        var claim: KubernetesObject
+        /// The class of its snapshots; nil to read it itself.
+        var snapshotClass: String?
+        var placement: MoverPlacement
     }
 
-    /// What was taken while the workload was held.
-    private struct Held: Sendable {
+    /// What was taken while the workload stood still.
+    private struct Capture: Sendable {
         var objects: WorkloadCapture.Objects
-        /// Volumes that are stored, and those of which a snapshot was cut.
+        var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)]
         var moved: [(claim: String, result: MoverResult)]
-        var cuts: [ClaimSnapshots.Cut]
-        var time: Timestamp
     }
 
-    private func backUp(_ live: LiveWorkload, _ run: MoverRun) async throws -> Result {
-        let capture = WorkloadCapture(client, options: request.capture)
+    private static let tag = "workload-part"
+
+    /// Runs it. Throws what quiescing throws (20, 21, 11), what movers throw, and what the repository does.
+    package func run() async throws(JourneyError) -> WorkloadBackupResult {
+        try await JourneyError.mapping { try await backUp() }
+    }
+
+    private func backUp() async throws -> WorkloadBackupResult {
+        let live = try await WorkloadFinder(client).find(request.workload)
+        var captureOptions = WorkloadCapture.Options()
+        captureOptions.includesSecrets = request.includesSecrets
+        let capture = WorkloadCapture(client, options: captureOptions)
         let facts = try await capture.facts(of: live)
-        let snapshots = ClaimSnapshots(client: client, run: run.id)
-        let volumes = try await WorkloadVolumes.decide(
-            live, source: request.source, consistency: request.quiesce.policy.consistency, snapshots: snapshots)
-        for remark in volumes.remarks { tellMovers(.remark(remark)) }
-        let pods = try await live.pods()
-        let places = volumes.volumes.map { volume in
-            MoverObserver.Place(
-                claim: volume.claim.name,
-                placement: WorkloadVolumes.placement(of: volume.claim.name, live, pods: pods))
-        }
-        let quiescer = Quiescer(
-            client, options: request.quiesce, observer: places.isEmpty ? nil : MoverObserver(run, places: places),
-            report: tellQuiesce)
-        let (held, record) = try await quiescer.holding(live) { _ in
-            try await self.take(live, volumes.volumes, capture, snapshots, run)
-        }
-        var moved = held.moved
-        moved += try await limited(held.cuts) { cut in
-            let copy = try await snapshots.copy(cut)
-            return try await self.store(
-                copy.name, origin: cut.claim.name, WorkloadVolumes.placement(of: cut.claim.name, live.workload), run)
-        }
-        moved.sort { $0.claim < $1.claim }
-        let remarks = volumes.remarks + held.objects.remarks
-        var description = Self.describe(live, record, moved, snapshotted: Set(held.cuts.map(\.claim.name)), remarks)
-        description.facts = facts
-        let objects = try await store(
-            held.objects.files + [
-                .init(path: Self.description, content: description.json.serialized(escapingHTML: false))
-            ], run)
-        let join = try await self.join(live, objects, moved, time: held.time)
-        return Result(join: join, record: record, volumes: moved, objectRemarks: held.objects.remarks)
-    }
-
-    // MARK: While it is held
-
-    private func take(
-        _ live: LiveWorkload, _ volumes: [WorkloadVolumes.Volume], _ capture: WorkloadCapture,
-        _ snapshots: ClaimSnapshots,
-        _ run: MoverRun
-    ) async throws -> Held {
-        let time = SystemWallClock().now()
-        let objects = try await capture.objects(of: live)
-        // Snapshots first and all together: those of one moment belong together.
-        let cuts = try await limited(volumes.filter { $0.snapshotClass != nil }) { volume in
-            try await snapshots.cut(volume.claim, className: volume.snapshotClass ?? "")
-        }
-        let pods = try await live.pods()
-        let moved = try await limited(volumes.filter { $0.snapshotClass == nil }) { volume in
-            let name = volume.claim.name
-            return try await self.store(name, origin: name, WorkloadVolumes.placement(of: name, live, pods: pods), run)
-        }
-        return Held(objects: objects, moved: moved, cuts: cuts, time: time)
-    }
-
-    private func store(
-        _ claim: String, origin: String, _ placement: MoverPlacement, _ run: MoverRun
-    ) async throws -> (claim: String, result: MoverResult) {
-        (origin, try await run.move(.backup(shard: 1, of: 1), claim: claim, origin: origin, placement: placement))
-    }
-
-    /// Does `body` with each element, so many at once, and answers the results in their order.
-    private func limited<T: Sendable, R: Sendable>(
-        _ elements: [T], _ body: @escaping @Sendable (T) async throws -> R
-    ) async throws -> [R] {
-        try await withThrowingTaskGroup(of: (Int, R).self) { group in
-            var results: [Int: R] = [:]
-            for (index, element) in elements.enumerated() {
-                if index >= request.movers, let (done, result) = try await group.next() { results[done] = result }
-                group.addTask { (index, try await body(element)) }
+        let movers = MoverRun.Request(
+            namespace: live.namespace, settings: request.movers, access: request.access, role: .writer, open: open)
+        let report = report
+        let (captured, record, volumes) = try await MoverRun.with(
+            client, movers, report: { report(.mover($0)) }
+        ) { run in
+            let (volumes, remarks) = try await self.volumes(of: live, run)
+            for remark in remarks { report(.remark(remark)) }
+            let places = volumes.map {
+                MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
             }
-            for try await (done, result) in group { results[done] = result }
-            return elements.indices.compactMap { results[$0] }
+            let quiescer = Quiescer(
+                self.client, options: self.request.quiescing,
+                observer: places.isEmpty ? nil : MoverObserver(run, places: places)
+            ) { report(.quiesce($0)) }
+            let (captured, record) = try await quiescer.holding(live) { _ in
+                try await self.take(live, volumes, capture, run)
+            }
+            // It runs again: the rest takes as long as it takes.
+            var moved = captured.moved
+            moved += try await self.moveAll(captured.cuts.map(\.volume), run) { volume in
+                guard let cut = captured.cuts.first(where: { $0.volume.claim.name == volume.claim.name })?.cut else {
+                    return volume.claim.name
+                }
+                return try await ClaimSnapshots(client: self.client, run: run.id).copy(cut).name
+            }
+            return (captured, record, moved)
         }
+        return try await join(live, captured, record, volumes.sorted { $0.claim < $1.claim }, facts)
     }
 
-    // MARK: After it
+    // MARK: Volumes
 
-    private static func describe(
-        _ live: LiveWorkload, _ record: QuiesceRecord, _ moved: [(claim: String, result: MoverResult)],
-        snapshotted: Set<String>, _ remarks: [String]
-    ) -> WorkloadDescription {
-        var description = WorkloadDescription(live)
-        description.quiesce = record.json
-        description.remarks = remarks
-        description.volumes = moved.map { claim, result in
-            .init(
-                claim: claim, files: result.files, bytes: result.bytes, contentDigest: result.contentDigest,
-                problems: result.problems, source: snapshotted.contains(claim) ? "snapshot" : "live")
+    /// The workload's volumes, and how each is read.
+    private func volumes(of live: LiveWorkload, _ run: MoverRun) async throws -> ([Volume], [String]) {
+        var volumes: [Volume] = []
+        var remarks: [String] = []
+        let pods = try await live.pods()
+        for name in try await live.claims() {
+            guard
+                let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
+            else { continue }
+            guard claim["status", "phase"]?.string == "Bound" else {
+                remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
+                continue
+            }
+            guard claim["spec", "volumeMode"]?.string != "Block" else {
+                throw JourneyError(
+                    .failed, kind: "block_volume",
+                    "\(claim.label) is a block device (volumeMode Block), which movers cannot read; leave the workload's volumes to CSI snapshots"
+                )
+            }
+            var snapshotClass: String?
+            if request.source != .live {
+                let (found, reason) = try await ClaimSnapshots(client: client, run: run.id).snapshotClass(for: claim)
+                if found == nil, request.source == .snapshot {
+                    throw JourneyError(
+                        .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
+                }
+                snapshotClass = found
+            }
+            let user = pods.first { pod in Pod().podTemplates(pod).contains { $0.claimNames.contains(name) } }
+            volumes.append(
+                Volume(claim: claim, snapshotClass: snapshotClass, placement: placement(live, claim, user)))
         }
-        return description
+        return (volumes, remarks)
     }
 
-    /// Stores the objects, by way of a directory that nobody else can read.
-    private func store(_ files: [WorkloadCapture.File], _ run: MoverRun) async throws -> Identifier {
-        let repository = try await open()
-        let place = request.scratch
-        let scratch = try await BlockingBridge.offload(name: "becalm-capture") {
-            Swift.Result { try ScratchDirectory.claim(for: .capture, in: place, isOwn: false, need: nil) }
+    /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
+    /// run.
+    private func placement(
+        _ live: LiveWorkload, _ claim: KubernetesObject, _ user: KubernetesObject?
+    ) -> MoverPlacement {
+        let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+        let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
+        if let user {
+            // A checkpoint is looked for while it runs, so its node it is; once stopped, any node that reaches the volume.
+            return isShared ? MoverPlacement(like: user.json) : MoverPlacement(beside: user)
         }
-        let root = scratch.path + Array("/\(Self.objectsName)".utf8)
-        let outcome: Swift.Result<Identifier, any Error>
-        do {
-            try await BlockingBridge.offload(name: "becalm-capture") {
-                Swift.Result {
-                    for file in files {
-                        let path = root + Array(("/" + file.path.joined(separator: "/")).utf8)
-                        try SystemFiles.makeDirectories(SystemFiles.filePath(path).removingLastComponent())
-                        try SystemFiles.write(file.content, to: path, isSecret: true)
-                    }
+        return live.workload.podTemplates.first.map { MoverPlacement(like: $0.json) } ?? MoverPlacement()
+    }
+
+    /// Takes what must be taken while the workload stands still.
+    private func take(
+        _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun
+    ) async throws -> Capture {
+        report(.stage("taking its objects and volumes"))
+        var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)] = []
+        let snapshots = ClaimSnapshots(client: client, run: run.id)
+        for volume in volumes {
+            guard let name = volume.snapshotClass else { continue }
+            cuts.append((volume, try await snapshots.cut(volume.claim, className: name)))
+        }
+        let objects = try await capture.objects(of: live)
+        let moved = try await moveAll(volumes.filter { $0.snapshotClass == nil }, run) { $0.claim.name }
+        return Capture(objects: objects, cuts: cuts, moved: moved)
+    }
+
+    /// Moves volumes side by side; `mounted` says which claim is mounted for one.
+    private func moveAll(
+        _ volumes: [Volume], _ run: MoverRun, _ mounted: @escaping @Sendable (Volume) async throws -> String
+    ) async throws -> [(claim: String, result: MoverResult)] {
+        let shards = request.shards
+        return try await withThrowingTaskGroup(of: [(claim: String, result: MoverResult)].self) { group in
+            for volume in volumes {
+                group.addTask {
+                    let claim = try await mounted(volume)
+                    let isCopy = claim != volume.claim.name
+                    let modes = (volume.claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+                    let count = modes.contains("ReadWriteMany") && !isCopy ? shards : 1
+                    var placement = volume.placement
+                    if isCopy { placement.node = nil }
+                    return try await Self.move(volume.claim.name, claim, isCopy, count, placement, run)
                 }
             }
-            let backup = BackupRequest(
-                paths: [root], host: request.host, user: request.user, tags: [MoverJob.partTag(run: run.id)],
-                bases: .none,
-                program: Version.program)
-            let progress = OperationProgress()
-            let result = try await BackupJourney(repository: repository, request: backup, progress: progress).run()
-            outcome = .success(result.snapshot)
-        } catch {
-            outcome = .failure(error)
+            var moved: [(claim: String, result: MoverResult)] = []
+            for try await results in group { moved += results }
+            return moved
         }
-        try await BlockingBridge.offload(name: "becalm-capture") { Swift.Result { try scratch.remove() } }
-        return try outcome.get()
     }
 
-    private func join(
-        _ live: LiveWorkload, _ objects: Identifier, _ moved: [(claim: String, result: MoverResult)], time: Timestamp
-    ) async throws -> JoinResult {
-        var parts = [JoinPart(snapshot: objects, from: [Array(Self.objectsName.utf8)], place: [])]
-        for (claim, result) in moved {
-            guard let id = Identifier(hex: result.snapshot) else {
-                throw JourneyError(.failed, kind: "mover_failed", "the mover of claim \(claim) names no snapshot")
+    private static func move(
+        _ origin: String, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement, _ run: MoverRun
+    ) async throws -> [(claim: String, result: MoverResult)] {
+        try await withThrowingTaskGroup(of: MoverResult.self) { group in
+            for shard in 0..<count {
+                group.addTask {
+                    try await run.move(
+                        .backup(shard: shard, of: count), claim: claim, origin: isCopy ? origin : nil,
+                        placement: placement)
+                }
             }
-            let place = [Self.volumesDirectory, live.namespace, claim]
-            parts.append(
-                JoinPart(snapshot: id, from: [Array(MoverJob.volumeName.utf8)], place: place.map { Array($0.utf8) }))
+            var results: [(claim: String, result: MoverResult)] = []
+            for try await result in group { results.append((origin, result)) }
+            return results
         }
-        let join = JoinRequest(
-            parts: parts, host: request.host, user: request.user, paths: ["\(live.reference)"], tags: request.tags,
-            time: time, program: Version.program)
-        return try await JoinJourney(repository: try await open(), request: join, progress: OperationProgress()).run()
+    }
+
+    // MARK: One snapshot
+
+    private func join(
+        _ live: LiveWorkload, _ captured: Capture, _ record: QuiesceRecord,
+        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue
+    ) async throws -> WorkloadBackupResult {
+        report(.stage("joining its parts"))
+        let repository = try await open()
+        let remarks = captured.objects.remarks
+        let document = WorkloadDocument(
+            workload: live.reference, record: record, facts: facts,
+            volumes: volumes.map { ($0.claim, $0.result.snapshot) }, remarks: remarks)
+        let files = captured.objects.files + [document.file]
+        let objects = try await ObjectFiles(repository: repository, scratch: request.scratch).store(
+            files, host: request.host, user: request.user, tags: [Self.tag])
+        var parts = [JoinPart(snapshot: objects, place: [])]
+        for (claim, result) in volumes {
+            parts.append(
+                JoinPart(
+                    snapshot: try await repository.findSnapshot(result.snapshot).id,
+                    from: [Array(MoverJob.volumeName.utf8)],
+                    place: WorkloadDocument.volumePath(live.namespace, claim).map { Array($0.utf8) }))
+        }
+        let journey = JoinJourney(
+            repository: repository,
+            request: JoinRequest(
+                parts: parts, host: request.host, user: request.user, paths: ["/\(live.reference)"],
+                tags: request.tags, program: Version.program), progress: progress)
+        let joined = try await journey.run()
+        _ = try await journey.forgetParts(of: joined)
+        return WorkloadBackupResult(joined: joined, record: record, volumes: volumes, remarks: remarks)
     }
 }

@@ -3,137 +3,222 @@ package import Repository
 internal import RepositoryFormat
 internal import Workloads
 
-/// Restores a workload of a snapshot to a cluster: its namespace, its claims, their data by movers, verified, what it
-/// needs, and last itself, so that it begins with all of its data.
+/// Brings a workload back into a cluster: its namespace and what it refers to, then its claims with their data, read back
+/// and compared, and the workload last, so that nothing of it runs before its data is whole.
 ///
-/// A restore that ended early is gone on with by running it again: claims say whose data they wait for.
+/// One that was interrupted is gone on with by running it again: claims that it had made say whose they are. What is there
+/// already and is not its own stays as it is.
 package struct WorkloadRestoreJourney: Sendable {
-    /// What to restore, and how.
-    package struct Request: Sendable {
-        package var snapshot: String
-        /// Other names for namespaces.
-        package var namespaces: [String: String] = [:]
-        /// Other names for storage classes; an empty one means the cluster's default class.
-        package var storageClasses: [String: String] = [:]
-        /// Movers at once.
-        package var movers = 8
-        package var settings: MoverSettings
-        package var access: MoverAccess
-
-        package init(snapshot: String, settings: MoverSettings, access: MoverAccess) {
-            self.snapshot = snapshot
-            self.settings = settings
-            self.access = access
-        }
-    }
-
-    /// What came of it.
-    package struct Result: Sendable {
-        package var snapshot: String
-        /// `train/jobs.batch/run42`, as it is called now.
-        package var workload: String
-        package var volumes: [(claim: String, result: MoverResult)] = []
-        /// What was created beside claims: `ConfigMap train/settings`.
-        package var created: [String] = []
-        package var remarks: [String] = []
-        /// Whether something could not be restored as it was.
-        package var isPartial: Bool { volumes.contains { $0.result.status == .partial } }
-    }
-
     private let client: KubernetesClient
-    private let request: Request
+    private let request: WorkloadRestoreRequest
     private let open: @Sendable () async throws -> Repository
-    private let tell: @Sendable (MoverEvent) -> Void
+    private let report: @Sendable (WorkloadEvent) -> Void
 
-    /// `open` opens the repository with a key of the role `full`, each time as it is then; `moving` is told of what movers
-    /// come to, from any task.
+    /// `open` opens the repository with a key of the role `full`, each time as it is then.
     package init(
-        _ client: KubernetesClient, _ request: Request, open: @escaping @Sendable () async throws -> Repository,
-        moving: @escaping @Sendable (MoverEvent) -> Void
+        _ client: KubernetesClient, _ request: WorkloadRestoreRequest,
+        open: @escaping @Sendable () async throws -> Repository,
+        report: @escaping @Sendable (WorkloadEvent) -> Void
     ) {
         self.client = client
         self.request = request
         self.open = open
-        tell = moving
+        self.report = report
     }
 
-    /// Runs it.
-    package func run() async throws(JourneyError) -> Result {
-        try await JourneyError.mapping {
-            let repository = try await open()
-            let listed = try await InspectionJourney(repository: repository).snapshot(request.snapshot)
-            let archive = try await WorkloadArchive.read(listed, repository)
-            let plan = try await RestorePlanner(client: client, request: request).plan(archive)
-            try await createNamespace(plan)
-            var result = Result(snapshot: archive.snapshot, workload: plan.reference, remarks: plan.remarks)
-            for claim in plan.claims { try await createClaim(claim) }
-            if !plan.pending.isEmpty { result.volumes = try await restoreVolumes(plan) }
-            for object in plan.objects { try await create(object, &result) }
-            _ = try await client.create(plan.workload.resource, plan.workload.object)
-            result.created.append(plan.workload.object.label)
-            return result
+    /// Runs it. Throws what the cluster refuses, `target_exists` where a claim or the workload is there already, and what
+    /// movers throw.
+    package func run() async throws(JourneyError) -> WorkloadRestoreResult {
+        try await JourneyError.mapping { try await restore() }
+    }
+
+    private func restore() async throws -> WorkloadRestoreResult {
+        let repository = try await open()
+        let files = try await ObjectFiles(repository: repository, scratch: request.scratch)
+            .load(request.snapshot, roots: ["becalm", "metadata", "resources"])
+        let document = try WorkloadDocument(files, snapshot: "\(request.snapshot)")
+        let objects = try Self.objects(files)
+        let source = document.workload.namespace
+        let namespace = request.namespaces[source] ?? source
+        var result = WorkloadRestoreResult(workload: "", namespace: namespace)
+        let workload = try self.workload(objects, document, namespace)
+        let resource = try await client.resource(of: workload.object)
+        result.workload = "\(namespace)/\(resource)/\(workload.object.name)"
+        guard try await client.find(resource, namespace: namespace, name: workload.object.name) == nil else {
+            throw exists(workload.object)
         }
+        try await createNamespace(objects, source, namespace, &result)
+        let claims = try await createClaims(objects, document, namespace, &result)
+        try await createOthers(objects, workload, namespace, &result)
+        result.volumes = try await fill(claims, source, namespace, workload)
+        for claim in claims { try await finish(claim) }
+        let made = try await client.create(resource, workload.object)
+        result.created.append(made.label)
+        return result
     }
 
-    private func createNamespace(_ plan: RestorePlanner.Plan) async throws {
-        if try await client.find(.namespaces, name: plan.namespace.name) == nil {
-            do throws(KubernetesError) {
-                _ = try await client.create(.namespaces, plan.namespace)
+    private func exists(_ object: KubernetesObject) -> JourneyError {
+        JourneyError(
+            .failed, kind: "target_exists",
+            "\(object.label) is there already, and a restore replaces nothing: delete it first, or restore into another namespace (--namespace-mapping)"
+        )
+    }
+
+    // MARK: What is in the snapshot
+
+    private static func objects(_ files: [WorkloadCapture.File]) throws -> [KubernetesObject] {
+        try files.filter { $0.path.first == "resources" }.map { file in
+            do {
+                return try KubernetesObject(parsing: file.content)
             } catch {
-                guard error.code == .alreadyExists || error.isAmbiguous else { throw error }
+                throw JourneyError(
+                    .integrity, kind: "damaged",
+                    "\(file.path.joined(separator: "/")) in the snapshot is no object: \(error)")
             }
         }
+    }
+
+    /// The workload, as it is to be created.
+    private func workload(
+        _ objects: [KubernetesObject], _ document: WorkloadDocument, _ namespace: String
+    ) throws -> Workload {
+        let name = document.workload.name
+        let found = objects.lazy.filter { $0.name == name && $0.namespace == document.workload.namespace }
+            .compactMap { WorkloadCatalog.standard.workload($0) }
+            .first { $0.kind.groupResource == document.workload.kind }
+        guard let found else {
+            throw JourneyError(
+                .integrity, kind: "damaged", "the snapshot does not hold the object of \(document.workload)")
+        }
+        if let completion = found.completion, found.adapter.runsToCompletion, !request.restartsEnded {
+            throw JourneyError(
+                .failed, kind: "workload_ended",
+                "\(found.object.label) had ended (\(completion)) when it was backed up and would run once more: restore its data with --target, or take --restart-ended"
+            )
+        }
+        var object = found.object
+        object.namespace = namespace
+        var workload = Workload(object, found.adapter)
+        try workload.prepareForRestore()
+        return workload
+    }
+
+    // MARK: Objects
+
+    private func createNamespace(
+        _ objects: [KubernetesObject], _ source: String, _ namespace: String, _ result: inout WorkloadRestoreResult
+    ) async throws {
+        let stored = objects.first { $0.kind == "Namespace" && $0.name == source }
+        try await create(.namespaces, RestoredObject.namespace(stored, name: namespace), &result)
         // Pods need it, and the controller that makes it takes a moment.
         _ = try await client.wait(
-            for: .serviceAccounts, namespace: plan.namespace.name, name: "default", seconds: 60, what: "there"
+            for: .serviceAccounts, namespace: namespace, name: "default", seconds: 120, what: "there"
         ) { $0 }
     }
 
-    private func createClaim(_ claim: KubernetesObject) async throws {
+    /// Creates an object; one that is there stays as it is.
+    private func create(
+        _ resource: APIResource, _ object: KubernetesObject, _ result: inout WorkloadRestoreResult
+    ) async throws {
         do throws(KubernetesError) {
-            _ = try await client.create(.persistentVolumeClaims, claim)
+            result.created.append(try await client.create(resource, object).label)
         } catch {
-            guard error.isAmbiguous else { throw error }
-            _ = try await client.get(.persistentVolumeClaims, namespace: claim.namespace, name: claim.name)
+            guard error.code == .alreadyExists else { throw error }
+            result.kept.append(object.label)
         }
     }
 
-    private func restoreVolumes(
-        _ plan: RestorePlanner.Plan
+    private func createClaims(
+        _ objects: [KubernetesObject], _ document: WorkloadDocument, _ namespace: String,
+        _ result: inout WorkloadRestoreResult
+    ) async throws -> [KubernetesObject] {
+        var claims: [KubernetesObject] = []
+        for name in document.volumes {
+            let stored = objects.first {
+                $0.kind == "PersistentVolumeClaim" && $0.name == name && $0.namespace == document.workload.namespace
+            }
+            guard let stored else {
+                throw JourneyError(
+                    .integrity, kind: "damaged", "the snapshot has the data of claim \(name) and not its object")
+            }
+            let claim = try RestoredObject.claim(
+                stored, namespace: namespace, classes: request.storageClasses, snapshot: "\(request.snapshot)")
+            if let there = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name) {
+                guard there.annotations[RestoredObject.restoring] == "\(request.snapshot)" else { throw exists(there) }
+                claims.append(there)
+                continue
+            }
+            claims.append(try await client.create(.persistentVolumeClaims, claim))
+            result.created.append(claim.label)
+        }
+        return claims
+    }
+
+    /// What the workload refers to. Owners of the workload and things of the cluster's own are not ours to make.
+    private func createOthers(
+        _ objects: [KubernetesObject], _ workload: Workload, _ namespace: String,
+        _ result: inout WorkloadRestoreResult
+    ) async throws {
+        let evidence: Set = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "StorageClass"]
+        for stored in objects where !evidence.contains(stored.kind) {
+            guard !(workload.kind.matches(stored) && stored.name == workload.object.name) else { continue }
+            if WorkloadCatalog.standard.adapter(group: stored.group, kind: stored.kind) != nil, stored.kind != "LocalQueue",
+                stored.kind != "ClusterQueue"
+            {
+                result.remarks.append("\(stored.label), which owned the workload, is not created")
+                continue
+            }
+            guard let resource = try await client.resource(of: stored.groupVersionKind, orGroup: stored) else {
+                result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
+                continue
+            }
+            try await create(resource, RestoredObject.plain(stored, namespace: namespace), &result)
+        }
+    }
+
+    // MARK: Data
+
+    private func fill(
+        _ claims: [KubernetesObject], _ source: String, _ namespace: String, _ workload: Workload
     ) async throws -> [(claim: String, result: MoverResult)] {
+        guard !claims.isEmpty else { return [] }
+        report(.stage("filling its volumes"))
         let movers = MoverRun.Request(
-            namespace: plan.namespace.name, settings: request.settings, access: request.access, role: .full, open: open)
-        let (client, atOnce) = (client, request.movers)
-        return try await MoverRun.with(client, movers, report: tell) { run in
+            namespace: namespace, settings: request.movers, access: request.access, role: .full, open: open)
+        let report = report
+        let placement = workload.podTemplates.first.map { MoverPlacement(like: $0.json) } ?? MoverPlacement()
+        let snapshot = "\(request.snapshot)"
+        return try await MoverRun.with(client, movers, report: { report(.mover($0)) }) { run in
             try await withThrowingTaskGroup(of: (claim: String, result: MoverResult).self) { group in
-                var done: [(claim: String, result: MoverResult)] = []
-                for (index, volume) in plan.pending.enumerated() {
-                    if index >= atOnce, let ended = try await group.next() { done.append(ended) }
+                for claim in claims {
+                    let path = WorkloadDocument.volumePath(source, claim.name)
                     group.addTask {
                         let result = try await run.move(
-                            .restore(snapshot: plan.snapshot, path: volume.path), claim: volume.claim,
-                            placement: volume.placement)
-                        // Data is whole from here on, whatever happens to the rest.
-                        _ = try await client.patch(
-                            .persistentVolumeClaims, namespace: plan.namespace.name, name: volume.claim,
-                            .merge(["metadata": ["annotations": [RestoredObject.pending: .null]]]))
-                        return (volume.claim, result)
+                            .restore(snapshot: snapshot, path: path), claim: claim.name, placement: placement)
+                        return (claim.name, result)
                     }
                 }
-                for try await ended in group { done.append(ended) }
-                return done.sorted { $0.claim < $1.claim }
+                var results: [(claim: String, result: MoverResult)] = []
+                for try await result in group { results.append(result) }
+                return results.sorted { $0.claim < $1.claim }
             }
         }
     }
 
-    /// Creates what the workload needs; what is there stays as it is.
-    private func create(_ planned: RestorePlanner.Planned, _ result: inout Result) async throws {
-        do throws(KubernetesError) {
-            _ = try await client.create(planned.resource, planned.object)
-            result.created.append(planned.object.label)
-        } catch {
-            guard error.code == .alreadyExists || error.isAmbiguous else { throw error }
-            result.remarks.append("\(planned.object.label) is there already and stays as it is")
-        }
+    /// Says that a claim's data is whole.
+    private func finish(_ claim: KubernetesObject) async throws {
+        _ = try await client.patch(
+            .persistentVolumeClaims, namespace: claim.namespace, name: claim.name,
+            .merge(["metadata": ["annotations": [RestoredObject.restoring: .null]]]))
+    }
+}
+
+extension KubernetesClient {
+    /// The resource of a kind, in that version or in another one; nil when the server serves none.
+    fileprivate func resource(
+        of kind: GroupVersionKind, orGroup object: KubernetesObject
+    ) async throws(KubernetesError) -> APIResource? {
+        if let resource = try await resource(kind) { return resource }
+        return try await resource(group: object.group, kind: object.kind)
     }
 }

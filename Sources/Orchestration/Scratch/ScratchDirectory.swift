@@ -36,11 +36,11 @@ package struct ScratchDirectory: Sendable {
             prefix: ".becalm-volume-",
             magic: Array("becalm volume: the directory beside this file is removed with all in it\n".utf8),
             noun: "restore", remedy: "name another place in restoreRoots")
-        /// For objects of a cluster on their way into a snapshot.
-        package static let capture = Purpose(
-            prefix: "becalm-capture-",
-            magic: Array("becalm capture: the directory beside this file is removed with all in it\n".utf8),
-            noun: "backup of a workload", remedy: "name another place with TMPDIR")
+        /// For the objects of a workload, on their way into a snapshot or out of one.
+        package static let objects = Purpose(
+            prefix: "becalm-objects-",
+            magic: Array("becalm objects: the directory beside this file is removed with all in it\n".utf8),
+            noun: "backup or restore of a workload", remedy: "name another place with TMPDIR")
     }
 
     /// What the names of markers and directories of `.volume` begin with.

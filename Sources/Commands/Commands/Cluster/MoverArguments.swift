@@ -1,13 +1,14 @@
 package import ArgumentParser
 internal import Basics
 internal import Orchestration
+internal import Snapshots
 
-/// How the pods are made that read and write volumes, as options.
+/// How movers are made, as options.
 package struct MoverArguments: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "With a workload: the image of the pods that move its data, which has becalm in it. Default: BECALM_MOVER_IMAGE.",
+            "With a cluster: the image that reads and writes volumes, with becalm in it. Default: BECALM_MOVER_IMAGE.",
             valueName: "image"))
     package var moverImage: String?
 
@@ -15,22 +16,16 @@ package struct MoverArguments: ParsableArguments, Sendable {
         name: .long,
         help: ArgumentHelp(
             """
-            With a workload: a file with settings of these pods, in YAML: image, imagePullSecrets, serviceAccount, \
-            nodeSelector, tolerations, resources, priorityClass, labels, annotations, user, deadlineSeconds, ...
+            With a cluster: a YAML file with more about these pods: image, imagePullPolicy, imagePullSecrets, serviceAccount, \
+            priorityClass, nodeSelector, tolerations, resources, labels, annotations, user, group, retries, startSeconds, \
+            memory.
             """, valueName: "file"),
         completion: .file())
     package var moverSettings: String?
 
-    @Option(name: .long, help: ArgumentHelp("With a workload: such pods at once.", valueName: "number"))
-    package var movers = 8
-
     package init() {}
 
-    package mutating func validate() throws {
-        guard (1...256).contains(movers) else { throw ValidationError("'--movers' takes a number from 1 to 256.") }
-    }
-
-    /// The settings: those of the file, and the image that is named beside it.
+    /// What they ask for.
     func settings(_ context: CommandContext) async throws -> MoverSettings {
         var settings = MoverSettings()
         if let moverSettings {
@@ -40,14 +35,41 @@ package struct MoverArguments: ParsableArguments, Sendable {
             }
             settings = try MoverSettings(parsing: text, source: moverSettings)
         }
-        if let image = moverImage ?? (settings.image.isEmpty ? context.variable("BECALM_MOVER_IMAGE") : nil) {
-            settings.image = image
-        }
-        guard !settings.image.isEmpty else {
-            throw JourneyError.usage(
-                "no image for the pods that move data is named: give one that has becalm in it with --mover-image or BECALM_MOVER_IMAGE"
-            )
-        }
+        if let image = moverImage ?? context.variable("BECALM_MOVER_IMAGE") { settings.image = image }
         return settings
+    }
+
+    /// How movers get at the repository: by what this process gets at it with. Throws a usage error for a directory, which
+    /// pods do not see.
+    static func access(_ session: RepositorySession) async throws -> MoverAccess {
+        guard case .s3(let place) = try session.location else {
+            throw JourneyError.usage(
+                "pods of the cluster do not see the directory \(try session.location.text): use a repository at s3://BUCKET/PREFIX")
+        }
+        let (context, options) = (session.context, session.options)
+        var access = MoverAccess(
+            repository: place, endpoint: options.endpoint, region: options.region, usesPathStyle: options.pathStyle)
+        for name in Self.variables { access.environment[name] = context.variable(name) }
+        if let bundle = context.variable("AWS_CA_BUNDLE") {
+            access.files["ca.pem"] = try await read(context, bundle, "the certificates in AWS_CA_BUNDLE")
+            access.environment["AWS_CA_BUNDLE"] = MoverAccess.file("ca.pem")
+        }
+        guard context.variable("AWS_ACCESS_KEY_ID") == nil else { return access }
+        let shared = context.variable("AWS_SHARED_CREDENTIALS_FILE") ?? context.variable("HOME").map { "\($0)/.aws/credentials" }
+        if let shared, SystemFiles.canonical(context.path(shared)) != nil {
+            access.files["credentials"] = try await read(context, shared, "the credentials file")
+            access.environment["AWS_SHARED_CREDENTIALS_FILE"] = MoverAccess.file("credentials")
+        }
+        return access
+    }
+
+    private static let variables = [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE",
+    ]
+
+    private static func read(_ context: CommandContext, _ path: String, _ what: String) async throws -> [UInt8] {
+        let path = context.path(path)
+        return try await BlockingBridge.offload(name: "becalm-files") { Result { try SystemFiles.read(path, what: what) } }
     }
 }

@@ -1,0 +1,71 @@
+package import ArgumentParser
+internal import Basics
+internal import Kubernetes
+package import Orchestration
+internal import Repository
+internal import Snapshots
+internal import Workloads
+
+/// What `becalm backup` takes for a workload of a cluster.
+package struct WorkloadBackupArguments: ParsableArguments, Sendable {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Back up a workload of a cluster: NAMESPACE/KIND/NAME, its objects and its volumes.", valueName: "workload"))
+    package var workload: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            With '--workload': read volumes from copies of CSI snapshots where the driver makes them (auto), only so \
+            (snapshot), or the volumes themselves (live).
+            """, valueName: "how"))
+    package var source: VolumeSource = .auto
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp("With '--workload': movers side by side on one ReadWriteMany volume.", valueName: "number"))
+    package var shards = 1
+
+    @Flag(name: .long, help: "With '--workload': take the Secrets that it names, too.")
+    package var includeSecrets = false
+
+    @OptionGroup package var cluster: ClusterOptions
+    @OptionGroup package var quiescing: QuiesceArguments
+    @OptionGroup package var movers: MoverArguments
+
+    package init() {}
+
+    package mutating func validate() throws {
+        guard (1...64).contains(shards) else { throw ValidationError("'--shards' takes a number from 1 to 64.") }
+    }
+
+    /// Backs it up.
+    func run(
+        _ workload: String, host: String, tags: [String], _ global: GlobalOptions, _ context: CommandContext
+    ) async throws -> ExitStatus {
+        let reference = try JourneyError.reference(workload)
+        let session = RepositorySession(global, context)
+        let client = try await cluster.client(context, global)
+        let open = try await session.opener(.writing)
+        var request = WorkloadBackupRequest(
+            workload: reference, quiescing: quiescing.options(holder: ClusterOptions.holder(unique: true)),
+            movers: try await movers.settings(context), access: try await MoverArguments.access(session),
+            scratch: context.scratch, host: host, user: SystemFiles.userName)
+        request.source = source
+        request.shards = shards
+        request.includesSecrets = includeSecrets
+        request.tags = tags
+        let wanted = request
+        let report = WorkloadReport(context, global)
+        let progress = OperationProgress()
+        let result = try await context.endingCleanly(progress, verb: "joining", global) {
+            try await WorkloadBackupJourney(client, wanted, progress: progress, open: open) { report.tell($0) }.run()
+        }
+        report.summary(result)
+        return result.isPartial ? .partial : .done
+    }
+}
+
+extension VolumeSource: ExpressibleByArgument {}
