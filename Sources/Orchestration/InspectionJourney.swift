@@ -8,7 +8,7 @@ internal import Synchronization
 ///
 /// Visitors run on a thread of the journey's own, one call at a time; they may block, and end the walk by throwing.
 package struct InspectionJourney: Sendable {
-    let repository: Repository
+    private let repository: Repository
 
     package init(repository: Repository) { self.repository = repository }
 

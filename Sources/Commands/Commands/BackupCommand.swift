@@ -10,7 +10,7 @@ internal import Snapshots
 package struct BackupCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "backup",
-        abstract: "Take a snapshot of directories and files, or of a workload of a cluster.",
+        abstract: "Take a snapshot of directories and files.",
         discussion: """
             Each path is stored under its last component. Only what no earlier snapshot holds is stored. An \
             interrupted backup is gone on with by running it again. Sources that cannot be read or change meanwhile \

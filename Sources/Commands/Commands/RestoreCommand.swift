@@ -96,16 +96,6 @@ package struct RestoreCommand: RunnableCommand {
 
     package init() {}
 
-    package mutating func validate() throws {
-        guard (target != nil) != toCluster else {
-            throw ValidationError("Say where to: a directory with '--target', or '--to-cluster'.")
-        }
-        guard !toCluster || (include.isEmpty && checkpoint == nil && !asStored && overwrite == nil && from == nil)
-        else {
-            throw ValidationError("'--to-cluster' restores a workload whole: no part can be chosen.")
-        }
-    }
-
     package func run(in context: CommandContext) async throws -> ExitStatus {
         if workload.toCluster {
             guard target == nil else {

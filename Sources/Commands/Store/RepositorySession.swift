@@ -3,7 +3,7 @@ internal import Logging
 internal import ObjectStorage
 package import Orchestration
 package import Repository
-package import RepositoryFormat
+internal import RepositoryFormat
 internal import Snapshots
 internal import SystemPackage
 
@@ -73,25 +73,14 @@ package struct RepositorySession: Sendable {
     /// Opens the repository. A place without a repository, or without the retention that is asked for, is told before
     /// anybody is asked for a password.
     package func open(
-        _ purpose: RepositoryOpening.Purpose, retention: RepositoryOptions.RetentionPolicy? = nil,
-        with known: KeyCredential? = nil
+        _ purpose: RepositoryOpening.Purpose, retention: RepositoryOptions.RetentionPolicy? = nil
     ) async throws -> Repository {
         // Options that make no sense are told before the store is asked anything.
         _ = try repositoryOptions(retention: retention)
         let opened = try await factory.open(try location, create: false)
         return try await opening(opened, retention: retention).open(
             purpose, check: { if retention != nil { try await factory.requireRetention(opened) } },
-            credential: {
-                if let known { return known }
-                return try await credential()
-            })
-    }
-
-    /// Opens the repository again and again, for who works on it for hours while others change its keys. The password is
-    /// asked for once, now.
-    func reopening() async throws -> @Sendable () async throws -> Repository {
-        let credential = try await credential()
-        return { try await open(.writing, with: credential) }
+            credential: { try await credential() })
     }
 
     /// Opens the repository as often as it is called, each time as it is then, with a credential that is asked for once.
