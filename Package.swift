@@ -206,6 +206,9 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "OrchestrationTests", dependencies: ["Basics", "Kubernetes", "Orchestration", "Workloads"],
+            swiftSettings: strict),
+        .testTarget(
             name: "WorkloadsTests", dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Workloads"],
             swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),

@@ -16,6 +16,9 @@ package struct MoverBackupCommand: RunnableCommand {
     @Option(name: .long, help: ArgumentHelp("What the volume is called in the snapshot.", valueName: "name"))
     package var host: String
 
+    @Option(name: .long, help: ArgumentHelp("Mark the snapshot; may be repeated.", valueName: "text"))
+    package var tag: [String] = []
+
     package init() {}
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
@@ -25,7 +28,7 @@ package struct MoverBackupCommand: RunnableCommand {
             let volume = context.path(mover.volume)
             let name = PathText.display(volume).split(separator: "/").last ?? ""
             let request = BackupRequest(
-                paths: [volume], host: host, user: SystemFiles.userName, tags: [MoverCommand.tag],
+                paths: [volume], host: host, user: SystemFiles.userName, tags: tag,
                 // A file system's own.
                 excludes: ["/\(name)/lost+found"], oneFileSystem: true, program: Version.program)
             let progress = OperationProgress()
@@ -48,9 +51,4 @@ package struct MoverBackupCommand: RunnableCommand {
         word.remarks += (manifest.inventory?.leftOut ?? []).prefix(10).map { "left out \($0.path): \($0.message)" }
         return word
     }
-}
-
-extension MoverCommand {
-    /// The mark of snapshots that are parts of one to come.
-    static let tag = "becalm-part"
 }

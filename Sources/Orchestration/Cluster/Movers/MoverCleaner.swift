@@ -1,6 +1,7 @@
 internal import Basics
 internal import Kubernetes
 internal import Repository
+internal import RepositoryFormat
 internal import Workloads
 
 /// Takes away what runs of movers leave: Jobs with their pods and Secrets, copies of volumes, key slots, Leases.
@@ -34,7 +35,7 @@ struct MoverCleaner: Sendable {
                 guard try await taker.takeOver(name) else { continue }
                 let repository = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
                 messages.append("a run of movers (\(run)) that was killed is cleaned up")
-                messages += await clean(run, isOurs: false, repository: repository)
+                messages += await clean(run, isOurs: false, repository: repository, forgets: true)
             }
             if let open { try await MoverSlots(open: open).removeForgotten(now: SystemWallClock().now()) }
         } catch {
@@ -44,8 +45,9 @@ struct MoverCleaner: Sendable {
     }
 
     /// Takes away all of a run, and last its Lease, which stays where something else did. Answers what could not be done.
-    /// `repository` is the id of the one that its key opens, empty for none.
-    func clean(_ run: String, isOurs: Bool, repository: String) async -> [String] {
+    /// `repository` is the id of the one that its key opens, empty for none; `forgets` takes the snapshots of single
+    /// volumes away, too, which nobody is going to join.
+    func clean(_ run: String, isOurs: Bool, repository: String, forgets: Bool) async -> [String] {
         let ours = ListOptions(labels: MoverJob.selector(run: run))
         var left: [String] = []
         func attempt(_ what: String, _ body: () async throws -> Void) async {
@@ -57,16 +59,23 @@ struct MoverCleaner: Sendable {
         }
         // What opens the repository goes first.
         await attempt("Secrets") { try await deleteAll(.secrets, ours) }
-        await attempt("key slots") {
+        await attempt("the key slot or partial snapshots") {
             if repository.isEmpty { return }
             guard let open, try await MoverSlots.identifier(open()) == repository else {
                 throw JourneyError(
                     .failed, kind: "other_repository", "they are those of another repository, \(repository.prefix(8))")
             }
             try await MoverSlots(open: open).remove(run: run)
+            if forgets { try await forgetParts(run, open) }
         }
         await attempt("Jobs") {
             try await deleteAll(.jobs, ours, DeleteOptions(propagation: .background))
+            // What has not begun has nothing to publish, and need not be given the time for it.
+            for pod in try await client.list(.pods, namespace: namespace, ours).items
+            where pod["status", "phase"] == "Pending" {
+                try await client.delete(
+                    .pods, namespace: namespace, name: pod.name, DeleteOptions(gracePeriodSeconds: 1, uid: pod.uid))
+            }
             try await waitForPods(ours)
         }
         await attempt("copies of volumes") {
@@ -80,6 +89,15 @@ struct MoverCleaner: Sendable {
             await attempt("the Lease") { try await lease.end(isOurs ? run : name) }
         }
         return left
+    }
+
+    /// Forgets the snapshots of single volumes that a killed run has left. What they hold is found again by the next
+    /// backup, as long as nobody collects it.
+    private func forgetParts(_ run: String, _ open: @Sendable () async throws -> Repository) async throws {
+        let repository = try await open()
+        let tag = MoverJob.partTag(run: run)
+        let parts = try await repository.listSnapshots().snapshots.filter { $0.manifest?.tags.contains(tag) == true }
+        if !parts.isEmpty { _ = try await repository.forget(parts.map(\.id)) }
     }
 
     private func deleteAll(

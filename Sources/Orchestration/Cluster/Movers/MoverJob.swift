@@ -70,6 +70,9 @@ package struct MoverJob: Sendable {
     /// What says of a run's Jobs, pods and Secrets that they are its.
     package static func selector(run: String) -> LabelSelector { LabelSelector(matching: [BecalmAnnotation.run: run]) }
 
+    /// The mark of a run's snapshots, which are parts of one to come and go with the run.
+    package static func partTag(run: String) -> String { "becalm-part-\(run)" }
+
     private var labels: JSONObject {
         var labels = JSONObject()
         for (key, value) in settings.labels.sorted(by: { $0.key < $1.key }) { labels[key] = .string(value) }
@@ -123,7 +126,7 @@ package struct MoverJob: Sendable {
         }
         switch action {
         case .backup(let shard, let count):
-            words += ["--host", "\(namespace)/\(origin)"]
+            words += ["--host", "\(namespace)/\(origin)", "--tag", Self.partTag(run: run)]
             if count > 1 { words += ["--shard", "\(shard)/\(count)"] }
         case .restore(let snapshot, let path):
             words += ["--snapshot", snapshot, "--from", path.joined(separator: "/")]

@@ -71,7 +71,10 @@ package struct MoverRun: Sendable {
         }
         // A caller that is cancelled must not keep this from being done.
         let known = repository
-        let cleaning = OwnedTask<[String], Never> { await cleaner.clean(id, isOurs: true, repository: known) }
+        let isLost = if case .failure = outcome { true } else { false }
+        let cleaning = OwnedTask<[String], Never> {
+            await cleaner.clean(id, isOurs: true, repository: known, forgets: isLost)
+        }
         let left = await cleaning.outcome().get()
         for message in left { report(.remark(message)) }
         switch outcome {
