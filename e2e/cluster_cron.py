@@ -67,7 +67,7 @@ def held(bench, sample, installed):
     """A workload that is stopped and then forgotten."""
     report, what = bench.report, f"{sample.title}: let go by the CronJob"
     with bench.cluster.scope("cron") as namespace:
-        live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, code=0)
+        live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, grace=10, code=0)
         try:
             live.wait_running()
             before = live.touched()

@@ -26,7 +26,7 @@ class Victim:
 
     def __init__(self, bench, sample, namespace, every):
         self.bench, self.report, self.sample, self.every = bench, bench.report, sample, every
-        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, code=0)
+        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, grace=10, code=0)
         self.proxy = cluster_proxy.Proxy(bench.cluster.configuration)
         kubeconfig = bench.cluster.configuration.write(f"{bench.scratch}/{namespace}.kubeconfig", server=self.proxy.server)
         self.through = cluster.command(bench.cluster, bench.scratch, kubeconfig)
