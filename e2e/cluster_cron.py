@@ -47,7 +47,9 @@ class Installed:
     def outcomes(self):
         """How many of its Jobs went well and how many did not, of those that are still there."""
         jobs = self.bench.api.list(JOBS, self.namespace)
-        return (sum(job.get("status", {}).get("succeeded", 0) for job in jobs), sum(job.get("status", {}).get("failed", 0) for job in jobs))
+        return (
+            sum(job.get("status", {}).get("succeeded", 0) for job in jobs),
+            sum(job.get("status", {}).get("failed", 0) for job in jobs))
 
     def logs(self):
         found = []
