@@ -578,7 +578,14 @@ class Live:
         return len(up) == len(pods) == self.sample.pods
 
     def wait_running(self, seconds=None):
-        wait(f"{self.reference} runs with {self.sample.pods} pods", self.is_running, seconds or self.sample.begins)
+        try:
+            wait(f"{self.reference} runs with {self.sample.pods} pods", self.is_running, seconds or self.sample.begins)
+        except harness.Unexpected as error:
+            pods = ", ".join(f"{pod['metadata']['name']} {pod['status'].get('phase')}" + (
+                " (ending)" if "deletionTimestamp" in pod["metadata"] else "") for pod in self.pods())
+            body = self.object()
+            raise harness.Unexpected(f"{error}; its pods: {pods or 'none'}; its spec: {json.dumps(body.get('spec'))[:300]}; its status: "
+                                     f"{json.dumps(body.get('status'))[:600]}") from None
 
     def object(self):
         return self.api.get(self.sample.resource, self.namespace, self.name)

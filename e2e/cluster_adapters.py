@@ -47,7 +47,8 @@ def both_ways(bench, sample, linger):
         try:
             live.wait_running()
             before = live.touched()
-            outcome = bench.becalm.run("quiesce", live.reference, "--json", "--deadline", "10m", "--stop-timeout", "2m", timeout=300)
+            outcome = bench.becalm.run(
+                "quiesce", live.reference, "--json", "--deadline", "10m", "--stop-timeout", "2m", timeout=300)
             still = stands_still(bench, live, what)
             if not bench.check(outcome, [0], f"{what}: quiesce"):
                 return

@@ -47,7 +47,9 @@ class Installed:
     def outcomes(self):
         """How many of its Jobs went well and how many did not, of those that are still there."""
         jobs = self.bench.api.list(JOBS, self.namespace)
-        return (sum(job.get("status", {}).get("succeeded", 0) for job in jobs), sum(job.get("status", {}).get("failed", 0) for job in jobs))
+        return (
+            sum(job.get("status", {}).get("succeeded", 0) for job in jobs),
+            sum(job.get("status", {}).get("failed", 0) for job in jobs))
 
     def logs(self):
         found = []
@@ -67,7 +69,7 @@ def held(bench, sample, installed):
     """A workload that is stopped and then forgotten."""
     report, what = bench.report, f"{sample.title}: let go by the CronJob"
     with bench.cluster.scope("cron") as namespace:
-        live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, code=0)
+        live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, grace=10, code=0)
         try:
             live.wait_running()
             before = live.touched()

@@ -26,12 +26,13 @@ class Victim:
 
     def __init__(self, bench, sample, namespace, every):
         self.bench, self.report, self.sample, self.every = bench, bench.report, sample, every
-        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, code=0)
+        self.live = Live(bench.cluster, sample, namespace, name=namespace.removeprefix("becalm-e2e-"), linger=0, grace=10, code=0)
         self.proxy = cluster_proxy.Proxy(bench.cluster.configuration)
         kubeconfig = bench.cluster.configuration.write(f"{bench.scratch}/{namespace}.kubeconfig", server=self.proxy.server)
         self.through = cluster.command(bench.cluster, bench.scratch, kubeconfig)
         self.quiesce = ("quiesce", self.live.reference, "--json", "--deadline", DEADLINE)
         self.resume = ("resume", self.live.reference, "--json")
+        self.kills = 0
         self.expired = ("resume", "--expired", "--namespace", namespace, "--json")
 
     def run(self):
@@ -83,6 +84,7 @@ class Victim:
             where += f" ({re.sub(r'.*/', '', struck.split(' ')[1])}, {struck.split(' ')[0]})"
             if not self.report.check(outcome.killed, f"{where}: it is killed", str(outcome)):
                 return
+            self.kills += 1
             self.recover(where)
         self.report.check(False, f"{self.sample.title}: {name} comes to an end within {MOST} requests")
 
@@ -108,6 +110,7 @@ def kill(bench, sample, every):
         victim = Victim(bench, sample, namespace, every)
         try:
             victim.run()
+            bench.report.say(f"{sample.title}: killed {victim.kills} times")
         except (harness.Unexpected, cluster.Refused) as error:
             bench.report.check(False, sample.title, str(error))
         finally:

@@ -117,9 +117,9 @@ class Sample:
     are others than the workload.
     """
 
-    def __init__(self, title, resource, build, pods, held=None, through=None, begins=60):
+    def __init__(self, title, resource, build, pods, held=None, begins=180):
         self.title, self.resource, self.build, self.pods, self.held = title, resource, build, pods, held
-        self.through, self.begins = through, begins  # what must be served beside it; seconds that it may take to begin
+        self.begins = begins  # seconds that it may take to begin, on a machine that is busy
 
     def objects(self, namespace, name, **options):
         return self.build(namespace, name, lambda **more: cluster.pod_template(namespace, **{**options, **more}))
@@ -306,7 +306,7 @@ def samples(api):
     return [
         Sample("Job", cluster.JOBS, job, 2),
         # Its controller looks every ten seconds, at the full minute.
-        Sample("CronJob", cron, build_cron, 1, begins=120),
+        Sample("CronJob", cron, build_cron, 1),
         Sample("StatefulSet", cluster.STATEFULSETS, stateful_set, 2),
         Sample("Deployment", cluster.DEPLOYMENTS, deployment, 2),
         Sample("JobSet", JOBSET, job_set, 2),

@@ -285,7 +285,8 @@ class TrainingJobs:
             if world.get(JOBS, body["metadata"]["namespace"], name):
                 return None
             template = copy.deepcopy(spec["template"])
-            template.setdefault("metadata", {}).setdefault("labels", {}).update(self.labels(body["metadata"]["name"], "Launcher", 0))
+            template.setdefault(
+                "metadata", {}).setdefault("labels", {}).update(self.labels(body["metadata"]["name"], "Launcher", 0))
             return world.create(JOBS, name, body, self.resource, spec={
                 "parallelism": parallelism, "completions": kinds.MANY, "backoffLimit": 100, "template": template})
         if job["spec"]["parallelism"] != parallelism:
@@ -336,7 +337,9 @@ class RayJobs:
             if spec.get("suspend"):
                 world.status(self.resource, body, jobDeploymentStatus="Suspending")
             elif spec.get("clusterSelector"):
-                world.status(self.resource, body, jobDeploymentStatus="Running", rayClusterName=next(iter(spec["clusterSelector"].values())))
+                world.status(
+                    self.resource, body, jobDeploymentStatus="Running",
+                    rayClusterName=next(iter(spec["clusterSelector"].values())))
             else:
                 world.status(self.resource, body, jobDeploymentStatus="Initializing",
                              rayClusterName=cluster.random_name(name), jobId=cluster.random_name(name))
@@ -350,7 +353,8 @@ class RayJobs:
             elif ray.get("status", {}).get("state") == "ready":
                 job = world.get(JOBS, namespace, name)
                 if job is None:
-                    world.create(JOBS, name, body, self.resource, spec={"backoffLimit": 2, "template": spec["submitterPodTemplate"]})
+                    world.create(
+                        JOBS, name, body, self.resource, spec={"backoffLimit": 2, "template": spec["submitterPodTemplate"]})
                 world.status(self.resource, body, jobDeploymentStatus="Running", jobStatus="RUNNING")
         elif phase == "Running":
             if spec.get("suspend"):

@@ -44,7 +44,8 @@ def live(bench, namespace, title="StatefulSet", change=None, **options):
 def said(outcome):
     """The error: the last line, after those that tell how far it is."""
     lines = outcome.err.decode("utf-8", "replace").strip().splitlines()
-    told = ("becalm: the journal is open", "becalm: asking for a checkpoint", "becalm: the checkpoint is written", "becalm: stopping")
+    told = (
+        "becalm: the journal is open", "becalm: asking for a checkpoint", "becalm: the checkpoint is written", "becalm: stopping")
     return "\n".join(line for line in lines if line not in told)
 
 
@@ -53,7 +54,8 @@ def refused(bench, there, words, what, codes=(1,), *options):
     before = there.touched()
     outcome = bench.becalm.run("quiesce", there.reference, *options)
     bench.check(outcome, codes, f"{what}: it is refused")
-    bench.report.check(re.search(words, said(outcome)) and "\n" not in said(outcome), f"{what}: it says why, in a line", said(outcome))
+    bench.report.check(
+        re.search(words, said(outcome)) and "\n" not in said(outcome), f"{what}: it says why, in a line", said(outcome))
     untouched(bench, there, before, what)
     return outcome
 
@@ -88,7 +90,8 @@ def claims_that_go_later(bench, namespace, what):
     there = live(bench, namespace, "JobSet", change)
     outcome = bench.becalm.run("quiesce", there.reference)
     bench.check(outcome, [0], f"{what}: quiesce goes on")
-    bench.report.check("whenDeleted" in said(outcome) + outcome.out.decode(), f"{what}: it warns", str(outcome) + outcome.out.decode())
+    bench.report.check(
+        "whenDeleted" in said(outcome) + outcome.out.decode(), f"{what}: it warns", str(outcome) + outcome.out.decode())
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
 
 
@@ -115,7 +118,9 @@ def owned(bench, namespace, what):
     child = f"{namespace}/jobset/{there.name}"
     outcome = bench.becalm.run("quiesce", child)
     bench.check(outcome, [1], f"{what}: it is refused")
-    bench.report.check(f"{namespace}/trainjobs.trainer.kubeflow.org/{there.name}" in said(outcome), f"{what}: it names whose it is", said(outcome))
+    bench.report.check(
+        f"{namespace}/trainjobs.trainer.kubeflow.org/{there.name}" in said(outcome), f"{what}: it names whose it is",
+        said(outcome))
 
 
 @trap("an autoscaler")
@@ -138,10 +143,87 @@ def shared_claim(bench, namespace, what):
     wait("the notebook runs", lambda: bench.api.get(PODS, namespace, "notebook")["status"].get("phase") == "Running")
     outcome = bench.becalm.run("quiesce", there.reference)
     bench.check(outcome, [1], f"{what}: it is refused")
-    bench.report.check("notebook" in said(outcome) and "--override claim-shared" in said(outcome), f"{what}: it names the pod", said(outcome))
+    bench.report.check(
+        "notebook" in said(outcome) and "--override claim-shared" in said(outcome), f"{what}: it names the pod", said(outcome))
     outcome = bench.becalm.run("quiesce", there.reference, "--override", "claim-shared")
     bench.check(outcome, [0], f"{what}: unless it is overridden")
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
+
+
+@trap("a pod alone")
+def lone_pod(bench, namespace, what):
+    template = pod_template(namespace, linger=0)
+    bench.api.create(PODS, PODS.object(namespace, "notebook", spec=template["spec"]))
+    outcome = bench.becalm.run("quiesce", f"{namespace}/pod/notebook")
+    bench.check(outcome, [1], f"{what}: it is refused")
+    bench.report.check("cannot be stopped and started again" in said(outcome), f"{what}: it says why", said(outcome))
+    bench.report.check(not bench.api.list(LEASES, namespace), f"{what}: no journal")
+
+
+@trap("a queue of the cluster")
+def cluster_queue(bench, namespace, what):
+    there = live(bench, namespace, "PyTorchJob of Kueue")
+    try:
+        before = bench.api.get(kinds.CLUSTER_QUEUE, None, there.name)
+        outcome = bench.becalm.run("quiesce", f"{namespace}/clusterqueue/{there.name}")
+        # It is in no namespace, so that none can keep its journal.
+        bench.check(outcome, [1, 64], f"{what}: it is refused")
+        bench.report.check("\n" not in said(outcome) and said(outcome), f"{what}: it says why", said(outcome))
+        bench.report.check(
+            before["spec"] == bench.api.get(kinds.CLUSTER_QUEUE, None, there.name)["spec"], f"{what}: it is what it was")
+        bench.report.check(there.is_running(), f"{what}: its workloads run on")
+    finally:
+        there.remove()
+
+
+@trap("roles that an autoscaler drives")
+def external_role(bench, namespace, what):
+    there = live(bench, namespace, "DisaggregatedSet", lambda body: body["spec"]["roles"][0].update(scaling={"mode": "External"}))
+    refused(bench, there, r"autoscaler.*prefill", what)
+
+
+@trap("what another cluster runs")
+def managed_elsewhere(bench, namespace, what):
+    there = live(bench, namespace, "JobSet", lambda body: body["spec"].update(managedBy="kueue.x-k8s.io/multikueue"))
+    refused(bench, there, r"multikueue", what)
+
+
+@trap("a namespace that goes while it is held")
+def namespace_goes(bench, namespace, what):
+    other = bench.cluster.make_namespace("gone")
+    there = live(bench, other)
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "2s"), [0], f"{what}: quiesce")
+    bench.api.delete(cluster.NAMESPACES, None, other)
+    wait("the namespace is gone", lambda: bench.api.find(cluster.NAMESPACES, None, other) is None, 120)
+    outcome = bench.becalm.run("resume", "--expired", "-n", other, "--json")
+    bench.report.check(outcome.code == 0 and outcome.summary.get("failed") == 0, f"{what}: nothing is left to do", str(outcome))
+    outcome = bench.becalm.run("resume", there.reference)
+    bench.check(outcome, [1], f"{what}: resume finds nothing")
+    bench.report.check("\n" not in said(outcome) and "run42" in said(outcome), f"{what}: it says so", said(outcome))
+
+
+@trap("a journal of another version")
+def other_version(bench, namespace, what):
+    there = live(bench, namespace)
+    before = there.touched()
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "2s"), [0], f"{what}: quiesce")
+    journal = there.journals()[0]["metadata"]["name"]
+    for key, value in (("becalm.io/journal-version", "2"), ("becalm.io/targets", "[{")):
+        old = there.journals()[0]["metadata"]["annotations"][key]
+        bench.api.patch(LEASES, namespace, journal, {"metadata": {"annotations": {key: value}}})
+        outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
+        bench.report.check(
+            outcome.code == 1 and outcome.summary.get("failed") == 1, f"{what}: {key}: it is not guessed at", str(outcome))
+        bench.report.check(
+            any(journal in str(o) for o in outcome.of("failed")), f"{what}: {key}: it is named", outcome.out.decode())
+        outcome = bench.becalm.run("status", "-n", namespace)
+        bench.report.check(journal in outcome.err.decode(), f"{what}: {key}: status warns", str(outcome))
+        bench.api.patch(LEASES, namespace, journal, {"metadata": {"annotations": {key: old}}})
+    end = bench.api.now() + 3
+    wait("the deadline is past", lambda: bench.api.now() > end)
+    bench.check(bench.becalm.run("resume", "--expired", "-n", namespace), [0], f"{what}: resume --expired")
+    there.wait_running()
+    untouched(bench, there, before, what)
 
 
 @trap("names that name nothing")
@@ -189,7 +271,9 @@ def two_groups(bench, namespace, what):
     wait("both run", lambda: sum(p["status"].get("phase") == "Running" for p in there.pods()) == 4)
     outcome = bench.becalm.run("quiesce", f"{namespace}/job/run42", "--json")
     bench.check(outcome, [0], f"{what}: quiesce")
-    bench.report.check(outcome.summary.get("workload") == f"{namespace}/jobs.batch/run42", f"{what}: `job` is Kubernetes' own", str(outcome.summary))
+    bench.report.check(
+        outcome.summary.get("workload") == f"{namespace}/jobs.batch/run42", f"{what}: `job` is Kubernetes' own",
+        str(outcome.summary))
     phase = volcano.object()["status"]["state"]["phase"]
     bench.report.check(phase == "Running", f"{what}: the other one runs on", phase)
     bench.check(bench.becalm.run("resume", f"{namespace}/Job/run42"), [0], f"{what}: resume")
@@ -249,7 +333,8 @@ def two_at_once(bench, namespace, what):
     before = there.touched()
     processes = [bench.becalm.start("quiesce", there.reference, "--holder", name) for name in ("one", "two")]
     outcomes = [bench.becalm.finish(process, 120) for process in processes]
-    bench.report.check(sorted(o.code for o in outcomes) == [0, 11], f"{what}: one holds it, the other is told", "\n".join(map(str, outcomes)))
+    bench.report.check(
+        sorted(o.code for o in outcomes) == [0, 11], f"{what}: one holds it, the other is told", "\n".join(map(str, outcomes)))
     loser = next((o for o in outcomes if o.code == 11), None)
     if loser:
         winner = "one" if "two" in loser.arguments else "two"
@@ -267,9 +352,37 @@ def two_of_one(bench, namespace, what):
     before = there.touched()
     processes = [bench.becalm.start("quiesce", there.reference) for _ in range(2)]
     outcomes = [bench.becalm.finish(process, 120) for process in processes]
-    bench.report.check({0} <= {o.code for o in outcomes} <= {0, 11}, f"{what}: at least one holds it", "\n".join(map(str, outcomes)))
+    bench.report.check(
+        {0} <= {o.code for o in outcomes} <= {0, 11}, f"{what}: at least one holds it", "\n".join(map(str, outcomes)))
     bench.report.check(len(there.journals()) == 1, f"{what}: one journal")
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
+    there.wait_running()
+    untouched(bench, there, before, what)
+
+
+@trap("let go by somebody else while it is being stopped")
+def let_go_meanwhile(bench, namespace, what):
+    there = live(bench, namespace, "StatefulSet", linger=25, grace=60)
+    before = there.touched()
+    process = bench.becalm.start("quiesce", there.reference, "--deadline", "4s")
+    wait("it is being stopped", lambda: any("deletionTimestamp" in p["metadata"] for p in there.pods()))
+    end = bench.api.now() + 6
+    wait("the deadline is past", lambda: bench.api.now() > end)
+    bench.check(bench.becalm.run("resume", "--expired", "-n", namespace), [0], f"{what}: resume --expired")
+    outcome = bench.becalm.finish(process, 45)
+    bench.check(outcome, [1, 20], f"{what}: the one who stops it ends, soon")
+    there.wait_running()
+    untouched(bench, there, before, what)
+
+
+@trap("a stop that takes longer than its deadline")
+def longer_than_deadline(bench, namespace, what):
+    there = live(bench, namespace, "StatefulSet", linger=25, grace=60)
+    before = there.touched()
+    outcome = bench.becalm.run("quiesce", there.reference, "--deadline", "5s", timeout=120)
+    # Past its deadline, a workload is to run, not to be handed over as one that stands still.
+    bench.check(outcome, [20], f"{what}: it is given up at its deadline")
+    bench.report.check(outcome.seconds < 20, f"{what}: in time", f"{outcome.seconds:.1f} s")
     there.wait_running()
     untouched(bench, there, before, what)
 
@@ -281,7 +394,8 @@ def deleted(bench, namespace, what):
     bench.api.delete(STATEFULSETS, namespace, there.name)
     outcome = bench.becalm.run("resume", there.reference)
     bench.check(outcome, [0], f"{what}: resume has nothing to put back")
-    bench.report.check("deleted" in said(outcome) + outcome.out.decode(), f"{what}: it says so", str(outcome) + outcome.out.decode())
+    bench.report.check(
+        "deleted" in said(outcome) + outcome.out.decode(), f"{what}: it says so", str(outcome) + outcome.out.decode())
     bench.report.check(not there.journals(), f"{what}: no journal is left")
 
 
@@ -297,7 +411,8 @@ def replaced(bench, namespace, what):
     wait("the deadline is past", lambda: bench.api.now() > end)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
     bench.check(outcome, [0], f"{what}: resume --expired")
-    bench.report.check(there.object()["spec"]["replicas"] == 1, f"{what}: the new one is left alone", str(there.object()["spec"]["replicas"]))
+    bench.report.check(
+        there.object()["spec"]["replicas"] == 1, f"{what}: the new one is left alone", str(there.object()["spec"]["replicas"]))
     bench.report.check(not there.journals(), f"{what}: no journal is left")
 
 
@@ -317,9 +432,12 @@ def changed(bench, namespace, what):
     bench.api.patch(STATEFULSETS, namespace, there.name, {"spec": {"replicas": 1}})
     outcome = bench.becalm.run("resume", there.reference)
     bench.check(outcome, [0], f"{what}: resume again")
-    bench.report.check(there.object()["spec"]["replicas"] == 1, f"{what}: the very field keeps the change", str(there.object()["spec"]))
-    bench.report.check("replicas" in said(outcome) + outcome.out.decode(), f"{what}: and it is told", str(outcome) + outcome.out.decode())
-    bench.report.check("becalm.io/quiesced" not in (there.object()["metadata"].get("annotations") or {}), f"{what}: our note is gone")
+    bench.report.check(
+        there.object()["spec"]["replicas"] == 1, f"{what}: the very field keeps the change", str(there.object()["spec"]))
+    bench.report.check(
+        "replicas" in said(outcome) + outcome.out.decode(), f"{what}: and it is told", str(outcome) + outcome.out.decode())
+    bench.report.check(
+        "becalm.io/quiesced" not in (there.object()["metadata"].get("annotations") or {}), f"{what}: our note is gone")
 
 
 @trap("stopped by its user before")
@@ -377,25 +495,27 @@ def forbidden(bench, namespace, what):
         before = there.touched()
         outcome = narrow.run("quiesce", there.reference)
         bench.check(outcome, [1], f"{what}: case {number}")
-        bench.report.check(re.search(words, said(outcome)) and "\n" not in said(outcome), f"{what}: case {number} names verb and object", said(outcome))
+        bench.report.check(
+            re.search(words, said(outcome)) and "\n" not in said(outcome), f"{what}: case {number} names verb and object",
+            said(outcome))
         untouched(bench, there, before, f"{what}: case {number}")
 
 
 @trap("an account that goes while it is at work")
 def account_goes(bench, namespace, what):
-    there = live(bench, namespace, "StatefulSet", linger=8)
+    there = live(bench, namespace, "StatefulSet", linger=25, grace=60)
     before = there.touched()
-    path = bench.cluster.account(namespace, [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}], f"{bench.scratch}/{namespace}.kubeconfig")
+    path = bench.cluster.account(
+        namespace, [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}], f"{bench.scratch}/{namespace}.kubeconfig")
     narrow = cluster.command(bench.cluster, bench.scratch, path)
-    process = narrow.start("quiesce", there.reference, "--deadline", "12s")
+    process = narrow.start("quiesce", there.reference, "--deadline", "35s")
     wait("it is being stopped", lambda: any("deletionTimestamp" in p["metadata"] for p in there.pods()))
     # Tokens that are bound to an account end with it; the server remembers one that it has seen for ten seconds.
     bench.api.delete(cluster.ACCOUNTS, namespace, "tester")
     outcome = narrow.finish(process, 300)
-    bench.check(outcome, [0, 1, 14], f"{what}: it ends")
-    if outcome.code:
-        bench.report.check(re.search("(?i)unauthorized|credential|401", said(outcome)), f"{what}: it says why", said(outcome))
-        bench.report.check("resume --expired" in said(outcome), f"{what}: it says that the workload is held still", said(outcome))
+    bench.check(outcome, [1, 14], f"{what}: it ends")
+    bench.report.check(re.search("(?i)unauthorized|credential|401", said(outcome)), f"{what}: it says why", said(outcome))
+    bench.report.check("resume --expired" in said(outcome), f"{what}: it says that the workload is held still", said(outcome))
     end = max(cluster.seconds(j["spec"]["renewTime"]) + j["spec"]["leaseDurationSeconds"] for j in there.journals())
     wait("the deadline is past", lambda: bench.api.now() > end)
     bench.check(bench.becalm.run("resume", "--expired", "-n", namespace), [0], f"{what}: whoever comes next lets it go")
@@ -408,7 +528,9 @@ def no_token(bench, namespace, what):
     path = bench.cluster.configuration.write(f"{bench.scratch}/{namespace}.kubeconfig", token="expired")
     outcome = cluster.command(bench.cluster, bench.scratch, path).run("quiesce", f"{namespace}/job/run42")
     bench.check(outcome, [1, 14], f"{what}: it ends")
-    bench.report.check(re.search("(?i)unauthorized|credential|token", said(outcome)) and "\n" not in said(outcome), f"{what}: it says why", said(outcome))
+    bench.report.check(
+        re.search("(?i)unauthorized|credential|token", said(outcome)) and "\n" not in said(outcome), f"{what}: it says why",
+        said(outcome))
 
 
 @trap("no server")
@@ -450,7 +572,8 @@ def by_command(bench, namespace, what):
     outcome = bench.becalm.run("quiesce", there.reference, "--json")
     bench.check(outcome, [0], f"{what}: quiesce")
     steps = [event["step"] for event in outcome.of("step")]
-    bench.report.check(steps == ["requested", "checkpointing", "checkpointed", "stopping", "stopped"], f"{what}: the steps", str(steps))
+    bench.report.check(
+        steps == ["requested", "checkpointing", "checkpointed", "stopping", "stopped"], f"{what}: the steps", str(steps))
     saved = [name for name in there.traces.sizes() if name.endswith(".saved")]
     bench.report.check(len(saved) == 2, f"{what}: all pods were asked", str(saved))
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
@@ -487,7 +610,8 @@ http.server.HTTPServer(("", 8080), Handler).serve_forever()
 
 @trap("a checkpoint by HTTP")
 def by_http(bench, namespace, what):
-    there = asked(bench, namespace, {"becalm.io/checkpoint-http": "POST 8080/checkpoint?now=1"}, command=["python3", "-c", SERVER], grace=1)
+    there = asked(
+        bench, namespace, {"becalm.io/checkpoint-http": "POST 8080/checkpoint?now=1"}, command=["python3", "-c", SERVER], grace=1)
     wait("it listens", lambda: http_answers(bench, there))
     outcome = bench.becalm.run("quiesce", there.reference, "--json")
     bench.check(outcome, [0], f"{what}: quiesce")
@@ -495,7 +619,8 @@ def by_http(bench, namespace, what):
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
     there.wait_running()
     wait("it listens", lambda: http_answers(bench, there))
-    bench.api.patch(STATEFULSETS, namespace, there.name, {"metadata": {"annotations": {"becalm.io/checkpoint-http": "POST 8080/other"}}})
+    bench.api.patch(
+        STATEFULSETS, namespace, there.name, {"metadata": {"annotations": {"becalm.io/checkpoint-http": "POST 8080/other"}}})
     checkpoint_fails(bench, there, r"503.*no room on the volume", f"{what} that says no")
 
 
