@@ -41,6 +41,8 @@ enum CurlOutcome {
 
     /// The reason that libcurl gives, on one line.
     static func text(_ buffer: UnsafeMutablePointer<CChar>, _ code: CURLcode) -> String {
+        // The body cannot be sent again on another connection: what happened is that this one broke.
+        if code == CURLE_SEND_FAIL_REWIND { return "the connection broke before the answer came" }
         let detail = unsafe String(cString: buffer)
         let line = detail.split(whereSeparator: \.isNewline).joined(separator: " ")
         return line.isEmpty ? unsafe String(cString: curl_easy_strerror(code)) : line

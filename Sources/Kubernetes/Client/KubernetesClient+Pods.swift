@@ -77,6 +77,24 @@ extension KubernetesClient {
         return String(decoding: text.prefix(limit), as: UTF8.self)
     }
 
+    /// Hands each whole line of a container's log to `receive`, without its end, until the log ends. A line of more than
+    /// 64 KiB is passed over.
+    package func readLines(
+        namespace: String, pod: String, _ options: LogOptions = LogOptions(),
+        _ receive: @Sendable ([UInt8]) async throws -> Void
+    ) async throws {
+        let stream = try await logs(namespace: namespace, pod: pod, options)
+        var pending: [UInt8] = []
+        while let piece = try await stream.next() {
+            pending += piece
+            while let end = pending.firstIndex(of: 0x0a) {
+                try await receive(Array(pending[..<end]))
+                pending.removeSubrange(...end)
+            }
+            if pending.count > 64 << 10 { pending = [] }
+        }
+    }
+
     /// Sends an HTTP request to a pod through the API server. Any status that the pod answers is an answer; what the API
     /// server itself refuses throws. `path` begins with a slash and is encoded already. It is sent once.
     package func proxy(

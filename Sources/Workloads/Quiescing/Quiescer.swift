@@ -132,9 +132,9 @@ package struct Quiescer: Sendable {
             record.stopped = ContinuousClock().now
             let known = try await live.ownership()
             entry = try await stop(live, entry)
-            let (journal, holder) = (journal(live), options.holder)
+            let (kept, holder) = (journal(live), options.holder)
             let stillness = Stillness(client: client, live: live, targets: entry.targets, known: known) {
-                try await journal.check(holder: holder)
+                try await kept.check(holder: holder)
             }
             try await stillness.wait(seconds: options.stopSeconds)
             var now = live
