@@ -58,6 +58,14 @@ extension KubernetesClient {
         return try await open(call, stallSeconds: options.follows ? 0 : 60, bufferedBytes: 1 << 20)
     }
 
+    /// Calls `body` with each piece of a container's log as it comes, until the log ends or the connection breaks.
+    package func readLog(
+        namespace: String, pod: String, _ options: LogOptions, _ body: ([UInt8]) -> Void
+    ) async throws {
+        let stream = try await logs(namespace: namespace, pod: pod, options)
+        while let piece = try await stream.next() { body(piece) }
+    }
+
     /// A container's log as text, at most `limitBytes` of it (1 MiB unless the options say otherwise).
     package func logText(
         namespace: String, pod: String, _ options: LogOptions = LogOptions()

@@ -1,5 +1,4 @@
 internal import Basics
-internal import HTTPTransport
 internal import Kubernetes
 internal import Workloads
 
@@ -179,10 +178,10 @@ struct MoverWatch: Sendable {
         var failures = 0
         while !Task.isCancelled, failures < 20 {
             do {
-                let stream = try await client.logs(
-                    namespace: mover.namespace, pod: pod, LogOptions(follows: true, tailLines: 1))
                 var pending: [UInt8] = []
-                while let piece = try await stream.next() {
+                try await client.readLog(
+                    namespace: mover.namespace, pod: pod, LogOptions(follows: true, tailLines: 1)
+                ) { piece in
                     failures = 0
                     pending += piece
                     while let end = pending.firstIndex(of: 0x0a) {
