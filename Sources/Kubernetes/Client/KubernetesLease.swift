@@ -88,7 +88,8 @@ package struct KubernetesLease: Sendable {
             } catch {
                 // Somebody was faster, or the answer to our own write was lost: what is there now tells.
                 let isRace =
-                    error.code == .conflict || error.code == .alreadyExists || error.code == .notFound || error.isAmbiguous
+                    error.code == .conflict || error.code == .alreadyExists || error.code == .notFound
+                    || error.isAmbiguous
                 // Each time somebody else has got on: so many in a row is no race.
                 guard isRace, attempt < Self.attempts else { throw error }
             }

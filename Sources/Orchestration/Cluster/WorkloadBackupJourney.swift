@@ -45,8 +45,6 @@ package struct WorkloadBackupJourney: Sendable {
         var moved: [(claim: String, result: MoverResult)]
     }
 
-    private static let tag = "workload-part"
-
     /// Runs it. Throws what quiescing throws (20, 21, 11), what movers throw, and what the repository does.
     package func run() async throws(JourneyError) -> WorkloadBackupResult {
         try await JourneyError.mapping { try await backUp() }
@@ -61,9 +59,7 @@ package struct WorkloadBackupJourney: Sendable {
         let movers = MoverRun.Request(
             namespace: live.namespace, settings: request.movers, access: request.access, role: .writer, open: open)
         let report = report
-        let (captured, record, volumes) = try await MoverRun.with(
-            client, movers, report: { report(.mover($0)) }
-        ) { run in
+        return try await MoverRun.with(client, movers, report: { report(.mover($0)) }) { run in
             let (volumes, remarks) = try await self.volumes(of: live, run)
             for remark in remarks { report(.remark(remark)) }
             let places = volumes.map {
@@ -84,9 +80,9 @@ package struct WorkloadBackupJourney: Sendable {
                 }
                 return try await ClaimSnapshots(client: self.client, run: run.id).copy(cut).name
             }
-            return (captured, record, moved)
+            // Within the run: parts that are not joined go with it.
+            return try await self.join(live, captured, record, moved.sorted { $0.claim < $1.claim }, facts, run)
         }
-        return try await join(live, captured, record, volumes.sorted { $0.claim < $1.claim }, facts)
     }
 
     // MARK: Volumes
@@ -200,7 +196,7 @@ package struct WorkloadBackupJourney: Sendable {
 
     private func join(
         _ live: LiveWorkload, _ captured: Capture, _ record: QuiesceRecord,
-        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue
+        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue, _ run: MoverRun
     ) async throws -> WorkloadBackupResult {
         report(.stage("joining its parts"))
         let repository = try await open()
@@ -210,7 +206,7 @@ package struct WorkloadBackupJourney: Sendable {
             volumes: volumes.map { ($0.claim, $0.result.snapshot) }, remarks: remarks)
         let files = captured.objects.files + [document.file]
         let objects = try await ObjectFiles(repository: repository, scratch: request.scratch).store(
-            files, host: request.host, user: request.user, tags: [Self.tag])
+            files, host: request.host, user: request.user, tags: [MoverJob.partTag(run: run.id)])
         var parts = [JoinPart(snapshot: objects, place: [])]
         for (claim, result) in volumes {
             parts.append(
@@ -224,7 +220,11 @@ package struct WorkloadBackupJourney: Sendable {
             request: JoinRequest(
                 parts: parts, host: request.host, user: request.user, paths: ["/\(live.reference)"],
                 tags: request.tags, program: Version.program), progress: progress)
-        let joined = try await journey.run()
+        let joined = try await withTaskCancellationHandler {
+            try await journey.run()
+        } onCancel: {
+            progress.cancel()
+        }
         _ = try await journey.forgetParts(of: joined)
         return WorkloadBackupResult(joined: joined, record: record, volumes: volumes, remarks: remarks)
     }

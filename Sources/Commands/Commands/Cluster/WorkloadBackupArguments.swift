@@ -26,7 +26,9 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("With '--workload': movers side by side on one ReadWriteMany volume, 1 where it is not given.", valueName: "number"))
+        help: ArgumentHelp(
+            "With '--workload': movers side by side on one ReadWriteMany volume, 1 where it is not given.",
+            valueName: "number"))
     package var shards: Int?
 
     @Flag(name: .long, help: "With '--workload': take the Secrets that it names, too.")
@@ -61,9 +63,10 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
         let wanted = request
         let report = WorkloadReport(context, global)
         let progress = OperationProgress()
-        let result = try await context.endingCleanly(progress, verb: "joining", global) {
-            try await WorkloadBackupJourney(client, wanted, progress: progress, open: open) { report.tell($0) }.run()
-        }
+        // A signal cancels this task: movers are ended and the workload is let go before it returns.
+        let result = try await WorkloadBackupJourney(client, wanted, progress: OperationProgress(), open: open) {
+            report.tell($0)
+        }.run()
         report.summary(result)
         return result.isPartial ? .partial : .done
     }

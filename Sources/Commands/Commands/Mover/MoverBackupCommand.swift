@@ -1,7 +1,7 @@
 package import ArgumentParser
 package import Orchestration
 internal import Repository
-internal import RepositoryFormat
+package import RepositoryFormat
 internal import Snapshots
 
 /// `becalm mover backup`
@@ -19,6 +19,9 @@ package struct MoverBackupCommand: RunnableCommand {
     @Option(name: .long, help: ArgumentHelp("Mark the snapshot; may be repeated.", valueName: "text"))
     package var tag: [String] = []
 
+    @Option(name: .long, help: ArgumentHelp("Take only this share of the files: 2/3.", valueName: "share"))
+    package var shard: Shard?
+
     package init() {}
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
@@ -30,7 +33,7 @@ package struct MoverBackupCommand: RunnableCommand {
             let request = BackupRequest(
                 paths: [volume], host: host, user: SystemFiles.userName, tags: tag,
                 // A file system's own.
-                excludes: ["/\(name)/lost+found"], oneFileSystem: true, program: Version.program)
+                excludes: ["/\(name)/lost+found"], oneFileSystem: true, shard: shard, program: Version.program)
             let progress = OperationProgress()
             let result = try await context.movingCleanly(progress) {
                 try await BackupJourney(repository: repository, request: request, progress: progress).run()

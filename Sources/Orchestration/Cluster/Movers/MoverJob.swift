@@ -127,7 +127,7 @@ package struct MoverJob: Sendable {
         switch action {
         case .backup(let shard, let count):
             words += ["--host", "\(namespace)/\(origin)", "--tag", Self.partTag(run: run)]
-            if count > 1 { words += ["--shard", "\(shard)/\(count)"] }
+            if count > 1 { words += ["--shard", "\(shard + 1)/\(count)"] }
         case .restore(let snapshot, let path):
             words += ["--snapshot", snapshot, "--from", path.joined(separator: "/")]
         case .inspect(let time, let seconds):
