@@ -62,7 +62,6 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
         request.tags = tags
         let wanted = request
         let report = WorkloadReport(context, global)
-        let progress = OperationProgress()
         // A signal cancels this task: movers are ended and the workload is let go before it returns.
         let result = try await WorkloadBackupJourney(client, wanted, progress: OperationProgress(), open: open) {
             report.tell($0)
