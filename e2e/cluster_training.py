@@ -35,6 +35,8 @@ def job(namespace, steps, every, interpreter):
             "restartPolicy": "Never", "terminationGracePeriodSeconds": 5,
             "containers": [{
                 "name": "train", "image": container_image.TRAINING, "command": ["chroot", "/host", "sh", "-c", script],
+                # Slow enough to be caught in the middle on any machine.
+                "resources": {"limits": {"cpu": "400m"}},
                 "envFrom": [{"configMapRef": {"name": "settings"}}],
                 "volumeMounts": [{"name": "host", "mountPath": "/host", "readOnly": True}, {"name": "ckpt", "mountPath": "/host/mnt"}]}],
             "volumes": [{"name": "host", "hostPath": {"path": "/"}}, {"name": "ckpt", "persistentVolumeClaim": {"claimName": "ckpt"}}],
@@ -168,7 +170,7 @@ def leftovers(place, report, namespace, becalm):
 def main():
     parser = harness.arguments(__doc__)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--every", type=int, default=5)
     options = parser.parse_args()
     report = harness.Report("cluster-training")
     try:
