@@ -288,11 +288,6 @@ def queued_job_set(namespace, name, pod):
     return queued(namespace, name) + [marked(JOBSET, namespace, name, name, job_set_spec(pod, suspend=True))]
 
 
-def local_queue(namespace, name, pod):
-    *queues, work = queued_training(namespace, name, pod)
-    return [queues[0], work, queues[1]]
-
-
 def samples(api):
     """A workload of each kind that Becalm can stop."""
     version = "v1"
@@ -327,5 +322,4 @@ def samples(api):
                held=lambda namespace, name: [(KUEUE_WORKLOAD, f"pytorchjob-{name}")]),
         Sample("JobSet of Kueue", JOBSET, queued_job_set, 2,
                held=lambda namespace, name: [(KUEUE_WORKLOAD, f"jobset-{name}")]),
-        Sample("LocalQueue of Kueue", LOCAL_QUEUE, local_queue, 2),
     ]

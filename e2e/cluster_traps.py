@@ -160,17 +160,19 @@ def lone_pod(bench, namespace, what):
     bench.report.check(not bench.api.list(LEASES, namespace), f"{what}: no journal")
 
 
-@trap("a queue of the cluster")
-def cluster_queue(bench, namespace, what):
+@trap("a queue")
+def queue(bench, namespace, what):
     there = live(bench, namespace, "PyTorchJob of Kueue")
     try:
-        before = bench.api.get(kinds.CLUSTER_QUEUE, None, there.name)
-        outcome = bench.becalm.run("quiesce", f"{namespace}/clusterqueue/{there.name}")
-        # It is in no namespace, so that none can keep its journal.
-        bench.check(outcome, [1, 64], f"{what}: it is refused")
-        bench.report.check("\n" not in said(outcome) and said(outcome), f"{what}: it says why", said(outcome))
-        bench.report.check(
-            before["spec"] == bench.api.get(kinds.CLUSTER_QUEUE, None, there.name)["spec"], f"{what}: it is what it was")
+        for resource, place in ((kinds.LOCAL_QUEUE, namespace), (kinds.CLUSTER_QUEUE, None)):
+            before = bench.api.get(resource, place, there.name)
+            outcome = bench.becalm.run("quiesce", f"{namespace}/{resource.name}/{there.name}")
+            # It does not tell when the pods of what it has admitted have ended; one of the cluster has no place for a journal.
+            bench.check(outcome, [1, 64], f"{what}: {resource} is refused")
+            bench.report.check("\n" not in said(outcome) and said(outcome), f"{what}: {resource} says why", said(outcome))
+            after = bench.api.get(resource, place, there.name)
+            bench.report.equal(
+                cluster.differences(cluster.essence(before), cluster.essence(after)), f"{what}: {resource} is what it was")
         bench.report.check(there.is_running(), f"{what}: its workloads run on")
     finally:
         there.remove()
