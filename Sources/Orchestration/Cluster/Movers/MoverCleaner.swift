@@ -33,7 +33,8 @@ struct MoverCleaner: Sendable {
                 let taker = MoverLease(client, namespace: namespace, run: run)
                 guard try await taker.takeOver(name) else { continue }
                 let repository = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
-                messages.append("a run of movers (\(run)) that was killed is cleaned up")
+                let isOver = lease.annotations[MoverJob.resultAnnotation] != nil && repository.isEmpty
+                if !isOver { messages.append("a run of movers (\(run)) that was killed is cleaned up") }
                 messages += await clean(run, isOurs: false, repository: repository)
             }
             if let open { try await MoverSlots(open: open).removeForgotten(now: SystemWallClock().now()) }
@@ -46,13 +47,29 @@ struct MoverCleaner: Sendable {
     /// Takes away all of a run, and last its Lease, which stays where something else did. Answers what could not be done.
     /// `repository` is the id of the one that its key opens, empty for none.
     func clean(_ run: String, isOurs: Bool, repository: String) async -> [String] {
+        let left = await removeAll(run, repository: repository, waitsForPods: true)
+        guard left.isEmpty else { return left }
+        do {
+            try await MoverLease(client, namespace: namespace, run: run).end(isOurs ? run : name)
+        } catch {
+            return [Self.stays("the Lease", run, error)]
+        }
+        return []
+    }
+
+    private static func stays(_ what: String, _ run: String, _ error: any Error) -> String {
+        "\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them"
+    }
+
+    /// As above, but for the Lease. `waitsForPods` has it end when no pod has the volume any more.
+    func removeAll(_ run: String, repository: String, waitsForPods: Bool) async -> [String] {
         let ours = ListOptions(labels: MoverJob.selector(run: run))
         var left: [String] = []
         func attempt(_ what: String, _ body: () async throws -> Void) async {
             do {
                 try await body()
             } catch {
-                left.append("\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them")
+                left.append(Self.stays(what, run, error))
             }
         }
         // What opens the repository goes first.
@@ -67,17 +84,13 @@ struct MoverCleaner: Sendable {
         }
         await attempt("Jobs") {
             try await deleteAll(.jobs, ours, DeleteOptions(propagation: .background))
-            try await waitForPods(ours)
+            if waitsForPods { try await waitForPods(ours) }
         }
         await attempt("copies of volumes") {
             try await deleteAll(.persistentVolumeClaims, ours)
             if let snapshots = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot") {
                 try await deleteAll(snapshots, ours)
             }
-        }
-        if left.isEmpty {
-            let lease = MoverLease(client, namespace: namespace, run: run)
-            await attempt("the Lease") { try await lease.end(isOurs ? run : name) }
         }
         return left
     }
