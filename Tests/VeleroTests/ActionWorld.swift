@@ -10,6 +10,7 @@ struct ActionWorld {
     private struct Cluster: ClusterSource {
         var objects: [ResourceIdentifier: KubernetesObject]
         var failure: VeleroError?
+        var api: KubernetesClient?
 
         func configMaps(
             namespace: String, matching selector: LabelSelector
@@ -23,6 +24,8 @@ struct ActionWorld {
             if let failure { throw failure }
             return objects[identifier]
         }
+
+        func client() async throws(VeleroError) -> KubernetesClient? { api }
     }
 
     /// What was logged, as `level: message`.
@@ -80,6 +83,9 @@ struct ActionWorld {
             group: object.group, resource: resource, namespace: object.namespace, name: object.name)
         cluster.objects[place] = object
     }
+
+    /// Jobs are begun and followed through this.
+    mutating func connect(_ api: KubernetesClient) { cluster.api = api }
 
     mutating func fail(_ error: VeleroError) { cluster.failure = error }
 

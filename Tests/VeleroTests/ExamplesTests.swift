@@ -74,6 +74,30 @@ struct ExamplesTests {
         #expect(!world.log.lines.contains { $0.contains("default settings") }, "\(world.log.lines)")
     }
 
+    @Test("The settings of movers are ones that all three actions know")
+    func movers() async throws {
+        var world = ActionWorld()
+        for map in try Self.documents("volume-movers.yaml") { world.add(map, "configmaps") }
+        var claim = try ActionWorld.object(VolumePolicyTests.claim)
+        claim.setAnnotation("becalm.io/volume-backup", "true")
+        let backup = Array(ActionWorld.backup.utf8)
+        _ = try await world.backupAction(.volumeBackup).execute(item: claim.serialized(), backup: backup)
+        #expect(!world.log.lines.contains { $0.contains("default settings") }, "\(world.log.lines)")
+        // As far as the cluster, which is not there.
+        #expect(world.log.lines.contains { $0.contains("knows of no cluster") }, "\(world.log.lines)")
+        let (one, two) = (String(repeating: "4", count: 32), String(repeating: "5", count: 32))
+        claim.setAnnotation("becalm.io/volume-snapshot", "becalm1:\(one):\(two):d")
+        let item = claim.serialized()
+        let action = try world.restoreAction(.volumeRestore)
+        let refused = await #expect(throws: VeleroError.self) {
+            _ = try await action.execute(item: item, original: item, restore: Array(ActionWorld.restore.utf8))
+        }
+        #expect(refused?.message.contains("knows of no cluster") == true)
+        let delete = try world.delete
+        let kept = await #expect(throws: VeleroError.self) { try await delete.execute(item: item, backup: backup) }
+        #expect(kept?.message.contains("knows of no cluster") == true)
+    }
+
     @Test("The volume policies give Becalm the volumes that they say they do")
     func policies() async throws {
         var world = ActionWorld()

@@ -1,8 +1,8 @@
-internal import Kubernetes
+package import Kubernetes
 internal import Workloads
 
 /// Makes of stored objects what can be created in another cluster: without what a server or a controller wrote.
-enum RestoredObject {
+package enum RestoredObject {
     /// Annotations that controllers of volumes write, which bind a claim to the volume that it had.
     private static let volumeAnnotations = [
         "pv.kubernetes.io/", "volume.beta.kubernetes.io/storage-provisioner", "volume.kubernetes.io/",
@@ -10,10 +10,10 @@ enum RestoredObject {
     ]
 
     /// On a claim: the snapshot that is being restored into it. It goes when all of its data is there.
-    static let restoring = "becalm.io/restoring"
+    package static let restoring = "becalm.io/restoring"
 
     /// A claim without its volume: a new one is made for it.
-    static func claim(
+    package static func claim(
         _ stored: KubernetesObject, namespace: String, classes: [String: String], snapshot: String
     ) throws -> KubernetesObject {
         var claim = plain(stored, namespace: namespace)

@@ -12,7 +12,7 @@ package enum VeleroActions {
 
     /// Every action on items of backups that are deleted.
     package static func deleteItemActions(_ environment: PluginEnvironment) -> [any DeleteItemAction] {
-        [VolumeDeleteAction()]
+        [VolumeDeleteAction(environment)]
     }
 
     /// Every action that names what belongs together.

@@ -1,12 +1,15 @@
 internal import Kubernetes
 internal import Logging
+internal import Orchestration
+internal import RepositoryFormat
 internal import Workloads
 
 /// `becalm.io/volume-backup`: decides which claims' data is Becalm's to store, by the backup's volume policies and the
-/// claims' annotations.
+/// claims' annotations, and has a Job of the cluster store it.
 ///
-/// Data moves in Jobs of the cluster, which this version does not start: where a volume is given to Becalm, the backup says
-/// so as an error, for nobody else stores it.
+/// The Job goes on after the call, as an operation of the backup. When it has ended, the stored claim is given the
+/// annotation `becalm.io/volume-snapshot`, which says where its data is. What keeps a Job from beginning is told as an
+/// error of the backup; the claim itself stays in it.
 struct VolumeBackupAction: BackupItemAction {
     let name = PluginName.volumeBackup
     private let environment: PluginEnvironment
@@ -19,9 +22,12 @@ struct VolumeBackupAction: BackupItemAction {
     private struct Settings {
         /// Volumes that no policy speaks of: those that are marked, or all.
         var volumes: Volumes
+        /// Where data goes; nil where nothing is said of it.
+        var mover: MoverConfiguration?
 
-        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
+        init(_ configuration: inout PluginConfiguration, _ environment: PluginEnvironment) throws(VeleroError) {
             volumes = try configuration.choice("volumes", default: .marked)
+            mover = try MoverConfiguration(&configuration, environment)
         }
     }
 
@@ -35,7 +41,7 @@ struct VolumeBackupAction: BackupItemAction {
 
     private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
         try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
-            try Settings(&configuration)
+            try Settings(&configuration, environment)
         }
     }
 
@@ -47,7 +53,8 @@ struct VolumeBackupAction: BackupItemAction {
         let claim = try ActionItem.object(item)
         let backup = try VeleroBackup(parsing: backup)
         let unchanged = BackupItemOutcome(item: item)
-        guard !backup.isFinalizing, ResourceKind.persistentVolumeClaim.matches(claim) else { return unchanged }
+        guard ResourceKind.persistentVolumeClaim.matches(claim) else { return unchanged }
+        if backup.isFinalizing { return await finished(claim, backup) ?? unchanged }
         let settings = try await settings(for: .backup)
         let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
         let decision: Decision
@@ -63,16 +70,84 @@ struct VolumeBackupAction: BackupItemAction {
         switch decision {
         case .others(let reason):
             environment.logger.debug("\(claim.label) is not Becalm's to store: \(reason)", metadata: metadata)
-        case .ours:
-            // Not an error of the call, which would keep the claim itself out of the backup.
-            environment.logger.error(
-                """
-                the data of \(claim.label) is not in this backup: it is given to Becalm, whose plugin does not move volumes yet; \
-                use `becalm backup`, or let a volume policy say snapshot or fs-backup
-                """, metadata: metadata)
+        case .ours(let parameters):
+            do {
+                var outcome = unchanged
+                outcome.operation = try await begin(claim, backup, parameters, settings)
+                outcome.postOperationItems = [
+                    ResourceIdentifier(.persistentVolumeClaim, namespace: claim.namespace, name: claim.name)
+                ]
+                return outcome
+            } catch {
+                // Not an error of the call, which would keep the claim itself out of the backup.
+                environment.logger.error(
+                    "the data of \(claim.label) is not in this backup: it is given to Becalm, and \(error)",
+                    metadata: metadata)
+            }
         }
         return unchanged
     }
+
+    // MARK: Moving
+
+    private func subject(_ claim: KubernetesObject, _ backup: VeleroBackup) -> VolumeMovers.Subject {
+        VolumeMovers.Subject(
+            kind: .volumeBackup, run: backup.uid, namespace: claim.namespace, name: claim.name, uid: claim.uid)
+    }
+
+    /// Begins to store a claim's data; answers the operation.
+    private func begin(
+        _ claim: KubernetesObject, _ backup: VeleroBackup, _ parameters: MoverParameters, _ settings: Settings
+    ) async throws -> String {
+        guard !backup.uid.isEmpty else {
+            throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
+        }
+        guard claim["spec", "volumeMode"]?.string != "Block" else {
+            throw VeleroError(
+                .invalidArgument,
+                "its volume is a block device, which movers cannot read: let a volume policy say snapshot for it")
+        }
+        guard parameters.source != .snapshot else {
+            throw VeleroError(
+                .invalidArgument,
+                "a volume policy asks for `source: snapshot`, which `becalm backup` can and this plugin cannot: say auto or live"
+            )
+        }
+        let movers = try await VolumeMovers(settings.mover, environment)
+        do {
+            let pods = try await movers.client.list(.pods, namespace: claim.namespace).items
+            return try await movers.start(
+                .backup(shard: 0, of: 1), subject(claim, backup), placement: MoverPlacement(of: claim, pods: pods),
+                timeout: backup.itemOperationTimeout)
+        } catch {
+            throw VeleroError(error, doing: "its mover cannot be started")
+        }
+    }
+
+    /// The claim with where its data is, once its mover has ended; nil where nothing was moved for it.
+    private func finished(_ claim: KubernetesObject, _ backup: VeleroBackup) async -> BackupItemOutcome? {
+        let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
+        do {
+            guard let client = try await environment.cluster.client(),
+                let mover = VolumeMovers.mover(subject(claim, backup).identifier, client),
+                case .ended(let ending) = try await mover.standing(),
+                let repository = Identifier(hex: ending.repository),
+                let snapshot = Identifier(hex: ending.result.snapshot)
+            else { return nil }
+            var stored = claim
+            let place = ClaimSnapshot(
+                id: VolumeSnapshotID(repository: repository, snapshot: snapshot), digest: ending.result.contentDigest)
+            stored.setAnnotation(BecalmAnnotation.volumeSnapshot, "\(place)")
+            return BackupItemOutcome(item: stored.serialized())
+        } catch {
+            environment.logger.error(
+                "where the data of \(claim.label) is stored cannot be written down: \(error)", metadata: metadata)
+            return nil
+        }
+    }
+
+    /// Where data goes, for calls that are about operations; nil where that cannot be told now.
+    private func mover() async -> MoverConfiguration? { try? await settings(for: .backup).mover }
 
     /// Whose a volume is. A policy of the backup decides; where none speaks of it, the claim's annotation, then `volumes`.
     private func decide(
@@ -127,11 +202,18 @@ struct VolumeBackupAction: BackupItemAction {
     }
 
     func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: backup, kinds: [.volumeBackup])
+        do throws(OperationAnswers.Refusal) {
+            let identifier = try OperationAnswers.identify(operation, of: backup, kinds: [.volumeBackup])
+            return await VolumeMovers.status(identifier, environment, configuration: mover) { _, _ in }
+        } catch {
+            return error.status
+        }
     }
 
     func cancel(operation: String, backup: [UInt8]) async throws(VeleroError) {
-        OperationAnswers.cancel(operation, environment.logger)
+        let identifier = try? OperationAnswers.identify(operation, of: backup, kinds: [.volumeBackup])
+        guard let identifier else { return OperationAnswers.cancel(operation, environment.logger) }
+        try await VolumeMovers.cancel(identifier, environment, configuration: mover)
     }
 }
 

@@ -1,9 +1,16 @@
 internal import Kubernetes
 internal import Logging
+internal import Orchestration
+internal import Repository
+internal import RepositoryFormat
 internal import Workloads
 
-/// `becalm.io/volume-restore`: leaves out claims that their pods get anew, and keeps claims from being restored empty
-/// whose data only a newer Becalm can bring back.
+/// `becalm.io/volume-restore`: leaves out claims that their pods get anew, and has a Job of the cluster bring back the data
+/// of those that `becalm.io/volume-backup` stored.
+///
+/// The Job's pod waits for the claim, which Velero creates after the call. Until its data is whole, the claim has the
+/// annotation `becalm.io/restoring`; then workloads that are held and all of whose claims are whole are let go. A claim that
+/// is there already keeps its data.
 ///
 /// Claims that controllers make of templates (of StatefulSets, LeaderWorkerSets, JobSets) are restored: the controllers
 /// take a claim that is there under the name, and its data is what a backup is for.
@@ -18,15 +25,18 @@ struct VolumeRestoreAction: RestoreItemAction {
     /// What the ConfigMap says.
     private struct Settings {
         var ephemeralClaims: EphemeralClaims
+        /// Where data comes from; nil where nothing is said of it.
+        var mover: MoverConfiguration?
 
-        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
+        init(_ configuration: inout PluginConfiguration, _ environment: PluginEnvironment) throws(VeleroError) {
             ephemeralClaims = try configuration.choice("ephemeralClaims", default: .skip)
+            mover = try MoverConfiguration(&configuration, environment)
         }
     }
 
     private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
         try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
-            try Settings(&configuration)
+            try Settings(&configuration, environment)
         }
     }
 
@@ -39,7 +49,7 @@ struct VolumeRestoreAction: RestoreItemAction {
     ) async throws(VeleroError) -> RestoreItemOutcome {
         let claim = try ActionItem.object(item)
         let stored = try ActionItem.object(original, "the item of the backup")
-        _ = try VeleroRestore(parsing: restore)
+        let restore = try VeleroRestore(parsing: restore)
         var outcome = RestoreItemOutcome(item: item)
         guard ResourceKind.persistentVolumeClaim.matches(claim) else { return outcome }
         let settings = try await settings(for: .restore)
@@ -50,21 +60,98 @@ struct VolumeRestoreAction: RestoreItemAction {
             outcome.isSkipped = true
             return outcome
         }
-        if stored.annotations[BecalmAnnotation.volumeSnapshot] != nil {
+        guard let text = stored.annotations[BecalmAnnotation.volumeSnapshot] else { return outcome }
+        guard let snapshot = ClaimSnapshot(text) else {
             throw VeleroError(
                 .failed,
                 "\(claim.label) is not restored, for it would be empty: its data was stored by a newer version of Becalm's "
                     + "plugin; restore with that version")
         }
+        guard !restore.isFinalizing else { return outcome }
+        do {
+            return try await begin(claim, snapshot, restore, settings)
+        } catch {
+            throw VeleroError(error, doing: "\(claim.label) is not restored, for it would be empty")
+        }
+    }
+
+    // MARK: Moving
+
+    /// Begins to bring the data back.
+    private func begin(
+        _ claim: KubernetesObject, _ snapshot: ClaimSnapshot, _ restore: VeleroRestore, _ settings: Settings
+    ) async throws -> RestoreItemOutcome {
+        guard !restore.uid.isEmpty else {
+            throw VeleroError(.invalidArgument, "the restore has no uid; this is a fault of who sent it")
+        }
+        let movers = try await VolumeMovers(settings.mover, environment)
+        let namespace = restore.target(of: claim.namespace)
+        let text = "\(snapshot)"
+        if let there = try await movers.client.find(.persistentVolumeClaims, namespace: namespace, name: claim.name),
+            there.annotations[RestoredObject.restoring] != text
+        {
+            environment.logger.warning(
+                "\(there.label) is there already and keeps the data that it has: delete it first to have that restored",
+                metadata: ["namespace": "\(namespace)", "name": "\(claim.name)"])
+            return RestoreItemOutcome(item: claim.serialized())
+        }
+        let repository = try await movers.open()
+        guard repository.config.repositoryID == snapshot.id.repository else {
+            throw VeleroError(
+                .notFound,
+                "its data is in repository \(snapshot.id.repository), and the configured one is \(repository.config.repositoryID): name the other one in the plugin's ConfigMap"
+            )
+        }
+        _ = try await repository.findSnapshot("\(snapshot.id.snapshot)")
+        var made = try RestoredObject.claim(claim, namespace: claim.namespace, classes: [:], snapshot: text)
+        made.setAnnotation(BecalmAnnotation.volumeSnapshot, nil)
+        var outcome = RestoreItemOutcome(item: made.serialized())
+        // The claim has no uid yet: a restore makes it once.
+        let subject = VolumeMovers.Subject(
+            kind: .volumeRestore, run: restore.uid, namespace: namespace, name: claim.name, uid: "")
+        outcome.operation = try await movers.start(
+            .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
+            placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
         return outcome
     }
 
+    /// Says that a claim's data is whole, and lets go what waited for it.
+    private func finish(
+        _ identifier: OperationIdentifier, _ ending: DetachedMover.Ending, _ client: KubernetesClient
+    ) async throws {
+        let (namespace, name) = (identifier.watched.namespace, identifier.subject.name)
+        // What lacks something is for people to look at.
+        guard ending.result.status == .done else { return }
+        let claim = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name)
+        guard let claim, let text = claim.annotations[RestoredObject.restoring],
+            let snapshot = ClaimSnapshot(text), "\(snapshot.id.snapshot)" == ending.result.snapshot
+        else { return }
+        let lifter = GateLifter(client)
+        for label in try await lifter.lift(namespace: namespace, claim: name) {
+            environment.logger.info("\(label) is let go: the data of all its claims is there")
+        }
+        _ = try await client.patch(
+            .persistentVolumeClaims, namespace: namespace, name: name,
+            .merge(["metadata": ["annotations": [RestoredObject.restoring: .null]]]))
+    }
+
+    private func mover() async -> MoverConfiguration? { try? await settings(for: .backup).mover }
+
     func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: restore, kinds: [.volumeRestore])
+        do throws(OperationAnswers.Refusal) {
+            let identifier = try OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
+            return await VolumeMovers.status(identifier, environment, configuration: mover) { client, ending in
+                try await finish(identifier, ending, client)
+            }
+        } catch {
+            return error.status
+        }
     }
 
     func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {
-        OperationAnswers.cancel(operation, environment.logger)
+        let identifier = try? OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
+        guard let identifier else { return OperationAnswers.cancel(operation, environment.logger) }
+        try await VolumeMovers.cancel(identifier, environment, configuration: mover)
     }
 
     /// Nothing is waited for; Velero asks only about what an outcome asked it to wait for.

@@ -9,4 +9,7 @@ package protocol ClusterSource: Sendable {
 
     /// One object; nil when there is none. Throws as above.
     func object(_ identifier: ResourceIdentifier) async throws(VeleroError) -> KubernetesObject?
+
+    /// What Jobs are begun and followed with; nil where there is no cluster. Throws for a configuration that makes no sense.
+    func client() async throws(VeleroError) -> KubernetesClient?
 }

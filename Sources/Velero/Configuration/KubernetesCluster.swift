@@ -11,7 +11,7 @@ final class KubernetesCluster: ClusterSource {
     private let environment: [String: String]
     private let logger: Logger
     private let clock: any WallClock
-    private let client = Mutex<KubernetesClient?>(nil)
+    private let made = Mutex<KubernetesClient?>(nil)
     private let answers = Mutex<[String: (time: Timestamp, answer: Result<[KubernetesObject], VeleroError>)]>([:])
 
     /// Velero waits for an action without a limit of its own, and asks for each item: what takes longer is given up.
@@ -27,9 +27,13 @@ final class KubernetesCluster: ClusterSource {
         self.clock = clock
     }
 
+    func client() async throws(VeleroError) -> KubernetesClient? {
+        do throws(KubernetesError) { return try await connected() } catch { throw VeleroError(error) }
+    }
+
     /// A client; nil outside a cluster.
     private func connected() async throws(KubernetesError) -> KubernetesClient? {
-        if let made = client.withLock({ $0 }) { return made }
+        if let made = made.withLock({ $0 }) { return made }
         let isConfigured = ["KUBERNETES_SERVICE_HOST", "KUBECONFIG"].contains { environment[$0]?.isEmpty == false }
         guard isConfigured else { return nil }
         // The user's own file is not the plugin's: without a home it is not looked for.
@@ -38,7 +42,7 @@ final class KubernetesCluster: ClusterSource {
         let new = KubernetesClient(
             try await KubernetesConfiguration.load(environment: variables), patience: Self.patience, clock: clock,
             logger: logger)
-        return client.withLock { made in
+        return made.withLock { made in
             // Of two calls at once, the one that was first.
             if made == nil { made = new }
             return made

@@ -7,7 +7,7 @@ internal import Logging
 /// Each setting is taken once; what is left over is an error, so that a slip of the pen does not pass for a default.
 struct PluginConfiguration {
     /// `ConfigMap velero/quiesce`: for messages.
-    private let source: String
+    let source: String
     private let plugin: PluginName
     private var data: [String: String]
     /// Keys that were asked for.
@@ -107,6 +107,9 @@ struct PluginConfiguration {
         while let last = rest.last, isSpace(last) { rest = rest.dropLast() }
         return String(rest)
     }
+
+    /// A text; nil where it is missing or empty.
+    mutating func text(_ key: String) -> String? { take(key).flatMap { $0.isEmpty ? nil : $0 } }
 
     /// One of several words.
     mutating func choice<Choice: RawRepresentable & CaseIterable>(

@@ -87,8 +87,30 @@ struct VolumesConfiguration: Sendable {
         try readLimits(values, environment)
     }
 
+    /// The repository alone, as the ConfigMap `source` names it for movers: one that pods of the cluster reach.
+    init(
+        ofMovers values: [String: String], source: String, _ environment: PluginEnvironment
+    ) throws(VeleroError) {
+        do throws(VeleroError) {
+            try readRepository(values)
+            guard case .s3 = place else {
+                throw Self.wrong("repository", "is a directory, which pods do not see: name s3://BUCKET/PREFIX")
+            }
+            try readKey(values)
+            try readS3(values)
+            try readLimits(values, environment)
+        } catch {
+            let text =
+                error.message.hasPrefix(Self.place) ? String(error.message.dropFirst(Self.place.count)) : error.message
+            throw VeleroError(error.code, source + text, cause: error)
+        }
+    }
+
+    /// What messages begin with.
+    private static let place = "the volume snapshot location's config"
+
     private static func wrong(_ key: String, _ what: String) -> VeleroError {
-        VeleroError(.invalidArgument, "the volume snapshot location's config: \(key) \(what)")
+        VeleroError(.invalidArgument, "\(place): \(key) \(what)")
     }
 
     /// A value in a message.

@@ -34,8 +34,11 @@ struct MoverCleaner: Sendable {
                 let taker = MoverLease(client, namespace: namespace, run: run)
                 guard try await taker.takeOver(name) else { continue }
                 let repository = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
-                messages.append("a run of movers (\(run)) that was killed is cleaned up")
-                messages += await clean(run, isOurs: false, repository: repository, forgets: true)
+                let isOver = lease.annotations[MoverJob.resultAnnotation] != nil && repository.isEmpty
+                if !isOver { messages.append("a run of movers (\(run)) that was killed is cleaned up") }
+                // What a mover without a process stored is nobody's part: it is a snapshot to keep.
+                let isDetached = MoverLease.startSeconds(lease) != nil
+                messages += await clean(run, isOurs: false, repository: repository, forgets: !isDetached)
             }
             if let open { try await MoverSlots(open: open).removeForgotten(now: SystemWallClock().now()) }
         } catch {
@@ -48,13 +51,29 @@ struct MoverCleaner: Sendable {
     /// `repository` is the id of the one that its key opens, empty for none; `forgets` takes the snapshots of single
     /// volumes away, too, which nobody is going to join.
     func clean(_ run: String, isOurs: Bool, repository: String, forgets: Bool) async -> [String] {
+        let left = await removeAll(run, repository: repository, waitsForPods: true, forgets: forgets)
+        guard left.isEmpty else { return left }
+        do {
+            try await MoverLease(client, namespace: namespace, run: run).end(isOurs ? run : name)
+        } catch {
+            return [Self.stays("the Lease", run, error)]
+        }
+        return []
+    }
+
+    private static func stays(_ what: String, _ run: String, _ error: any Error) -> String {
+        "\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them"
+    }
+
+    /// As above, but for the Lease. `waitsForPods` has it end when no pod has the volume any more.
+    func removeAll(_ run: String, repository: String, waitsForPods: Bool, forgets: Bool) async -> [String] {
         let ours = ListOptions(labels: MoverJob.selector(run: run))
         var left: [String] = []
         func attempt(_ what: String, _ body: () async throws -> Void) async {
             do {
                 try await body()
             } catch {
-                left.append("\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them")
+                left.append(Self.stays(what, run, error))
             }
         }
         // What opens the repository goes first.
@@ -76,17 +95,13 @@ struct MoverCleaner: Sendable {
                 try await client.delete(
                     .pods, namespace: namespace, name: pod.name, DeleteOptions(gracePeriodSeconds: 1, uid: pod.uid))
             }
-            try await waitForPods(ours)
+            if waitsForPods { try await waitForPods(ours) }
         }
         await attempt("copies of volumes") {
             try await deleteAll(.persistentVolumeClaims, ours)
             if let snapshots = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot") {
                 try await deleteAll(snapshots, ours)
             }
-        }
-        if left.isEmpty {
-            let lease = MoverLease(client, namespace: namespace, run: run)
-            await attempt("the Lease") { try await lease.end(isOurs ? run : name) }
         }
         return left
     }

@@ -1,3 +1,4 @@
+internal import Basics
 internal import Kubernetes
 internal import Workloads
 
@@ -13,19 +14,39 @@ struct MoverLease: Sendable {
 
     init(_ client: KubernetesClient, namespace: String, run: String) {
         self.run = run
-        lease = KubernetesLease(client, namespace: namespace, name: "becalm-run-\(run)")
+        lease = KubernetesLease(client, namespace: namespace, name: Self.name(run: run))
+    }
+
+    private static let prefix = "becalm-run-"
+
+    /// The name of a run's Lease.
+    static func name(run: String) -> String { prefix + run }
+
+    /// The run whose Lease is called so; nil for what is none.
+    static func run(ofName name: String) -> String? {
+        name.hasPrefix(prefix) && name.count > prefix.count ? String(name.dropFirst(prefix.count)) : nil
     }
 
     /// The id of the repository that the run has a key of; empty for none.
     static let repositoryAnnotation = "becalm.io/repository"
+    /// Of a run that has ended: the id of the repository that it had a key of.
+    static let storedInAnnotation = "becalm.io/stored-in"
+    /// Seconds that the run's mover has to begin.
+    private static let startAnnotation = "becalm.io/start-seconds"
+
+    /// Seconds that the mover of a run without a process has to begin; nil where nobody said.
+    static func startSeconds(_ lease: KubernetesObject) -> Int? {
+        lease.annotations[startAnnotation].flatMap { Int($0) }
+    }
 
     /// Begins it.
-    func take(repository: String) async throws {
+    func take(repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil) async throws {
         let labels = [BecalmAnnotation.journal: Self.label, BecalmAnnotation.run: run]
+        var annotations = [Self.repositoryAnnotation: repository]
+        if let startSeconds { annotations[Self.startAnnotation] = "\(startSeconds)" }
         guard
             case .acquired = try await lease.acquire(
-                holder: run, seconds: Self.seconds, labels: labels, annotations: [Self.repositoryAnnotation: repository]
-            )
+                holder: run, seconds: seconds, labels: labels, annotations: annotations)
         else {
             throw JourneyError(.busy, kind: "run_exists", "another run of movers is called \(run): try again")
         }
@@ -60,6 +81,15 @@ struct MoverLease: Sendable {
     func takeOver(_ holder: String) async throws -> Bool {
         guard case .acquired = try await lease.acquire(holder: holder, seconds: Self.seconds) else { return false }
         return true
+    }
+
+    /// The Lease, nil when there is none, and the server's time.
+    func read() async throws(KubernetesError) -> (lease: KubernetesObject?, now: Timestamp) { try await lease.read() }
+
+    /// Says that nothing but the Lease is left of the run, which is to stay for so long.
+    func keep(seconds: Int) async throws(KubernetesError) {
+        _ = try await lease.acquire(
+            holder: run, seconds: seconds, annotations: [Self.repositoryAnnotation: ""])
     }
 
     /// Ends it, whoever of us holds it.

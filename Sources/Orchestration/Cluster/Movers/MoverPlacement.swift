@@ -1,4 +1,5 @@
 package import Kubernetes
+internal import Workloads
 
 /// Where a mover's pod is to run, and as what, so that it gets at the volume: taken from the pods that use it.
 package struct MoverPlacement: Sendable, Equatable {
@@ -21,6 +22,23 @@ package struct MoverPlacement: Sendable, Equatable {
     package init(beside pod: KubernetesObject) {
         self.init(like: pod.json)
         node = pod["spec", "nodeName"]?.string
+    }
+
+    /// Beside the pod among `pods` that has the claim mounted, while only its node reaches the volume; else where that pod
+    /// may run, or anywhere.
+    package init(of claim: KubernetesObject, pods: [KubernetesObject]) {
+        let user = pods.first { pod in
+            let phase = pod["status", "phase"]?.string
+            return phase != "Succeeded" && phase != "Failed"
+                && Pod().podTemplates(pod).contains { $0.claimNames.contains(claim.name) }
+        }
+        guard let user else {
+            self.init()
+            return
+        }
+        let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+        let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
+        if isShared { self.init(like: user.json) } else { self.init(beside: user) }
     }
 
     /// Where pods made from `template` (an object with `spec`) would run.

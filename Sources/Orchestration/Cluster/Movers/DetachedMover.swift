@@ -1,0 +1,251 @@
+package import Basics
+package import Kubernetes
+package import Repository
+internal import RepositoryFormat
+internal import Sealing
+internal import Workloads
+
+/// A mover that no process stays with: one begins it, others ask how far it is, the last one takes it away.
+///
+/// Its namespace and run are all that is needed to find it. The run's Lease holds for as long as the mover may take, so
+/// that nobody takes it for one that was forgotten; when the mover has ended, what it came to is written there first, and
+/// everything else of the run goes. The Lease itself stays for a day more, for whoever asks again, and goes with the next
+/// run in that namespace. Each call may be made again after any other process died in the middle of it.
+package struct DetachedMover: Sendable {
+    private let client: KubernetesClient
+    private let namespace: String
+    /// What its label says.
+    package let run: String
+    private let lease: MoverLease
+
+    package init(_ client: KubernetesClient, namespace: String, run: String) {
+        self.client = client
+        self.namespace = namespace
+        self.run = run
+        lease = MoverLease(client, namespace: namespace, run: run)
+    }
+
+    /// The run's id for what `words` say together: the same in every process. 60 bits of their SHA-256 in base 36.
+    package static func run(for words: [String]) -> String {
+        let text = words.map { "\($0.utf8.count):\($0)" }.joined()
+        let digest = SHA256State.digest(of: Array(text.utf8))
+        let number = digest.withBytes { $0.prefix(8).reduce(0 as UInt64) { $0 << 8 | UInt64($1) } }
+        return String(number >> 4, radix: 36)
+    }
+
+    /// The name of the Lease of a run.
+    package static func leaseName(run: String) -> String { MoverLease.name(run: run) }
+
+    /// The run whose Lease is called so; nil for what is none.
+    package static func run(ofLease name: String) -> String? { MoverLease.run(ofName: name) }
+
+    // MARK: Beginning
+
+    /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
+    /// `seconds` is how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
+    /// is left but what `report` tells of.
+    package func start(
+        _ action: MoverAction, claim: String, placement: MoverPlacement, seconds: Int, _ request: MoverRun.Request,
+        report: @escaping @Sendable (String) -> Void
+    ) async throws {
+        guard !request.settings.image.isEmpty else {
+            throw JourneyError.usage("no image for movers is named: give one that has becalm in it")
+        }
+        guard let access = request.access else {
+            throw JourneyError.usage("a mover that nobody stays with needs a repository")
+        }
+        let cleaner = MoverCleaner(client, namespace: namespace, open: request.open)
+        for message in await cleaner.sweep() { report(message) }
+        let repository = MoverSlots.identifier(try await request.open())
+        if let lease = try await lease.read().lease, Self.ended(lease) != nil { return }
+        var settings = request.settings
+        settings.deadlineSeconds = min(settings.deadlineSeconds, seconds)
+        // Who asks after a while still finds what it said.
+        settings.lifeSeconds = max(settings.lifeSeconds, seconds)
+        let mover = MoverJob(
+            run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings)
+        do {
+            try await lease.take(
+                repository: repository, seconds: seconds + Self.spareSeconds, startSeconds: settings.startSeconds)
+            let job = try await job(mover)
+            try await secret(mover, job, access, request)
+        } catch {
+            // A caller that is cancelled must not keep this from being done.
+            let run = run
+            let cleaning = OwnedTask<[String], Never> { await cleaner.clean(run, isOurs: true, repository: repository, forgets: false) }
+            for message in await cleaning.outcome().get() { report(message) }
+            throw error
+        }
+    }
+
+    /// Seconds that the Lease holds after the mover's own end, for whoever asks to see it.
+    private static let spareSeconds = 3600
+    /// Seconds that the Lease of a mover that has ended is kept.
+    private static let keepSeconds = 86_400
+
+    private func job(_ mover: MoverJob) async throws(KubernetesError) -> KubernetesObject {
+        do throws(KubernetesError) {
+            return try await client.create(.jobs, mover.job())
+        } catch {
+            // Made by a process that died, or the answer was lost: nobody else makes objects of this name.
+            guard error.isAmbiguous || error.code == .alreadyExists else { throw error }
+            return try await client.get(.jobs, namespace: namespace, name: mover.name)
+        }
+    }
+
+    /// The Secret, which is made after the slot that it opens: where it is there, all is done.
+    private func secret(
+        _ mover: MoverJob, _ job: KubernetesObject, _ access: MoverAccess, _ request: MoverRun.Request
+    ) async throws {
+        guard try await client.find(.secrets, namespace: namespace, name: mover.secretName) == nil else { return }
+        let slots = MoverSlots(open: request.open)
+        try await slots.remove(run: run)
+        let key = Array(Hex.encode(try SecureRandom.bytes(48)).utf8)
+        let entries = try access.entries(key: key)
+        _ = try await slots.add(key: key, role: request.role, run: run)
+        do throws(KubernetesError) {
+            _ = try await client.create(.secrets, mover.secret(for: job, files: entries))
+        } catch {
+            guard error.isAmbiguous else { throw error }
+            _ = try await client.get(.secrets, namespace: namespace, name: mover.secretName)
+        }
+    }
+
+    // MARK: Asking
+
+    /// How it stands.
+    package enum Standing: Sendable, Equatable {
+        /// With what keeps it from beginning, empty for nothing, and since when.
+        case running(MoverProgress, waitsFor: String, since: Timestamp?)
+        case ended(Ending)
+        /// There is no such run, or it ended long ago.
+        case unknown
+    }
+
+    /// What a mover came to.
+    package struct Ending: Sendable, Equatable {
+        package var result: MoverResult
+        /// The id of the repository.
+        package var repository: String
+        /// Whether something of the run may be left.
+        package var needsCleaning: Bool
+        package var since: Timestamp?
+    }
+
+    /// How it stands; an end is written down where it is seen first. Throws what the cluster refuses, and what may pass.
+    package func standing() async throws(KubernetesError) -> Standing {
+        let (lease, now) = try await lease.read()
+        guard let lease else { return .unknown }
+        if let ending = Self.ended(lease) { return .ended(ending) }
+        let options = ListOptions(labels: MoverJob.selector(run: run))
+        let job = try await client.list(.jobs, namespace: namespace, options).items.first
+        let pods = try await client.list(.pods, namespace: namespace, options).items
+        let since = job?.creationTimestamp ?? lease.creationTimestamp
+        switch MoverStanding(job: job, pods: pods, claim: "") {
+        case .ended(let result): return try await end(result, lease)
+        case .failed(let reason): return try await end(Self.failure(reason), lease)
+        case .running(let pod): return .running(await said(pod), waitsFor: "", since: since)
+        case .waiting(let reason):
+            if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
+                return try await end(Self.failure(reason), lease)
+            }
+            if let limit = MoverLease.startSeconds(lease), let since, now - since > Double(limit), !Self.hasBegun(pods)
+            {
+                let words = reason.isEmpty ? "" : ": \(reason)"
+                return try await end(Self.failure("it has not begun within \(limit) s\(words)"), lease)
+            }
+            return .running(MoverProgress(), waitsFor: reason, since: since)
+        }
+    }
+
+    /// Whether some pod has run: the next one may wait as long as it likes.
+    private static func hasBegun(_ pods: [KubernetesObject]) -> Bool {
+        pods.contains { $0["status", "containerStatuses", 0, "state", "terminated"] != nil }
+    }
+
+    private static func failure(_ reason: String) -> MoverResult {
+        MoverResult(JourneyError(.failed, kind: "mover_failed", "the mover failed: \(reason)"))
+    }
+
+    /// What the pod has said last. Progress is for people: without it the mover does its work all the same.
+    private func said(_ pod: String) async -> MoverProgress {
+        var options = LogOptions()
+        options.tailLines = 10
+        options.limitBytes = 64 << 10
+        guard let text = try? await client.logText(namespace: namespace, pod: pod, options) else {
+            return MoverProgress()
+        }
+        for line in text.split(whereSeparator: \.isNewline).reversed() {
+            if let json = try? JSONValue(parsing: Array(line.utf8)), let said = MoverProgress(json) { return said }
+        }
+        return MoverProgress()
+    }
+
+    // MARK: Ending
+
+    /// What a Lease says that the mover came to; nil while nobody has seen an end.
+    private static func ended(_ lease: KubernetesObject) -> Ending? {
+        guard let text = lease.annotations[MoverJob.resultAnnotation],
+            let result = MoverResult(parsing: text, claim: "")
+        else { return nil }
+        let open = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
+        return Ending(
+            result: result, repository: lease.annotations[MoverLease.storedInAnnotation] ?? open,
+            needsCleaning: !open.isEmpty, since: lease.creationTimestamp)
+    }
+
+    /// Writes down what it came to; what somebody else wrote first stays.
+    private func end(_ result: MoverResult, _ lease: KubernetesObject) async throws(KubernetesError) -> Standing {
+        let text = String(decoding: result.text, as: UTF8.self)
+        var changed = lease
+        changed.setAnnotation(MoverJob.resultAnnotation, text)
+        changed.setAnnotation(
+            MoverLease.storedInAnnotation, lease.annotations[MoverLease.repositoryAnnotation] ?? "")
+        do throws(KubernetesError) {
+            let stored = try await client.update(.leases, changed)
+            return Self.ended(stored).map { .ended($0) } ?? .unknown
+        } catch {
+            guard error.code == .conflict || error.code == .notFound else { throw error }
+            guard let lease = try await self.lease.read().lease else { return .unknown }
+            guard let ending = Self.ended(lease) else { throw error }
+            return .ended(ending)
+        }
+    }
+
+    /// Stops it where it has not ended. Nothing happens to one that nobody knows.
+    package func cancel() async throws(KubernetesError) {
+        var attempt = 0
+        while true {
+            attempt += 1
+            guard let lease = try await lease.read().lease, Self.ended(lease) == nil else { return }
+            let cancelled = JourneyError(.interrupted, kind: "cancelled", "the mover was cancelled")
+            do throws(KubernetesError) {
+                _ = try await end(MoverResult(cancelled), lease)
+                return
+            } catch {
+                guard error.code == .conflict, attempt < 10 else { throw error }
+            }
+        }
+    }
+
+    /// Takes away what is left of a mover that has ended, the Lease last, which is kept for a day. Answers what could not
+    /// be done; that is done when this is called again, or by a later run. `open` opens the repository.
+    package func clean(open: @escaping @Sendable () async throws -> Repository) async -> [String] {
+        let lease: KubernetesObject?
+        do throws(KubernetesError) {
+            lease = try await self.lease.read().lease
+        } catch {
+            return ["what is left of movers (\(run)) stays for now: \(error)"]
+        }
+        guard let lease, let ending = Self.ended(lease), ending.needsCleaning else { return [] }
+        let cleaner = MoverCleaner(client, namespace: namespace, open: open)
+        let left = await cleaner.removeAll(run, repository: ending.repository, waitsForPods: false, forgets: false)
+        guard left.isEmpty else { return left }
+        do throws(KubernetesError) {
+            try await self.lease.keep(seconds: Self.keepSeconds)
+        } catch {
+            return ["the Lease of movers (\(run)) says that something is left: \(error)"]
+        }
+        return []
+    }
+}

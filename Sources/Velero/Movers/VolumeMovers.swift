@@ -1,0 +1,196 @@
+internal import Basics
+internal import Kubernetes
+internal import Logging
+internal import Orchestration
+internal import Repository
+internal import RepositoryFormat
+internal import Workloads
+
+/// Jobs that move claims' data, for the actions: begun by one call, asked about and ended by others, each perhaps of a
+/// process of its own. All that a later call needs is in the operation's id and in the cluster.
+struct VolumeMovers: Sendable {
+    let environment: PluginEnvironment
+    let configuration: MoverConfiguration
+    let client: KubernetesClient
+
+    /// What moves data where a repository is configured and there is a cluster; throws what keeps it from that, with a
+    /// message that says what to do.
+    init(_ configuration: MoverConfiguration?, _ environment: PluginEnvironment) async throws(VeleroError) {
+        guard let configuration else {
+            throw VeleroError(
+                .invalidArgument,
+                "no repository is configured for it: name `repository`, its key and `moverImage` in the plugin's ConfigMap"
+            )
+        }
+        guard let client = try await environment.cluster.client() else {
+            throw VeleroError(.unavailable, "this process knows of no cluster, in which data is moved by Jobs")
+        }
+        self.environment = environment
+        self.configuration = configuration
+        self.client = client
+    }
+
+    private var repository: VolumeRepository {
+        VolumeRepository(
+            configuration: configuration.repository, environment: environment,
+            secrets: ClusterSecrets(client: client, namespace: environment.namespace))
+    }
+
+    /// Opens the repository for changes, or makes it where that is asked for.
+    func open() async throws -> Repository { try await repository.openForSnapshot() }
+
+    /// Opens the repository to remove a snapshot; nil when it is not there any more.
+    func openForRemoval(of snapshot: VolumeSnapshotID) async throws -> Repository? {
+        try await repository.openForRemoval(of: snapshot)
+    }
+
+    // MARK: Operations
+
+    /// Whose operation it is.
+    struct Subject: Sendable {
+        var kind: OperationIdentifier.Kind
+        /// The uid of the Backup or Restore.
+        var run: String
+        /// The claim's namespace, where its data is moved, and name.
+        var namespace: String
+        var name: String
+        /// The claim's uid; empty for one that is yet to be.
+        var uid: String
+
+        /// The run of movers: the same for every call about this claim in this backup or restore.
+        var moverRun: String { DetachedMover.run(for: [kind.rawValue, run, namespace, name, uid]) }
+
+        var identifier: OperationIdentifier {
+            OperationIdentifier(
+                kind: kind, run: run,
+                subject: ResourceIdentifier(.persistentVolumeClaim, namespace: namespace, name: name), uid: uid,
+                watched: ResourceIdentifier(
+                    group: APIResource.leases.group, resource: APIResource.leases.plural, namespace: namespace,
+                    name: DetachedMover.leaseName(run: moverRun)))
+        }
+    }
+
+    /// Begins to move a claim's data and answers the operation's id.
+    func start(
+        _ action: MoverAction, _ subject: Subject, placement: MoverPlacement, timeout: GoDuration
+    ) async throws -> String {
+        let request = MoverRun.Request(
+            namespace: subject.namespace, settings: configuration.movers,
+            access: try await configuration.access(environment), role: action.writes ? .full : .writer,
+            open: { try await open() })
+        let logger = environment.logger
+        let identifier = try subject.identifier.text()
+        try await DetachedMover(client, namespace: subject.namespace, run: subject.moverRun).start(
+            action, claim: subject.name, placement: placement, seconds: Self.seconds(timeout), request
+        ) { logger.info("\($0)") }
+        return identifier
+    }
+
+    /// Whole seconds of an operation's time, within what Leases and Jobs take.
+    private static func seconds(_ timeout: GoDuration) -> Int {
+        Int(max(60, min(timeout.nanoseconds / 1_000_000_000, 604_800)))
+    }
+
+    // MARK: Progress
+
+    /// The mover that an operation's id names; nil where it names none.
+    static func mover(_ identifier: OperationIdentifier, _ client: KubernetesClient) -> DetachedMover? {
+        guard identifier.watched.group == APIResource.leases.group,
+            identifier.watched.resource == APIResource.leases.plural,
+            let run = DetachedMover.run(ofLease: identifier.watched.name)
+        else { return nil }
+        return DetachedMover(client, namespace: identifier.watched.namespace, run: run)
+    }
+
+    /// How an operation is, and what is left of one that has ended is taken away. `finish` is called before an operation
+    /// counts as done, perhaps more than once; what it throws that may pass keeps the operation running. Never an error of
+    /// the call: Velero would take it as the operation's end.
+    static func status(
+        _ identifier: OperationIdentifier, _ environment: PluginEnvironment,
+        configuration: () async -> MoverConfiguration?,
+        finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
+    ) async -> OperationStatus {
+        do {
+            guard let client = try await environment.cluster.client(), let mover = mover(identifier, client) else {
+                return OperationAnswers.unknown(identifier)
+            }
+            switch try await mover.standing() {
+            case .unknown: return OperationAnswers.unknown(identifier)
+            case .running(let said, let reason, let since):
+                var status = OperationStatus(.running)
+                status.completed = Int64(clamping: said.bytes)
+                status.total = Int64(clamping: said.bytesTotal)
+                status.description = reason.isEmpty ? "\(said.files) of \(said.filesTotal) files" : reason
+                return dated(status, since, environment)
+            case .ended(let ending):
+                await clean(mover, ending, environment, client, await configuration())
+                if isDone(ending.result) { try await finish(client, ending) }
+                return dated(status(of: ending.result), ending.since, environment)
+            }
+        } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
+            return OperationStatus(.failed("\(error)"))
+        } catch {
+            // What may pass; Velero's own time limit ends what does not.
+            var status = OperationStatus(.running)
+            status.description = "not known for now: \(error)"
+            return dated(status, nil, environment)
+        }
+    }
+
+    private static func dated(
+        _ status: OperationStatus, _ since: Timestamp?, _ environment: PluginEnvironment
+    ) -> OperationStatus {
+        var status = status
+        status.units = "Bytes"
+        status.started = since
+        status.updated = environment.clock.now()
+        return status
+    }
+
+    /// Whether data was stored or brought back, if perhaps not all of it.
+    private static func isDone(_ result: MoverResult) -> Bool { result.status == .done || result.status == .partial }
+
+    private static func status(of result: MoverResult) -> OperationStatus {
+        var status: OperationStatus
+        switch result.status {
+        case .done: status = OperationStatus(.succeeded)
+        case .partial:
+            let first = result.remarks.first.map { ", the first: \($0)" } ?? ""
+            status = OperationStatus(.failed("not all data was moved: \(result.problems) problems\(first)"))
+        default: status = OperationStatus(.failed(result.error.isEmpty ? "the mover failed" : result.error))
+        }
+        status.completed = Int64(clamping: result.bytes)
+        status.total = status.completed
+        status.description = "\(result.files) files"
+        return status
+    }
+
+    /// Takes away what is left. What cannot be done now is done by a later call, or by a later run in that namespace.
+    private static func clean(
+        _ mover: DetachedMover, _ ending: DetachedMover.Ending, _ environment: PluginEnvironment,
+        _ client: KubernetesClient, _ configuration: MoverConfiguration?
+    ) async {
+        guard ending.needsCleaning else { return }
+        let left = await mover.clean {
+            try await VolumeMovers(configuration, environment).open()
+        }
+        for message in left { environment.logger.info("\(message)") }
+    }
+
+    /// Stops an operation. Throws only where the cluster cannot be asked.
+    static func cancel(
+        _ identifier: OperationIdentifier, _ environment: PluginEnvironment,
+        configuration: () async -> MoverConfiguration?
+    ) async throws(VeleroError) {
+        guard let client = try await environment.cluster.client(), let mover = mover(identifier, client) else { return }
+        let standing: DetachedMover.Standing
+        do throws(KubernetesError) {
+            try await mover.cancel()
+            standing = try await mover.standing()
+        } catch {
+            throw VeleroError(error)
+        }
+        guard case .ended(let ending) = standing else { return }
+        await clean(mover, ending, environment, client, await configuration())
+    }
+}

@@ -1,0 +1,113 @@
+import Basics
+import HTTPTestServer
+import Kubernetes
+import Synchronization
+
+/// An API server that holds the objects of movers, and plays no controller: what becomes of a Job's pod, the test says.
+final class FakeAPI: Sendable {
+    private struct State {
+        /// By path: `/apis/batch/v1/namespaces/ml/jobs/run42`.
+        var objects: [String: KubernetesObject] = [:]
+        var version: Int64 = 1
+        var log = ""
+        var isAway = false
+    }
+
+    /// Where kinds are, beside the core group's.
+    private static let plurals = [
+        "Job": "/apis/batch/v1/jobs", "Lease": "/apis/coordination.k8s.io/v1/leases",
+        "Pod": "/api/v1/pods", "Secret": "/api/v1/secrets", "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
+    ]
+
+    private let state = Mutex(State())
+    private let server = Mutex<ScriptedServer?>(nil)
+
+    init() throws {
+        let made = try ScriptedServer { [weak self] request in self?.answer(request) ?? [.close] }
+        server.withLock { $0 = made }
+    }
+
+    /// A client that gives up soon.
+    var client: KubernetesClient {
+        let url = server.withLock { $0?.url ?? "" }
+        return KubernetesClient(
+            KubernetesConfiguration(server: url), patience: .init(totalSeconds: 0.05, baseSeconds: 0.01))
+    }
+
+    /// Puts an object there, over what is there.
+    func put(_ object: KubernetesObject) {
+        state.withLock { state in
+            _ = Self.store(object, &state)
+        }
+    }
+
+    /// All objects of a kind.
+    func all(_ kind: String) -> [KubernetesObject] {
+        state.withLock { $0.objects.values.filter { $0.kind == kind } }
+    }
+
+    /// What pods have said.
+    func say(_ log: String) { state.withLock { $0.log = log } }
+
+    /// Whether it answers that it cannot.
+    func goAway(_ isAway: Bool) { state.withLock { $0.isAway = isAway } }
+
+    private static func path(_ object: KubernetesObject) -> String {
+        let words = (plurals[object.kind] ?? "/unknown").split(separator: "/").map(String.init)
+        return "/"
+            + (words.dropLast() + ["namespaces", object.namespace, words.last ?? "", object.name])
+            .joined(separator: "/")
+    }
+
+    private static func store(_ object: KubernetesObject, _ state: inout State) -> KubernetesObject {
+        var object = object
+        state.version += 1
+        if object.uid.isEmpty { object.uid = "uid-\(state.version)" }
+        object.resourceVersion = "\(state.version)"
+        state.objects[path(object)] = object
+        return object
+    }
+
+    private static func status(_ code: Int, _ reason: String) -> (Int, String) {
+        (code, #"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"\#(reason)","code":\#(code)}"#)
+    }
+
+    private static func text(_ json: JSONValue) -> String { String(decoding: json.serialized(), as: UTF8.self) }
+
+    private func answer(_ request: ScriptedServer.Request) -> [ScriptedServer.Step] {
+        let (code, body) = state.withLock { state in
+            state.isAway ? Self.status(503, "ServiceUnavailable") : Self.act(request, &state)
+        }
+        return [.answer(code, [("Content-Type", "application/json")], body)]
+    }
+
+    private static func act(_ request: ScriptedServer.Request, _ state: inout State) -> (Int, String) {
+        let path = String(request.target.prefix { $0 != "?" })
+        switch request.method {
+        case "GET" where path == "/apis": return (200, #"{"groups":[]}"#)
+        case "GET" where path == "/api": return (200, #"{"versions":["v1"]}"#)
+        case "GET" where path.hasSuffix("/log"): return (200, state.log)
+        case "GET":
+            if let object = state.objects[path] { return (200, text(object.json)) }
+            guard plurals.values.contains(where: { path.hasSuffix("/" + ($0.split(separator: "/").last ?? "")) }) else {
+                return status(404, "NotFound")
+            }
+            // Of one run at a time: labels select all.
+            let items = state.objects.filter { $0.key.hasPrefix(path + "/") }.map(\.value.json)
+            return (200, text(["kind": "List", "metadata": ["resourceVersion": "1"], "items": .array(items)]))
+        case "POST":
+            guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
+            if state.objects[Self.path(object)] != nil { return status(409, "AlreadyExists") }
+            return (201, text(store(object, &state).json))
+        case "PUT":
+            guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
+            guard let old = state.objects[path] else { return status(404, "NotFound") }
+            guard old.resourceVersion == object.resourceVersion else { return status(409, "Conflict") }
+            return (200, text(store(object, &state).json))
+        case "DELETE":
+            guard state.objects.removeValue(forKey: path) != nil else { return status(404, "NotFound") }
+            return (200, "{}")
+        default: return status(405, "MethodNotAllowed")
+        }
+    }
+}

@@ -1,0 +1,176 @@
+import Basics
+import Foundation
+import HTTPTestServer
+import HTTPTransport
+import Kubernetes
+import ObjectStorageTesting
+import SystemPackage
+import Testing
+import Velero
+
+/// Claims' data through the plugin's actions: every call as if of a process of its own, the pods played by the test, the
+/// repository in a bucket of moto's.
+@Suite(
+    "Volumes that movers move", .enabled(if: ServerProcess.find("moto_server") != nil, "needs moto_server on the PATH"),
+    .timeLimit(.minutes(10)))
+struct VolumeMoverTests {
+    /// A cluster, a bucket and the plugin's settings.
+    private final class World: Sendable {
+        let api: FakeAPI
+        let directory: TemporaryDirectory
+        let server: ServerProcess
+
+        init() async throws {
+            api = try FakeAPI()
+            directory = try TemporaryDirectory()
+            server = try await ServerProcess.start("moto_server") { port, _ in ["-H", "127.0.0.1", "-p", String(port)] }
+            let (response, _) = try await CurlTransport().perform(
+                HTTPRequest(.put, "http://127.0.0.1:\(server.port)/backups", body: HTTPBody([UInt8]())),
+                maximumBytes: 1 << 20)
+            #expect(response.isSuccess)
+            try Data((0..<32).map { UInt8($0) }).write(to: URL(fileURLWithPath: path("key")))
+            try Data("[default]\naws_access_key_id = AKID\naws_secret_access_key = secret\n".utf8)
+                .write(to: URL(fileURLWithPath: path("credentials")))
+        }
+
+        private func path(_ name: String) -> String { directory.path.appending(name).string }
+
+        /// What one process of the plugin sees.
+        func process(_ plugin: PluginName) -> ActionWorld {
+            var world = ActionWorld(
+                plugin,
+                [
+                    "repository": "s3://backups/data", "createRepository": "true", "repositoryKeyFile": path("key"),
+                    "s3Url": "http://127.0.0.1:\(server.port)", "s3ForcePathStyle": "true", "region": "us-east-1",
+                    "credentialsFile": path("credentials"), "cacheDirectory": "none", "moverImage": "becalm:1",
+                ])
+            world.connect(api.client)
+            return world
+        }
+
+        /// The pod of the only Job, with a status.
+        func pod(_ status: String) throws {
+            let job = try #require(api.all("Job").first)
+            var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ml}}")
+            pod.setLabel("becalm.io/run", job.labels["becalm.io/run"])
+            try pod.set(try JSONValue(yaml: status), at: ["status"])
+            api.put(pod)
+        }
+    }
+
+    private static let snapshot = String(repeating: "5", count: 32)
+
+    private func claim() throws -> KubernetesObject {
+        var claim = try ActionWorld.object(VolumePolicyTests.claim)
+        claim.uid = "p-1"
+        claim.setAnnotation("becalm.io/volume-backup", "true")
+        return claim
+    }
+
+    private let backup = Array(ActionWorld.backup.utf8)
+    private let finalizing = Array(
+        #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"status":{"phase":"Finalizing"}}"#.utf8)
+
+    private func ended(_ message: String) -> String {
+        "{phase: Succeeded, containerStatuses: [{state: {terminated: {exitCode: 0, message: '\(message)'}}}]}"
+    }
+
+    @Test("A claim's data is moved by a Job that other processes follow, and the stored claim says where it is")
+    func backsUp() async throws {
+        let world = try await World()
+        let item = try claim().serialized()
+        var process = world.process(.volumeBackup)
+        let outcome = try await process.backupAction(.volumeBackup).execute(item: item, backup: backup)
+        let operation = try #require(outcome.operation, "\(process.log.lines)")
+        #expect(outcome.item == item && outcome.postOperationItems.map(\.name) == ["ckpt"])
+        #expect(
+            world.api.all("Job").count == 1 && world.api.all("Secret").count == 1 && world.api.all("Lease").count == 1)
+        // A process that died after the call, and is asked again, begins nothing anew.
+        process = world.process(.volumeBackup)
+        let again = try await process.backupAction(.volumeBackup).execute(item: item, backup: backup)
+        #expect(again.operation == operation && world.api.all("Job").count == 1)
+
+        try world.pod("{phase: Running, containerStatuses: [{state: {running: {}}}]}")
+        world.api.say(#"{"type":"progress","bytes":7,"bytes_total":10,"files":1,"files_total":2}"# + "\n")
+        let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
+        let half = try await action.progress(operation: operation, backup: backup)
+        #expect(half.outcome == .running && half.completed == 7 && half.total == 10 && half.units == "Bytes")
+        world.api.goAway(true)
+        #expect(try await action.progress(operation: operation, backup: backup).outcome == .running)
+        world.api.goAway(false)
+
+        try world.pod(
+            ended(
+                #"{"status":0,"snapshot":"\#(Self.snapshot)","content_digest":"d1","files":2,"bytes":10,"problems":0}"#)
+        )
+        for _ in 0..<2 {
+            let done = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+                .progress(operation: operation, backup: backup)
+            #expect(done.outcome == .succeeded && done.completed == 10)
+        }
+        #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+        let stored = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+            .execute(item: item, backup: finalizing)
+        let annotation = try KubernetesObject(parsing: stored.item).annotations["becalm.io/volume-snapshot"] ?? ""
+        #expect(
+            annotation.hasPrefix("becalm1:") && annotation.hasSuffix(":\(Self.snapshot):d1") && stored.operation == nil)
+    }
+
+    @Test("Cancel takes the Job and what it opens the repository with, and the operation has failed")
+    func cancels() async throws {
+        let world = try await World()
+        let outcome = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+            .execute(item: try claim().serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        for _ in 0..<2 {
+            try await world.process(.volumeBackup).backupAction(.volumeBackup).cancel(
+                operation: operation, backup: backup)
+        }
+        #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+        let status = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+            .progress(operation: operation, backup: backup)
+        #expect(status.outcome == .failed("the mover was cancelled"))
+        let stored = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+            .execute(item: try claim().serialized(), backup: finalizing)
+        #expect(try KubernetesObject(parsing: stored.item).annotations["becalm.io/volume-snapshot"] == nil)
+    }
+
+    @Test("A mover that lacks something or fails has the operation fail, with why")
+    func fails() async throws {
+        for (message, word) in [
+            (
+                #"{"status":3,"snapshot":"\#(Self.snapshot)","files":2,"bytes":10,"problems":1,"remarks":["a: changed"]}"#,
+                "a: changed"
+            ),
+            (
+                #"{"status":12,"kind":"wrong_key","error":"no such key","files":0,"bytes":0,"problems":0}"#,
+                "no such key"
+            ),
+        ] {
+            let world = try await World()
+            let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
+            let outcome = try await action.execute(item: try claim().serialized(), backup: backup)
+            try world.pod(ended(message))
+            let status = try await action.progress(operation: try #require(outcome.operation), backup: backup)
+            guard case .failed(let reason) = status.outcome else {
+                Issue.record("not failed: \(status)")
+                return
+            }
+            #expect(reason.contains(word))
+        }
+    }
+
+    @Test("A claim that is there already keeps its data: no Job is begun for it")
+    func keepsData() async throws {
+        let world = try await World()
+        world.api.put(try claim())
+        var stored = try claim()
+        let repository = String(repeating: "4", count: 32)
+        stored.setAnnotation("becalm.io/volume-snapshot", "becalm1:\(repository):\(Self.snapshot):d1")
+        let process = world.process(.volumeRestore)
+        let outcome = try await process.restoreAction(.volumeRestore).execute(
+            item: stored.serialized(), original: stored.serialized(), restore: Array(ActionWorld.restore.utf8))
+        #expect(outcome.operation == nil && world.api.all("Job").isEmpty)
+        #expect(process.log.lines.contains { $0.hasPrefix("warning") && $0.contains("keeps the data") })
+    }
+}
