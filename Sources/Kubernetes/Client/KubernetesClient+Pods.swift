@@ -77,6 +77,23 @@ extension KubernetesClient {
         return String(decoding: text.prefix(limit), as: UTF8.self)
     }
 
+    /// Hands every whole line of a container's log to `line`, as it comes, until the log ends. A line of more than
+    /// `maximumBytes` is passed over in part.
+    package func logLines(
+        namespace: String, pod: String, _ options: LogOptions, maximumBytes: Int = 64 << 10, _ line: ([UInt8]) -> Void
+    ) async throws {
+        let stream = try await logs(namespace: namespace, pod: pod, options)
+        var pending: [UInt8] = []
+        while let piece = try await stream.next() {
+            pending += piece
+            while let end = pending.firstIndex(of: 0x0a) {
+                line(Array(pending[..<end]))
+                pending.removeSubrange(...end)
+            }
+            if pending.count > maximumBytes { pending = [] }
+        }
+    }
+
     /// Sends an HTTP request to a pod through the API server. Any status that the pod answers is an answer; what the API
     /// server itself refuses throws. `path` begins with a slash and is encoded already. It is sent once.
     package func proxy(

@@ -26,6 +26,7 @@ package struct MoverAccess: Sendable, CustomStringConvertible, CustomReflectable
     }
 
     package var description: String { "access to \(repository)" }
+    /// The same without what is secret.
     package var customMirror: Mirror { Mirror(self, children: ["repository": repository]) }
 
     /// The names of the description and of the key among the Secret's entries.

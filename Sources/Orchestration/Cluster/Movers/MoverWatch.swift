@@ -1,5 +1,4 @@
 internal import Basics
-internal import HTTPTransport
 internal import Kubernetes
 internal import Workloads
 
@@ -179,20 +178,12 @@ struct MoverWatch: Sendable {
         var failures = 0
         while !Task.isCancelled, failures < 20 {
             do {
-                let stream = try await client.logs(
-                    namespace: mover.namespace, pod: pod, LogOptions(follows: true, tailLines: 1))
-                var pending: [UInt8] = []
-                while let piece = try await stream.next() {
+                let options = LogOptions(follows: true, tailLines: 1)
+                try await client.logLines(namespace: mover.namespace, pod: pod, options) { line in
                     failures = 0
-                    pending += piece
-                    while let end = pending.firstIndex(of: 0x0a) {
-                        if let json = try? JSONValue(parsing: Array(pending[..<end])), let said = MoverProgress(json) {
-                            feed.yield(.progress(said))
-                        }
-                        pending.removeSubrange(...end)
+                    if let json = try? JSONValue(parsing: line), let said = MoverProgress(json) {
+                        feed.yield(.progress(said))
                     }
-                    // A line of ours is short.
-                    if pending.count > 64 << 10 { pending = [] }
                 }
                 return
             } catch {
