@@ -194,7 +194,7 @@ def managed_elsewhere(bench, namespace, what):
 def namespace_goes(bench, namespace, what):
     other = bench.cluster.make_namespace("gone")
     there = live(bench, other)
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "2s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
     bench.api.delete(cluster.NAMESPACES, None, other)
     wait("the namespace is gone", lambda: bench.api.find(cluster.NAMESPACES, None, other) is None, 120)
     outcome = bench.becalm.run("resume", "--expired", "-n", other, "--json")
@@ -208,7 +208,7 @@ def namespace_goes(bench, namespace, what):
 def other_version(bench, namespace, what):
     there = live(bench, namespace)
     before = there.touched()
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "2s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
     journal = there.journals()[0]["metadata"]["name"]
     for key, value in (("becalm.io/journal-version", "2"), ("becalm.io/targets", "[{")):
         old = there.journals()[0]["metadata"]["annotations"][key]
@@ -468,7 +468,7 @@ def no_journal(bench, namespace, what):
 @trap("a workload that is to stay stopped")
 def stay(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
-    bench.check(bench.becalm.run("quiesce", there.reference, "--consistency", "stop", "--deadline", "2s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--consistency", "stop", "--deadline", "20s"), [0], f"{what}: quiesce")
     end = bench.api.now() + 4
     wait("the deadline is past", lambda: bench.api.now() > end)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")

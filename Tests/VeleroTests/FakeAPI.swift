@@ -1,4 +1,5 @@
 import Basics
+import Foundation
 import HTTPTestServer
 import Kubernetes
 import Synchronization
@@ -81,10 +82,23 @@ final class FakeAPI: Sendable {
         return [.answer(code, [("Content-Type", "application/json")], body)]
     }
 
+    /// Whether an object has the label that a list asks for, `KEY=VALUE` in percent encoding, if it asks for one.
+    private static func isMeant(_ object: KubernetesObject, _ target: String) -> Bool {
+        guard let start = target.firstRange(of: "labelSelector=") else { return true }
+        let text = target[start.upperBound...].prefix { $0 != "&" }
+        let words = (text.removingPercentEncoding ?? "").split(separator: "=").map(String.init)
+        return words.count == 2 && object.labels[words[0]] == words[1]
+    }
+
     private static func act(_ request: ScriptedServer.Request, _ state: inout State) -> (Int, String) {
         let path = String(request.target.prefix { $0 != "?" })
         switch request.method {
-        case "GET" where path == "/apis": return (200, #"{"groups":[]}"#)
+        case "GET" where path == "/apis":
+            let version = #"{"version":"v1"}"#
+            return (200, #"{"groups":[{"name":"batch","versions":[\#(version)],"preferredVersion":\#(version)}]}"#)
+        case "GET" where path == "/apis/batch/v1":
+            return (200, #"{"resources":[{"name":"jobs","kind":"Job","namespaced":true,"verbs":["get"]}]}"#)
+        case "GET" where path == "/api/v1": return (200, #"{"resources":[]}"#)
         case "GET" where path == "/api": return (200, #"{"versions":["v1"]}"#)
         case "GET" where path.hasSuffix("/log"): return (200, state.log)
         case "GET":
@@ -92,8 +106,8 @@ final class FakeAPI: Sendable {
             guard plurals.values.contains(where: { path.hasSuffix("/" + ($0.split(separator: "/").last ?? "")) }) else {
                 return status(404, "NotFound")
             }
-            // Of one run at a time: labels select all.
-            let items = state.objects.filter { $0.key.hasPrefix(path + "/") }.map(\.value.json)
+            let items = state.objects.filter { $0.key.hasPrefix(path + "/") && isMeant($0.value, request.target) }
+                .map(\.value.json)
             return (200, text(["kind": "List", "metadata": ["resourceVersion": "1"], "items": .array(items)]))
         case "POST":
             guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
@@ -103,6 +117,14 @@ final class FakeAPI: Sendable {
             guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
             guard let old = state.objects[path] else { return status(404, "NotFound") }
             guard old.resourceVersion == object.resourceVersion else { return status(409, "Conflict") }
+            return (200, text(store(object, &state).json))
+        case "PATCH":
+            guard var object = state.objects[path], let patch = try? JSONValue(parsing: request.body) else {
+                return status(404, "NotFound")
+            }
+            for member in patch["metadata", "annotations"]?.object?.members ?? [] {
+                object.setAnnotation(member.key, member.value.string)
+            }
             return (200, text(store(object, &state).json))
         case "DELETE":
             guard state.objects.removeValue(forKey: path) != nil else { return status(404, "NotFound") }

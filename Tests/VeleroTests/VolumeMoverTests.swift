@@ -7,12 +7,13 @@ import ObjectStorageTesting
 import SystemPackage
 import Testing
 import Velero
+import Workloads
 
 /// Claims' data through the plugin's actions: every call as if of a process of its own, the pods played by the test, the
 /// repository in a bucket of moto's.
 @Suite(
     "Volumes that movers move", .enabled(if: ServerProcess.find("moto_server") != nil, "needs moto_server on the PATH"),
-    .timeLimit(.minutes(10)))
+    .serialized, .timeLimit(.minutes(10)))
 struct VolumeMoverTests {
     /// A cluster, a bucket and the plugin's settings.
     private final class World: Sendable {
@@ -33,7 +34,7 @@ struct VolumeMoverTests {
                 .write(to: URL(fileURLWithPath: path("credentials")))
         }
 
-        private func path(_ name: String) -> String { directory.path.appending(name).string }
+        func path(_ name: String) -> String { directory.path.appending(name).string }
 
         /// What one process of the plugin sees.
         func process(_ plugin: PluginName) -> ActionWorld {
@@ -157,6 +158,73 @@ struct VolumeMoverTests {
                 return
             }
             #expect(reason.contains(word))
+        }
+    }
+
+    /// A snapshot in the repository, as a claim's annotation names it.
+    private func snapshot(_ world: World) async throws -> String {
+        let volumes = try VolumeWorld()
+        try volumes.makeVolume()
+        let plugin = try await volumes.open([
+            "repository": "s3://backups/data", "repositoryKeyFile": world.path("key"),
+            "s3Url": "http://127.0.0.1:\(world.server.port)", "s3ForcePathStyle": "true", "region": "us-east-1",
+            "credentialsFile": world.path("credentials"),
+        ])
+        return try await plugin.createSnapshot(volumeID: "becalm1:hostpath:/data/pg", zone: "", tags: [:]) + ":d1"
+    }
+
+    @Test("A claim's data is brought back into the namespace that it is restored to, and what waited for it is let go")
+    func restores() async throws {
+        let world = try await World()
+        let place = try await snapshot(world)
+        var stored = try claim()
+        stored.setAnnotation("becalm.io/volume-snapshot", place)
+        let restore = Array(
+            #"{"metadata":{"name":"r","namespace":"velero","uid":"r-1"},"spec":{"backupName":"b","namespaceMapping":{"ml":"new"}}}"#
+                .utf8)
+        let process = world.process(.volumeRestore)
+        let outcome = try await process.restoreAction(.volumeRestore).execute(
+            item: stored.serialized(), original: stored.serialized(), restore: restore)
+        let operation = try #require(outcome.operation)
+        var made = try KubernetesObject(parsing: outcome.item)
+        #expect(made["spec", "volumeName"] == nil && made.annotations["becalm.io/volume-snapshot"] == nil)
+        #expect(made.annotations["becalm.io/restoring"] == place)
+        let mover = try #require(world.api.all("Job").first)
+        let id = String(place.split(separator: ":")[2])
+        #expect(mover.namespace == "new")
+        #expect(mover["spec", "template", "spec", "containers", 0, "args"]?.array?.contains(.string(id)) == true)
+
+        made.namespace = "new"
+        world.api.put(made)
+        var job = try ActionWorld.object(BackupActionTests.job)
+        job.namespace = "new"
+        var held = try #require(WorkloadCatalog.standard.workload(job))
+        #expect(try held.gate() == nil && held.object["spec", "suspend"] == true)
+        world.api.put(held.object)
+        var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: new}}")
+        pod.setLabel("becalm.io/run", mover.labels["becalm.io/run"])
+        let ended = ended(#"{"status":0,"snapshot":"\#(id)","files":2,"bytes":10,"problems":0}"#)
+        try pod.set(try JSONValue(yaml: ended), at: ["status"])
+        world.api.put(pod)
+        let status = try await world.process(.volumeRestore).restoreAction(.volumeRestore)
+            .progress(operation: operation, restore: restore)
+        #expect(status.outcome == .succeeded, "\(status)")
+        let claim = try #require(world.api.all("PersistentVolumeClaim").first)
+        #expect(claim.annotations["becalm.io/restoring"] == nil)
+        let free = try #require(world.api.all("Job").first { $0.name == "run42" })
+        #expect(free["spec", "suspend"] != true && free.annotations["becalm.io/gated"] == nil)
+    }
+
+    @Test("The snapshot goes with its backup, and one that is gone already is no error")
+    func deletes() async throws {
+        let world = try await World()
+        let place = try await snapshot(world)
+        var stored = try claim()
+        stored.setAnnotation("becalm.io/volume-snapshot", place)
+        for word in ["is forgotten", "was not there any more"] {
+            let process = world.process(.volumeDelete)
+            try await process.delete.execute(item: stored.serialized(), backup: backup)
+            #expect(process.log.lines.contains { $0.contains(word) }, "\(process.log.lines)")
         }
     }
 

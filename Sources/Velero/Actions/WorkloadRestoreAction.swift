@@ -1,5 +1,6 @@
 internal import Kubernetes
 internal import Logging
+internal import Orchestration
 internal import Workloads
 
 /// `becalm.io/workload-restore`: restores workloads as their users wrote them, held still where their data has to come
@@ -66,7 +67,9 @@ struct WorkloadRestoreAction: RestoreItemAction {
                 case .marked: wasMarked
                 case .all: true
                 }
-            if isHeld || isFinished && settings.finished == .hold {
+            // Data that movers bring back comes first; they let it go when all of it is there.
+            let waits = await waitsForData(workload, restore)
+            if isHeld || waits || isFinished && settings.finished == .hold {
                 var reason = reasonNotToHold(workload, restore)
                 if reason == nil { reason = try workload.gate() }
                 if let reason {
@@ -75,6 +78,10 @@ struct WorkloadRestoreAction: RestoreItemAction {
                     environment.logger.warning(
                         "\(object.label) is \(isFinished ? "not restored" : "restored without being held"): \(reason)",
                         metadata: Self.metadata(object))
+                } else if waits {
+                    environment.logger.info(
+                        "\(object.label) is held until the data of its claims is there", metadata: Self.metadata(object)
+                    )
                 } else {
                     environment.logger.warning(
                         """
@@ -92,6 +99,25 @@ struct WorkloadRestoreAction: RestoreItemAction {
         if workload.object != object { outcome.item = workload.object.serialized() }
         if wasMarked { outcome.additionalItems = Self.needed(first: workload) }
         return outcome
+    }
+
+    /// Whether movers are bringing back the data of a claim of the workload, where that is restored to. Claims come before
+    /// workloads in a restore. A claim that cannot be read is taken as one that nobody waits for, and told.
+    private func waitsForData(_ workload: Workload, _ restore: VeleroRestore) async -> Bool {
+        for claim in workload.claims where claim.origin != .ephemeral {
+            let place = ResourceIdentifier(
+                .persistentVolumeClaim, namespace: restore.target(of: workload.object.namespace), name: claim.name)
+            do throws(VeleroError) {
+                if try await environment.cluster.object(place)?.annotations[RestoredObject.restoring] != nil {
+                    return true
+                }
+            } catch {
+                environment.logger.warning(
+                    "whether the data of claim \(claim.name) is there yet is not known: \(error)",
+                    metadata: Self.metadata(workload.object))
+            }
+        }
+        return false
     }
 
     /// Why a workload must not be held, though it is to be; nil when it may.

@@ -72,7 +72,9 @@ package struct DetachedMover: Sendable {
         } catch {
             // A caller that is cancelled must not keep this from being done.
             let run = run
-            let cleaning = OwnedTask<[String], Never> { await cleaner.clean(run, isOurs: true, repository: repository, forgets: false) }
+            let cleaning = OwnedTask<[String], Never> {
+                await cleaner.clean(run, isOurs: true, repository: repository, forgets: false)
+            }
             for message in await cleaning.outcome().get() { report(message) }
             throw error
         }
