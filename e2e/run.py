@@ -39,6 +39,8 @@ CLUSTER = {
     "cluster-adapters": (["cluster_adapters.py"], ["cluster_adapters.py", "--linger", "12"]),
     "cluster-kill": (["cluster_kill.py", "--quick"], ["cluster_kill.py"]),
     "cluster-cron": (["cluster_cron.py"], ["cluster_cron.py"]),
+    "cluster-training": (["cluster_training.py"], ["cluster_training.py"]),
+    "cluster-volumes": (["cluster_volumes.py"], ["cluster_volumes.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 
