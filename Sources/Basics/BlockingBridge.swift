@@ -25,7 +25,7 @@ package enum BlockingBridge {
         name: String, _ body: @escaping @Sendable () -> Result<R, any Error>
     ) async throws -> R {
         let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<R, any Error>, Never>) in
-            WorkerThreads(count: 1, name: name, stackBytes: 8 << 20) { _ in continuation.resume(returning: body()) }
+            WorkerThreads(count: 1, name: name, stackBytes: 64 << 20) { _ in continuation.resume(returning: body()) }
                 .detach()
         }
         return try result.get()

@@ -17,8 +17,9 @@ package final class WorkerThreads: @unchecked Sendable {
         init(body: @escaping @Sendable () -> Void) { self.body = body }
     }
 
-    /// Starts `count` threads that each run `body(index)` once; `name` shows in debuggers (15 characters at most).
-    package init(count: Int, name: String, stackBytes: Int = 1 << 20, body: @escaping @Sendable (Int) -> Void) {
+    /// Starts `count` threads that each run `body(index)` once; `name` shows in debuggers (15 characters at most). The
+    /// stack takes memory as far as it is used; trees are up to 4,096 directories deep, and are walked back by calls.
+    package init(count: Int, name: String, stackBytes: Int = 64 << 20, body: @escaping @Sendable (Int) -> Void) {
         for index in 0..<count {
             let start = Start {
                 Self.setName(name)
