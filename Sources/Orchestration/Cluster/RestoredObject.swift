@@ -52,6 +52,10 @@ package enum RestoredObject {
                 object.remove(at: ["spec", "clusterIPs"])
             }
             object.remove(at: ["spec", "healthCheckNodePort"])
+            // A node port is one of the whole cluster's.
+            for index in (object["spec", "ports"]?.array ?? []).indices {
+                object.remove(at: ["spec", "ports", .index(index), "nodePort"])
+            }
         default: break
         }
         return object

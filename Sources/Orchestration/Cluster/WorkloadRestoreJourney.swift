@@ -47,6 +47,7 @@ package struct WorkloadRestoreJourney: Sendable {
         guard try await client.find(resource, namespace: namespace, name: workload.object.name) == nil else {
             throw exists(workload.object)
         }
+        try await requireClasses(objects, document)
         try await createNamespace(objects, source, namespace, &result)
         let claims = try await createClaims(objects, document, namespace, &result)
         try await createOthers(objects, workload, namespace, &result)
@@ -104,6 +105,29 @@ package struct WorkloadRestoreJourney: Sendable {
     }
 
     // MARK: Objects
+
+    /// Throws `no_storage_class` for a claim whose class the cluster does not have, before anything is created.
+    private func requireClasses(_ objects: [KubernetesObject], _ document: WorkloadDocument) async throws {
+        guard let resource = try await client.resource(group: "storage.k8s.io", kind: "StorageClass") else { return }
+        for claim in objects where claim.kind == "PersistentVolumeClaim" && document.volumes.contains(claim.name) {
+            guard let stored = claim["spec", "storageClassName"]?.string, !stored.isEmpty else { continue }
+            let name = request.storageClasses[stored] ?? stored
+            let found: KubernetesObject?
+            do throws(KubernetesError) {
+                found = try await client.find(resource, name: name)
+            } catch {
+                // Classes are the cluster's: who may restore into a namespace need not be able to read them.
+                guard error.code == .forbidden else { throw error }
+                return
+            }
+            // A class of volumes that were made by hand has no object: such a volume may be there.
+            guard found == nil, claim["spec", "volumeName"]?.string?.hasPrefix("pvc-") ?? false else { continue }
+            throw JourneyError(
+                .failed, kind: "no_storage_class",
+                "\(claim.label) is of the storage class \(name), which the cluster does not have: name another with --storage-class \(stored):NEW"
+            )
+        }
+    }
 
     private func createNamespace(
         _ objects: [KubernetesObject], _ source: String, _ namespace: String, _ result: inout WorkloadRestoreResult
@@ -169,6 +193,8 @@ package struct WorkloadRestoreJourney: Sendable {
                 result.remarks.append("\(stored.label), which owned the workload, is not created")
                 continue
             }
+            // Tokens are of the cluster that made them.
+            if stored.kind == "Secret", stored["type"]?.string == "kubernetes.io/service-account-token" { continue }
             guard let resource = try await client.resource(of: stored.groupVersionKind, orGroup: stored) else {
                 result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
                 continue
