@@ -129,14 +129,14 @@ struct JoinHostileTests {
         #expect(error?.message.contains("\(part.snapshot.description.prefix(12))") == true)
     }
 
-    @Test("Ten thousand files in one directory of two parts, and two hundred directories in each other")
+    @Test("Ten thousand files in one directory of two parts, and eleven hundred directories in each other")
     func large() async throws {
         let world = try await JoinWorld()
         let trees = try [SourceTree("v"), SourceTree("v"), SourceTree("v")]
         for number in 0..<10_000 {
             for tree in [trees[number % 2], trees[2]] { try tree.write("file-\(number)", []) }
         }
-        let deep = (0..<200).map { "\($0 % 10)" }.joined(separator: "/")
+        let deep = (0..<1100).map { "\($0 % 10)" }.joined(separator: "/")
         for tree in [trees[1], trees[2]] { try tree.put(deep + "/x", "x") }
         let parts = [try await world.backUp([trees[0].bytes]), try await world.backUp([trees[1].bytes])]
         let whole = try await world.backUp([trees[2].bytes])

