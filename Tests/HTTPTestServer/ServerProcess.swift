@@ -1,5 +1,6 @@
 import Basics
 package import Foundation
+import Synchronization
 import SystemPackage
 
 #if canImport(Glibc)
@@ -78,19 +79,21 @@ package final class ServerProcess: @unchecked Sendable {
         try? FileManager.default.removeItem(at: directory)
     }
 
+    /// The port that is tried next. Below those that the system gives out by itself (32768 on, `ip_local_port_range`): one of
+    /// these could be anybody's again before the server has bound it, and a test would talk to another test's server.
+    private static let next = Mutex(Int.random(in: 20_000..<32_000))
+
     private static func freePort() throws -> Int {
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(listener) }
-        let port: UInt16? = withAddress(0) { address, size in
-            guard bind(listener, address, size) == 0 else { return nil }
-            var size = size
-            guard getsockname(listener, address, &size) == 0 else { return nil }
-            return address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-                UInt16(bigEndian: $0.pointee.sin_port)
+        for _ in 0..<1000 {
+            let port = next.withLock { next in
+                next = next < 31_999 ? next + 1 : 20_000
+                return next
             }
+            let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(listener) }
+            if withAddress(UInt16(port), { bind(listener, $0, $1) == 0 }) { return port }
         }
-        guard let port else { throw Errno(rawValue: errno) }
-        return Int(port)
+        throw Failure(description: "no port from 20000 to 31999 is free")
     }
 
     private static func withAddress<R>(_ port: UInt16, _ body: (UnsafeMutablePointer<sockaddr>, socklen_t) -> R) -> R {
