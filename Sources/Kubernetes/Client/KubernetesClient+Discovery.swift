@@ -126,6 +126,12 @@ extension KubernetesClient {
         return resource
     }
 
+    /// The resource of this kind, in this version if it is served, else in another one; nil when there is none.
+    package func resourceInAnyVersion(of kind: GroupVersionKind) async throws(KubernetesError) -> APIResource? {
+        if let resource = try await resource(kind) { return resource }
+        return try await resource(group: kind.group, kind: kind.kind)
+    }
+
     /// The resource of this kind in the group's preferred version, else in another one; nil when there is none.
     package func resource(group: String, kind: String) async throws(KubernetesError) -> APIResource? {
         try await firstResource(ofGroups: { $0 == group }) { $0.kind == kind }

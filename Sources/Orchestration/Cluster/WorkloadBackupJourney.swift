@@ -203,7 +203,7 @@ package struct WorkloadBackupJourney: Sendable {
         let remarks = captured.objects.remarks
         let document = WorkloadDocument(
             workload: live.reference, record: record, facts: facts,
-            volumes: volumes.map { ($0.claim, $0.result.snapshot) }, remarks: remarks)
+            claims: volumes.map(\.claim), remarks: remarks)
         let files = captured.objects.files + [document.file]
         let objects = try await ObjectFiles(repository: repository, scratch: request.scratch).store(
             files, host: request.host, user: request.user, tags: [MoverJob.partTag(run: run.id)])

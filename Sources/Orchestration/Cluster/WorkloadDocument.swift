@@ -18,18 +18,18 @@ struct WorkloadDocument: Sendable {
     /// Where the data of a claim is in the snapshot.
     static func volumePath(_ namespace: String, _ claim: String) -> [String] { ["volumes", namespace, claim] }
 
-    /// What is to be stored.
+    /// What is to be stored; a claim that several movers have shared counts once.
     init(
         workload: WorkloadReference, record: QuiesceRecord, facts: JSONValue,
-        volumes: [(claim: String, part: String)], remarks: [String]
+        claims: [String], remarks: [String]
     ) {
         self.workload = workload
         var seen: Set<String> = []
-        self.volumes = volumes.map(\.claim).filter { seen.insert($0).inserted }
+        volumes = claims.filter { seen.insert($0).inserted }
         json = [
             "facts": facts, "format": .string(Self.format), "quiesce": record.json,
             "remarks": .array(remarks.map { .string($0) }), "version": .integer(Self.version),
-            "volumes": .array(self.volumes.map { .string($0) }), "workload": .string("\(workload)"),
+            "volumes": .array(volumes.map { .string($0) }), "workload": .string("\(workload)"),
         ]
     }
 

@@ -195,7 +195,7 @@ package struct WorkloadRestoreJourney: Sendable {
             }
             // Tokens are of the cluster that made them.
             if stored.kind == "Secret", stored["type"]?.string == "kubernetes.io/service-account-token" { continue }
-            guard let resource = try await client.resource(of: stored.groupVersionKind, orGroup: stored) else {
+            guard let resource = try await client.resourceInAnyVersion(of: stored.groupVersionKind) else {
                 result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
                 continue
             }
@@ -237,15 +237,5 @@ package struct WorkloadRestoreJourney: Sendable {
         _ = try await client.patch(
             .persistentVolumeClaims, namespace: claim.namespace, name: claim.name,
             .merge(["metadata": ["annotations": [RestoredObject.restoring: .null]]]))
-    }
-}
-
-extension KubernetesClient {
-    /// The resource of a kind, in that version or in another one; nil when the server serves none.
-    fileprivate func resource(
-        of kind: GroupVersionKind, orGroup object: KubernetesObject
-    ) async throws(KubernetesError) -> APIResource? {
-        if let resource = try await resource(kind) { return resource }
-        return try await resource(group: object.group, kind: object.kind)
     }
 }

@@ -43,12 +43,6 @@ struct MoverConfiguration: Sendable {
         }
     }
 
-    /// Variables of the Velero server that movers get, too.
-    private static let variables = [
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE",
-    ]
-
     /// How movers get at the repository: with what this process has. Reads files of this pod.
     func access(_ environment: PluginEnvironment) async throws -> MoverAccess {
         guard case .s3(let location) = repository.place else {
@@ -58,7 +52,7 @@ struct MoverConfiguration: Sendable {
         var access = MoverAccess(
             repository: "\(location)", endpoint: s3.url, region: s3.region, usesPathStyle: s3.usesPathStyle)
         if s3.credentialsFile == nil {
-            for name in Self.variables { access.environment[name] = environment.variable(name) }
+            for name in MoverAccess.variables { access.environment[name] = environment.variable(name) }
         }
         if let profile = s3.profile { access.environment["AWS_PROFILE"] = profile }
         if let pem = s3.caCert {

@@ -22,9 +22,6 @@ package struct LiveWorkload: Sendable {
         WorkloadReference(namespace: namespace, kind: "\(resource)", name: object.name)
     }
 
-    /// How still its annotations want it; `pause` where they do not say, or cannot be read.
-    package var consistency: QuiescePolicy.Consistency { (try? QuiescePolicy(of: object))?.consistency ?? .pause }
-
     /// Reads it again. Answers whether it is still there as the same object.
     package mutating func refresh() async throws(KubernetesError) -> Bool {
         guard let now = try await client.find(resource, namespace: namespace, name: object.name),

@@ -82,7 +82,7 @@ package struct Quiescer: Sendable {
         if let completion = live.workload.completion {
             throw QuiesceError(
                 .refused,
-                "\(live.object.label) has ended (\(completion)): it stands still already, so back it up with --consistency checkpoint, or leave it out"
+                "\(live.object.label) has ended (\(completion)): there is nothing to bring to a standstill; to back up its volumes, name a Pod that mounts them, with --consistency checkpoint"
             )
         }
         for finding in try await Traps(client: client, live: live).findings() {

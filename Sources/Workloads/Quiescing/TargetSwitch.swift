@@ -147,10 +147,8 @@ struct TargetSwitch: Sendable {
 
     /// The object that is meant; nil when it is gone, or another one has its name.
     private func find(_ target: StopTarget) async throws(KubernetesError) -> (APIResource, KubernetesObject)? {
-        var resource = try await client.resource(target.kind)
         // Another version may be served by now.
-        if resource == nil { resource = try await client.resource(group: target.kind.group, kind: target.kind.kind) }
-        guard let resource,
+        guard let resource = try await client.resourceInAnyVersion(of: target.kind),
             let object = try await client.find(resource, namespace: target.namespace, name: target.name),
             object.uid == target.uid
         else { return nil }

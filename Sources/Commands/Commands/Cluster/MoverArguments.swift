@@ -50,7 +50,7 @@ package struct MoverArguments: ParsableArguments, Sendable {
         let (context, options) = (session.context, session.options)
         var access = MoverAccess(
             repository: place, endpoint: options.endpoint, region: options.region, usesPathStyle: options.pathStyle)
-        for name in Self.variables { access.environment[name] = context.variable(name) }
+        for name in MoverAccess.variables { access.environment[name] = context.variable(name) }
         if let bundle = context.variable("AWS_CA_BUNDLE") {
             access.files["ca.pem"] = try await read(context, bundle, "the certificates in AWS_CA_BUNDLE")
             access.environment["AWS_CA_BUNDLE"] = MoverAccess.file("ca.pem")
@@ -64,11 +64,6 @@ package struct MoverArguments: ParsableArguments, Sendable {
         }
         return access
     }
-
-    private static let variables = [
-        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
-        "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE",
-    ]
 
     private static func read(_ context: CommandContext, _ path: String, _ what: String) async throws -> [UInt8] {
         let path = context.path(path)

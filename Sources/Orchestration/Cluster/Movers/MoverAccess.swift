@@ -33,6 +33,12 @@ package struct MoverAccess: Sendable, CustomStringConvertible, CustomReflectable
     package static let descriptionFile = "access.json"
     package static let keyFile = "key"
 
+    /// Variables by which storage is found and opened that a mover gets from whoever makes it.
+    package static let variables = [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_PROFILE",
+    ]
+
     /// What a variable says that means a file of the Secret, whichever directory that is mounted at.
     package static func file(_ name: String) -> String { "becalm-access:\(name)" }
 
