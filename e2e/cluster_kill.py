@@ -15,8 +15,9 @@ import harness
 from cluster import Live, seconds, wait
 from cluster_adapters import Bench, chosen, stands_still
 
-# Long enough for a workload to stop, short enough to be waited for after every kill.
-DEADLINE = "6s"
+# Seconds: long enough for a workload to stop on a quiet machine, short enough to be waited for after every kill; and how far
+# it grows for one that does not make it.
+DEADLINE, LONGEST = 6, 60
 # More requests than any command sends.
 MOST = 40
 
@@ -30,21 +31,36 @@ class Victim:
         self.proxy = cluster_proxy.Proxy(bench.cluster.configuration)
         kubeconfig = bench.cluster.configuration.write(f"{bench.scratch}/{namespace}.kubeconfig", server=self.proxy.server)
         self.through = cluster.command(bench.cluster, bench.scratch, kubeconfig)
-        self.quiesce = ("quiesce", self.live.reference, "--json", "--deadline", DEADLINE)
+        self.deadline = DEADLINE
         self.resume = ("resume", self.live.reference, "--json")
-        self.kills = 0
         self.expired = ("resume", "--expired", "--namespace", namespace, "--json")
+        self.kills = 0
+
+    @property
+    def quiesce(self):
+        return ("quiesce", self.live.reference, "--json", "--deadline", f"{self.deadline}s")
+
+    def was_too_slow(self, outcome):
+        """Whether the deadline let it go before it had stopped, as it should: it gets more time then, and runs again by now."""
+        if outcome.code != 20 or "its deadline" not in str(outcome) or self.deadline >= LONGEST:
+            return False
+        self.deadline *= 2
+        self.bench.report.say(f"{self.sample.title}: {self.deadline} s to stop")
+        self.whole(f"{self.sample.title}: let go at the deadline")
+        return True
 
     def run(self):
         with self.proxy:
             self.live.wait_running()
             self.before = self.live.touched()
-            for words, prepare in ((self.quiesce, lambda: None), (self.resume, self.stop), (self.expired, self.stop_and_wait)):
+            for name, prepare in (("quiesce", lambda: None), ("resume", self.stop), ("expired", self.stop_and_wait)):
                 for variant in cluster_proxy.VARIANTS:
-                    self.kill_everywhere(words, prepare, variant)
+                    self.kill_everywhere(name, prepare, variant)
 
     def stop(self):
         outcome = self.bench.becalm.run(*self.quiesce, timeout=300)
+        while self.was_too_slow(outcome):
+            outcome = self.bench.becalm.run(*self.quiesce, timeout=300)
         if outcome.code != 0:
             raise harness.Unexpected(str(outcome))
 
@@ -62,21 +78,25 @@ class Victim:
             # The server tells whole seconds.
             wait("the journal is over", lambda: self.bench.api.now() > end, seconds=90, every=0.2)
 
-    def kill_everywhere(self, words, prepare, variant):
+    def kill_everywhere(self, attribute, prepare, variant):
         """Kills a command at its first changing request, at its second, …, until it gets to its end."""
-        name = "resume --expired" if words is self.expired else words[0]
-        for number in range(1, MOST, self.every):
+        name = "resume --expired" if attribute == "expired" else attribute
+        number = 1
+        while number < MOST:
             prepare()
+            words = getattr(self, attribute)
             self.proxy.reset(number, variant)
             process = self.through.start(*words)
             self.proxy.aim(process)
             outcome = self.through.finish(process, timeout=300)
             self.proxy.settle()
             struck = self.proxy.struck
+            if struck is None and attribute == "quiesce" and self.was_too_slow(outcome):
+                continue
             where = f"{self.sample.title}: {name} killed {variant} request {number}"
             if struck is None:
                 self.report.check(outcome.code == 0, f"{self.sample.title}: {name} to its end", str(outcome))
-                if words is self.quiesce:
+                if attribute == "quiesce":
                     self.recover(f"{self.sample.title}: {name} to its end, left alone")
                 else:
                     self.whole(f"{self.sample.title}: {name} to its end")
@@ -85,6 +105,7 @@ class Victim:
             if not self.report.check(outcome.killed, f"{where}: it is killed", str(outcome)):
                 return
             self.kills += 1
+            number += self.every
             self.recover(where)
         self.report.check(False, f"{self.sample.title}: {name} comes to an end within {MOST} requests")
 
