@@ -160,6 +160,9 @@ let package = Package(
                 "S3ObjectStorage", systemPackage, logging,
             ],
             swiftSettings: strict),
+        .target(
+            name: "KubernetesTesting", dependencies: ["Basics", "HTTPTestServer", "Kubernetes"],
+            path: "Tests/KubernetesTesting", swiftSettings: strict),
         .testTarget(
             name: "KubernetesTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes"],
             swiftSettings: strict),
@@ -200,8 +203,9 @@ let package = Package(
         .testTarget(
             name: "VeleroTests",
             dependencies: [
-                "Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting",
-                "Orchestration", "Repository", "RepositoryFormat", "S3ObjectStorage", "Sealing", "Snapshots", "Velero",
+                "Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes", "KubernetesTesting", "ObjectStorage",
+                "ObjectStorageTesting", "Orchestration", "Repository", "RepositoryFormat", "S3ObjectStorage", "Sealing",
+                "Snapshots", "Velero",
                 "Workloads", systemPackage, logging,
             ],
             swiftSettings: strict),
@@ -209,7 +213,8 @@ let package = Package(
             name: "OrchestrationTests", dependencies: ["Basics", "Kubernetes", "Orchestration", "Workloads"],
             swiftSettings: strict),
         .testTarget(
-            name: "WorkloadsTests", dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Workloads"],
+            name: "WorkloadsTests",
+            dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "KubernetesTesting", "Workloads"],
             swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),

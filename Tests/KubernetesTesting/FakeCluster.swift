@@ -1,11 +1,11 @@
-import Basics
-import HTTPTestServer
-import Kubernetes
-import Synchronization
+internal import Basics
+internal import HTTPTestServer
+package import Kubernetes
+internal import Synchronization
 
 /// An API server that holds objects and plays the controllers of a few kinds, so that each request of a journey can be
 /// the last one before its process dies. Real servers are asked in the end-to-end runs.
-final class FakeCluster: Sendable {
+package final class FakeCluster: Sendable {
     private struct State {
         /// By path: `/apis/batch/v1/namespaces/ml/jobs/run42`.
         var objects: [String: KubernetesObject] = [:]
@@ -35,13 +35,13 @@ final class FakeCluster: Sendable {
     private let state = Mutex(State())
     private let server = Mutex<ScriptedServer?>(nil)
 
-    init() throws {
+    package init() throws {
         let made = try ScriptedServer { [weak self] request in self?.answer(request) ?? [.close] }
         server.withLock { $0 = made }
     }
 
     /// A client that gives up soon.
-    var client: KubernetesClient {
+    package var client: KubernetesClient {
         let url = server.withLock { $0?.url ?? "" }
         return KubernetesClient(
             KubernetesConfiguration(server: url), patience: .init(totalSeconds: 0.05, baseSeconds: 0.01))
@@ -50,7 +50,7 @@ final class FakeCluster: Sendable {
     // MARK: The test's hands
 
     /// Puts an object there, as if it had always been.
-    func put(_ object: KubernetesObject) {
+    package func put(_ object: KubernetesObject) {
         state.withLock { state in
             var object = object
             state.version += 1
@@ -61,7 +61,7 @@ final class FakeCluster: Sendable {
     }
 
     /// The object of that kind and name; nil when there is none.
-    func get(_ kind: String, _ name: String, namespace: String = "ml", group: String = "") -> KubernetesObject? {
+    package func get(_ kind: String, _ name: String, namespace: String = "ml", group: String = "") -> KubernetesObject? {
         state.withLock { state in
             state.objects.values.first {
                 $0.kind == kind && $0.name == name && $0.namespace == namespace && (group.isEmpty || $0.group == group)
@@ -70,13 +70,13 @@ final class FakeCluster: Sendable {
     }
 
     /// All objects of a kind.
-    func all(_ kind: String) -> [KubernetesObject] {
+    package func all(_ kind: String) -> [KubernetesObject] {
         state.withLock { $0.objects.values.filter { $0.kind == kind } }
     }
 
     /// From now on, `count` writes are answered; then the client's process is as good as dead: nothing it asks is. With
     /// `afterDoing`, the write that kills it is done.
-    func die(afterWrites count: Int, afterDoing: Bool) {
+    package func die(afterWrites count: Int, afterDoing: Bool) {
         state.withLock { state in
             state.writesLeft = count
             state.doesLastWrite = afterDoing
@@ -84,7 +84,7 @@ final class FakeCluster: Sendable {
     }
 
     /// A new process comes, `seconds` later.
-    func revive(secondsLater seconds: Int64) {
+    package func revive(secondsLater seconds: Int64) {
         state.withLock { state in
             state.isDead = false
             state.writesLeft = nil
@@ -92,7 +92,7 @@ final class FakeCluster: Sendable {
         }
     }
 
-    var isDead: Bool { state.withLock { $0.isDead } }
+    package var isDead: Bool { state.withLock { $0.isDead } }
 
     // MARK: Answers
 
@@ -146,10 +146,10 @@ final class FakeCluster: Sendable {
                 return status(404, "NotFound")
             }
             let namespace = path.split(separator: "/").drop { $0 != "namespaces" }.dropFirst().first.map(String.init)
-            let selector = query.split(separator: "&").first { $0.hasPrefix("labelSelector=") }
+            let selector = query.split(separator: "&").first { $0.hasPrefix("labelSelector=") }.map(String.init)
             let items = state.objects.values.filter {
                 $0.kind == kind.kind && $0.group == kind.group && (namespace == nil || $0.namespace == namespace)
-                    && (selector == nil || $0.labels[BecalmLabel.journal] != nil)
+                    && isMeant($0, selector)
             }
             let list: JSONValue = [
                 "kind": "List", "apiVersion": "v1", "metadata": ["resourceVersion": .integer(state.version)],
@@ -177,6 +177,15 @@ final class FakeCluster: Sendable {
             return (200, "{}")
         default: return status(405, "MethodNotAllowed")
         }
+    }
+
+    /// Whether an object has the label that a list asks for, `KEY=VALUE` in percent encoding, if it asks for one.
+    private static func isMeant(_ object: KubernetesObject, _ selector: String?) -> Bool {
+        guard let selector else { return true }
+        let plain = selector.dropFirst("labelSelector=".count)
+            .replacing("%2F", with: "/").replacing("%3D", with: "=")
+        let words = plain.split(separator: "=").map(String.init)
+        return words.count == 2 && object.labels[words[0]] == words[1]
     }
 
     private static func text(_ json: JSONValue) -> String { String(decoding: json.serialized(), as: UTF8.self) }
@@ -244,6 +253,13 @@ final class FakeCluster: Sendable {
                 try? object.set(
                     .array([["type": "Suspended", "status": .string(isSuspended ? "True" : "False")]]),
                     at: ["status", "conditions"])
+            case ("apps", "StatefulSet"):
+                guard object["spec", "replicas"]?.int64 == 0 else { continue }
+                for (path, pod) in state.objects
+                where pod.kind == "Pod" && pod.ownerReferences.contains(where: { $0.uid == object.uid }) {
+                    state.objects.removeValue(forKey: path)
+                }
+                continue
             case ("ray.io", "RayJob"):
                 let isSuspended = object["spec", "suspend"] == true
                 try? object.set(.string(isSuspended ? "Suspended" : "Running"), at: ["status", "jobDeploymentStatus"])
@@ -252,9 +268,4 @@ final class FakeCluster: Sendable {
             state.objects[path] = object
         }
     }
-}
-
-/// Labels that the fake server selects by.
-enum BecalmLabel {
-    static let journal = "becalm.io/journal"
 }
