@@ -78,10 +78,10 @@ SNAPSHOT_CONTENT = define("snapshot.storage.k8s.io", "v1", "volumesnapshotconten
 SCALEDOBJECT = define("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 
 
-def install(api, report):
+def install(api, report, definitions=DEFINITIONS):
     """Defines what the cluster does not have; returns the names of kinds that are somebody else's and stay so."""
     foreign = set()
-    for definition in DEFINITIONS:
+    for definition in definitions:
         body, name = definition.body(), definition.resource.name
         there = api.find(cluster.DEFINITIONS, None, name)
         if there is None:
@@ -90,13 +90,13 @@ def install(api, report):
             foreign.add(name)
     if foreign:
         report.skip("kinds that the cluster has already", ", ".join(sorted(foreign)))
-    for definition in DEFINITIONS:
+    for definition in definitions:
         name = definition.resource.name
         cluster.wait(f"{name} is served", lambda: any(
             c["type"] == "Established" and c["status"] == "True"
             for c in api.get(cluster.DEFINITIONS, None, name).get("status", {}).get("conditions") or []))
     # A definition is established a moment before the server answers to it everywhere.
-    for definition in DEFINITIONS:
+    for definition in definitions:
         def served():
             try:
                 api.list(definition.resource)

@@ -13,6 +13,8 @@ package struct PluginEnvironment: Sendable {
     package var cluster: any ClusterSource
     /// What was logged once and need not be again.
     package let reported: ReportedMessages
+    /// Calls that stop a workload, one at a time for each.
+    package let holds = HoldTurnstiles()
 
     /// With the cluster that `variables` name, unless another one is given.
     package init(

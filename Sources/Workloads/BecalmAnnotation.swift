@@ -36,6 +36,9 @@ package enum BecalmAnnotation {
     /// On a Job and its pods, a label: the run of movers that they belong to. They are no pods of the workload.
     package static let run = "becalm.io/run"
 
+    /// On what is there for a run only, a label of Velero's: it is in no backup, and no restore brings it back.
+    package static let excluded = "velero.io/exclude-from-backup"
+
     /// Our name where others keep lists of who holds something: scheduling gates, Kueue's admission gates.
     package static let gateName = "becalm.io/restore"
 }

@@ -1,86 +1,97 @@
+internal import Basics
 internal import Kubernetes
 internal import Logging
+internal import Orchestration
 internal import Workloads
 
 /// `becalm.io/quiesce`: looks at workloads that users marked, writes down in the backup what it found, and has what they
 /// need backed up with them.
 ///
-/// It changes nothing in the cluster: a workload that is to be still in the backup is stopped before, and one that still
-/// runs is told as a warning.
+/// With `mode: hold` it brings them to a standstill, too: at the first of the workload, its pods and its claims that comes
+/// by, which is before the data of any of them is taken, for this action comes before those that take it. An operation of
+/// the backup lets them go when that is done. With `mode: observe` it changes nothing in the cluster, and a workload that
+/// runs though it should not is told as a warning.
 struct QuiesceAction: BackupItemAction {
     let name = PluginName.quiesce
     private let environment: PluginEnvironment
 
     init(_ environment: PluginEnvironment) { self.environment = environment }
 
-    private enum Consistency: String, CaseIterable { case none, checkpoint, pause, stop }
-
-    /// What the ConfigMap says.
-    private struct Settings {
-        var resources: [String]
-        /// For workloads that do not say themselves.
-        var consistency: Consistency
-        /// For checkpoints of workloads that do not say themselves.
-        var timeout: GoDuration
-
-        init(_ configuration: inout PluginConfiguration) throws(VeleroError) {
-            resources = try configuration.list("resources", default: WorkloadResources.quiesced)
-            consistency = try configuration.choice("consistency", default: .none)
-            timeout = try configuration.duration(
-                "timeout", default: GoDuration(seconds: 600), most: QuiescePolicy.longestTimeout)
-        }
-    }
-
-    private func settings(for use: PluginConfiguration.Use) async throws(VeleroError) -> Settings {
-        try await PluginConfiguration.settings(name, environment, for: use) { (configuration) throws(VeleroError) in
-            try Settings(&configuration)
-        }
-    }
+    /// A workload is stopped before its pods and claims, whichever comes first.
+    private static let partResources = ["pods", ResourceKind.persistentVolumeClaim.resource]
 
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
-        ResourceSelector(resources: try await settings(for: .selection).resources)
+        let settings = try await BackupHolds(environment, for: .selection).settings
+        let more = settings.mode == .hold ? Self.partResources.filter { !settings.resources.contains($0) } : []
+        return ResourceSelector(resources: settings.resources + more)
     }
 
     func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> BackupItemOutcome {
         let object = try ActionItem.object(item)
         let backup = try VeleroBackup(parsing: backup)
-        let unchanged = BackupItemOutcome(item: item)
-        guard !backup.isFinalizing, var workload = WorkloadCatalog.standard.workload(object) else { return unchanged }
+        let holds = try await BackupHolds(environment, for: .backup)
+        if backup.isFinalizing {
+            return await finished(object, backup, holds) ?? BackupItemOutcome(item: item)
+        }
+        var outcome = BackupItemOutcome(item: item)
+        let held = await holds.take(object, backup)
+        if let (hold, record) = held, record.state == .held, record.asked != .checkpoint,
+            let operation = try? hold.identifier.text(), environment.reported.isNew(operation)
+        {
+            // Once is enough; a process that died may not have told it.
+            outcome.operation = operation
+            outcome.postOperationItems = [hold.identifier.subject]
+        }
+        guard var workload = WorkloadCatalog.standard.workload(object) else { return outcome }
+        if workload.kind == Pod().kind {
+            // A pod that was stopped is made anew by its workload, and must not be restored beside it.
+            guard let (hold, record) = held, record.state == .held, record.asked != .checkpoint else { return outcome }
+            var found = CaptureRecord(workload, QuiescePolicy(consistency: record.asked))
+            found.heldWith = "\(hold.reference)"
+            workload.annotate(BecalmAnnotation.captured, found.text)
+            outcome.item = workload.object.serialized()
+            return outcome
+        }
         // What another workload manages is stopped with that one.
-        if let owner = object.controller, WorkloadCatalog.standard.kind(of: owner) != nil { return unchanged }
-        let settings = try await settings(for: .backup)
-        guard workload.completion == nil, let policy = policy(object, settings) else { return unchanged }
-
-        let record = CaptureRecord(workload, policy)
-        report(workload, record)
+        if let owner = object.controller, WorkloadCatalog.standard.kind(of: owner) != nil { return outcome }
+        guard workload.completion == nil, let policy = holds.policy(object) else { return outcome }
+        let record = CaptureRecord(workload, policy, held?.record)
+        if held == nil { report(workload, record, holds) }
         workload.annotate(BecalmAnnotation.captured, record.text)
-        var outcome = BackupItemOutcome(item: workload.object.serialized())
+        outcome.item = workload.object.serialized()
         outcome.additionalItems = workload.references()
             .filter { !$0.isOptional && $0.role != .owner }.map { ResourceIdentifier($0) }
         return outcome
     }
 
-    /// What is asked for; nil for nothing. Annotations that cannot be read keep the object in the backup and make the
-    /// backup PartiallyFailed: an error of the call would leave the object out.
-    private func policy(_ object: KubernetesObject, _ settings: Settings) -> QuiescePolicy? {
-        var policy: QuiescePolicy?
-        do throws(WorkloadError) {
-            policy = try QuiescePolicy(of: object)
+    /// A workload that was held, as it is now, with what came of that.
+    private func finished(
+        _ object: KubernetesObject, _ backup: VeleroBackup, _ holds: BackupHolds
+    ) async -> BackupItemOutcome? {
+        guard holds.settings.mode == .hold, var workload = WorkloadCatalog.standard.workload(object),
+            workload.kind != Pod().kind, let policy = holds.policy(object)
+        else { return nil }
+        do {
+            guard let client = try await environment.cluster.client(),
+                let live = try await WorkloadFinder(client).live(object)
+            else { return nil }
+            let hold = WorkloadHold(
+                client: client, environment: environment, run: backup.uid, backupName: backup.name, uid: object.uid,
+                reference: live.reference)
+            guard let record = try await hold.record() else { return nil }
+            workload.annotate(BecalmAnnotation.captured, CaptureRecord(workload, policy, record).text)
+            return BackupItemOutcome(item: workload.object.serialized())
         } catch {
-            environment.logger.error("\(error.message)", metadata: Self.metadata(object))
+            environment.logger.warning(
+                "what came of holding \(object.label) cannot be written down: \(error)",
+                metadata: holds.metadata(object))
             return nil
         }
-        if policy == nil, settings.consistency == .none { return nil }
-        var result = policy ?? QuiescePolicy()
-        result.consistency =
-            result.consistency ?? QuiescePolicy.Consistency(rawValue: settings.consistency.rawValue) ?? .checkpoint
-        result.timeout = result.timeout ?? settings.timeout
-        return result
     }
 
     /// Tells what the user should know of this backup.
-    private func report(_ workload: Workload, _ record: CaptureRecord) {
-        let metadata = Self.metadata(workload.object)
+    private func report(_ workload: Workload, _ record: CaptureRecord, _ holds: BackupHolds) {
+        let metadata = holds.metadata(workload.object)
         for finding in workload.findings {
             environment.logger.log(
                 level: finding.severity == .refusal ? .warning : .info, "\(finding.message)", metadata: metadata)
@@ -93,41 +104,55 @@ struct QuiesceAction: BackupItemAction {
             """, metadata: metadata)
     }
 
-    /// Velero files entries by these.
-    private static func metadata(_ object: KubernetesObject) -> Logger.Metadata {
-        ["namespace": "\(object.namespace)", "name": "\(object.name)"]
+    // MARK: Operations
+
+    /// The hold that an operation of this backup is about; nil without a cluster.
+    private func hold(_ identifier: OperationIdentifier, _ backup: [UInt8]) async throws(VeleroError) -> WorkloadHold? {
+        guard let client = try await environment.cluster.client() else { return nil }
+        let name = (try? VeleroBackup(parsing: backup).name) ?? ""
+        return WorkloadHold(
+            client: client, environment: environment, run: identifier.run, backupName: name, uid: identifier.uid,
+            reference: WorkloadReference(identifier.subject))
     }
 
     func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {
-        OperationAnswers.progress(operation, of: backup, kinds: [.quiesce])
+        let identifier: OperationIdentifier
+        do throws(OperationAnswers.Refusal) {
+            identifier = try OperationAnswers.identify(operation, of: backup, kinds: [.quiesce])
+        } catch {
+            return error.status
+        }
+        var status = OperationStatus(.running)
+        do {
+            guard let record = try await hold(identifier, backup)?.advance() else {
+                return OperationAnswers.unknown(identifier)
+            }
+            let pause = record.pauseSeconds.map { ", stood still for \(Int($0.rounded())) s" } ?? ""
+            switch record.state {
+            case .stopping, .held, .releasing: status.description = "it stands still until its volumes are stored"
+            case .released:
+                status.outcome = .succeeded
+                status.description =
+                    record.asked == .stop ? "its volumes are stored, and it stays stopped" : "it runs\(pause)"
+            case .failed: status.outcome = .failed(record.reason + pause)
+            }
+        } catch {
+            // What may pass; Velero's own time limit, and the journal's deadline, end what does not.
+            status.description = "not known for now: \(error)"
+        }
+        status.updated = environment.clock.now()
+        return status
     }
 
     func cancel(operation: String, backup: [UInt8]) async throws(VeleroError) {
-        OperationAnswers.cancel(operation, environment.logger)
-    }
-}
-
-/// What a backup found of a workload, as an annotation of the stored object: `becalm.io/captured`.
-struct CaptureRecord: Sendable {
-    var asked: QuiescePolicy.Consistency
-    /// Whether nothing of it ran, by its own status.
-    var isStopped: Bool
-    /// Codes of what was found.
-    var findings: [String]
-
-    /// What is to be written down of a workload.
-    init(_ workload: Workload, _ policy: QuiescePolicy) {
-        asked = policy.consistency ?? .checkpoint
-        isStopped = workload.standing == .stopped
-        findings = workload.findings.map(\.code)
-    }
-
-    /// The annotation's value: JSON.
-    var text: String {
-        let json: JSONValue = [
-            "asked": .string(asked.rawValue), "findings": .array(findings.map { .string($0) }),
-            "standing": isStopped ? "stopped" : "running", "version": 1,
-        ]
-        return String(decoding: json.serialized(escapingHTML: false), as: UTF8.self)
+        let identifier = try? OperationAnswers.identify(operation, of: backup, kinds: [.quiesce])
+        guard let identifier else { return OperationAnswers.cancel(operation, environment.logger) }
+        do {
+            try await hold(identifier, backup)?.cancel()
+        } catch {
+            throw VeleroError(
+                error, doing: "\(WorkloadReference(identifier.subject)) cannot be let go, which happens at its deadline"
+            )
+        }
     }
 }

@@ -2,7 +2,8 @@ internal import Kubernetes
 internal import Workloads
 
 /// `becalm.io/training-group`: names what a workload, a pod or a claim belongs together with, so that Velero backs it up in
-/// one block, between the same hooks. Velero follows the names on: from a pod to its Job, from there to its claims.
+/// one block, between the same hooks. Velero follows the names on: from a pod to its Job, from there to its claims. What is to
+/// stand still for the backup is stopped before (`BackupHolds`).
 struct TrainingGroupAction: ItemBlockAction {
     let name = PluginName.trainingGroup
     private let environment: PluginEnvironment
@@ -36,6 +37,9 @@ struct TrainingGroupAction: ItemBlockAction {
     func relatedItems(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> [ResourceIdentifier] {
         let object = try ActionItem.object(item)
         let settings = try await settings(for: .backup)
+        // This is the first that Velero asks of an item: its own actions, which come before any plugin's, may cut snapshots
+        // of a pod's claims next.
+        try await BackupHolds(environment, for: .backup).take(object, try VeleroBackup(parsing: backup))
         guard let workload = WorkloadCatalog.standard.workload(object) else {
             // A claim is made by what owns it; whose pods mount it, Velero knows.
             return object.ownerReferences.compactMap { owner in

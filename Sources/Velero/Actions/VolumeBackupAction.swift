@@ -155,8 +155,8 @@ struct VolumeBackupAction: BackupItemAction {
     ) async throws(VeleroError) -> Decision {
         if claim["spec", "volumeName"]?.string?.isEmpty ?? true { return .others("it has no volume") }
         if EphemeralClaim.isOne(claim) { return .others("it is deleted with its pod") }
-        if let policies = try await policies(backup) {
-            let decision = policies.decide(VolumeFacts(claim: claim, volume: try await volume(of: claim)))
+        if let policies = try await BackupPolicies(of: backup, environment) {
+            let decision = try await policies.decide(claim)
             for note in decision.undecided {
                 environment.logger.warning(
                     "\(claim.label): \(note)", metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
@@ -180,25 +180,6 @@ struct VolumeBackupAction: BackupItemAction {
                 "\(claim.label): the annotation \(BecalmAnnotation.volumeBackup) is true or false, not `\(other.prefix(80))`"
             )
         }
-    }
-
-    private func policies(_ backup: VeleroBackup) async throws(VeleroError) -> VolumePolicies? {
-        guard let reference = backup.resourcePolicy, reference.kind.lowercased() == "configmap" else { return nil }
-        let namespace = backup.namespace.isEmpty ? environment.namespace : backup.namespace
-        let place = ResourceIdentifier(.configMap, namespace: namespace, name: reference.name)
-        guard let map = try await environment.cluster.object(place) else {
-            throw VeleroError(
-                .notFound,
-                "the volume policies of backup \(backup.name) cannot be read: there is no ConfigMap \(namespace)/\(reference.name)"
-            )
-        }
-        return try VolumePolicies(map)
-    }
-
-    private func volume(of claim: KubernetesObject) async throws(VeleroError) -> KubernetesObject? {
-        guard let name = claim["spec", "volumeName"]?.string, !name.isEmpty else { return nil }
-        return try await environment.cluster.object(
-            ResourceIdentifier(.persistentVolume, namespace: "", name: name))
     }
 
     func progress(operation: String, backup: [UInt8]) async throws(VeleroError) -> OperationStatus {

@@ -182,6 +182,8 @@ struct WorkloadRestoreAction: RestoreItemAction {
             case .skip: break
             case .restore: return nil
             case .auto:
+                // What was stopped for the backup was in no file system backup of Velero's, which needs pods that run.
+                if CaptureRecord.heldWith(object) != nil { break }
                 // Velero brings volumes of its file system backup back through the pod, and nothing in the pod says whether
                 // it has any there: data comes before a pod too many.
                 guard workload.claims.isEmpty else { return nil }

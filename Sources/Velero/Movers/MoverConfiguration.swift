@@ -1,7 +1,7 @@
 internal import Basics
 internal import Orchestration
 
-/// What the ConfigMaps of `becalm.io/volume-backup`, `-restore` and `-delete` say of the repository that claims' data goes
+/// What the ConfigMaps of `becalm.io/volume-backup`, `-restore` and `-delete`, and of `becalm.io/quiesce`, say of the repository that claims' data goes
 /// to, and of the pods that move it.
 struct MoverConfiguration: Sendable {
     /// The repository, and how this process opens it.
@@ -14,8 +14,10 @@ struct MoverConfiguration: Sendable {
         "createRepository", "region", "s3Url", "s3ForcePathStyle", "profile", "credentialsFile", "caCert", "memory",
         "cacheDirectory",
     ]
-    /// Settings of the actions that may share one ConfigMap with three labels.
-    private static let siblingKeys = ["volumes", "ephemeralClaims"]
+    /// Settings of the actions that may share one ConfigMap with four labels.
+    private static let siblingKeys = [
+        "volumes", "ephemeralClaims", "resources", "mode", "consistency", "timeout", "deadline", "stopTimeout",
+    ]
 
     /// Nil where no repository is named. Throws `invalidArgument` for what makes no sense.
     init?(_ configuration: inout PluginConfiguration, _ environment: PluginEnvironment) throws(VeleroError) {

@@ -185,7 +185,8 @@ package struct QuiesceJournal: Sendable {
             entry.lease = try await takeOver(holder: opening.holder, force: false).lease
         }
         let acquisition = try await lease.acquire(
-            holder: opening.holder, seconds: seconds, labels: [BecalmAnnotation.journal: Self.label],
+            holder: opening.holder, seconds: seconds,
+            labels: [BecalmAnnotation.journal: Self.label, BecalmAnnotation.excluded: "true"],
             annotations: Self.annotations(entry))
         switch acquisition {
         case .acquired(let lease, _):

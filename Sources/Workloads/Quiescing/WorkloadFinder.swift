@@ -31,6 +31,38 @@ package struct WorkloadFinder: Sendable {
         return try await live(object, try await client.resource(of: object), adapter)
     }
 
+    /// Levels of owners that are followed at most.
+    private static let mostLevels = 16
+
+    /// The outermost workload that an object belongs to: itself, or what manages it over any number of levels. Nil where
+    /// none of them is one. What may not be read counts as the end.
+    package func root(of object: KubernetesObject) async throws -> LiveWorkload? {
+        var found = catalog.adapter(group: object.group, kind: object.kind) == nil ? nil : object
+        var current = object
+        for _ in 0..<Self.mostLevels {
+            guard let owner = current.controller, let manager = try await manager(owner, of: current) else { break }
+            if catalog.adapter(group: manager.group, kind: manager.kind) != nil { found = manager }
+            current = manager
+        }
+        guard let found else { return nil }
+        return try await live(found)
+    }
+
+    private func manager(
+        _ owner: OwnerReference, of object: KubernetesObject
+    ) async throws(KubernetesError) -> KubernetesObject? {
+        let kind = GroupVersionKind(apiVersion: owner.apiVersion, kind: owner.kind)
+        do throws(KubernetesError) {
+            guard let resource = try await client.resource(group: kind.group, kind: kind.kind) else { return nil }
+            let manager = try await client.find(
+                resource, namespace: resource.isNamespaced ? object.namespace : "", name: owner.name)
+            return manager?.uid == owner.uid ? manager : nil
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            return nil
+        }
+    }
+
     private func served(
         _ reference: WorkloadReference
     ) async throws -> (resource: APIResource, adapter: any WorkloadAdapter) {

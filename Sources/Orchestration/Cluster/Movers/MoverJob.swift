@@ -78,6 +78,7 @@ package struct MoverJob: Sendable {
         for (key, value) in settings.labels.sorted(by: { $0.key < $1.key }) { labels[key] = .string(value) }
         labels["app.kubernetes.io/name"] = "becalm-mover"
         labels[BecalmAnnotation.run] = .string(run)
+        labels[BecalmAnnotation.excluded] = "true"
         labels[Self.claimLabel] = .string(Self.name("", origin))
         return labels
     }

@@ -39,14 +39,18 @@ struct MoverLease: Sendable {
         lease.annotations[startAnnotation].flatMap { Int($0) }
     }
 
+    /// What a run's Lease is found by.
+    static func labels(run: String) -> [String: String] {
+        [BecalmAnnotation.journal: label, BecalmAnnotation.run: run, BecalmAnnotation.excluded: "true"]
+    }
+
     /// Begins it.
     func take(repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil) async throws {
-        let labels = [BecalmAnnotation.journal: Self.label, BecalmAnnotation.run: run]
         var annotations = [Self.repositoryAnnotation: repository]
         if let startSeconds { annotations[Self.startAnnotation] = "\(startSeconds)" }
         guard
             case .acquired = try await lease.acquire(
-                holder: run, seconds: seconds, labels: labels, annotations: annotations)
+                holder: run, seconds: seconds, labels: Self.labels(run: run), annotations: annotations)
         else {
             throw JourneyError(.busy, kind: "run_exists", "another run of movers is called \(run): try again")
         }

@@ -1,0 +1,245 @@
+internal import Basics
+internal import Kubernetes
+internal import Logging
+internal import Orchestration
+internal import RepositoryFormat
+internal import Workloads
+
+/// A workload that a backup stops, and lets go when its volumes are stored.
+///
+/// A call brings it to a standstill and returns; it stays so, by its journal (`QuiesceJournal`), until an operation of the
+/// backup sees that the movers of its volumes have ended, or until its deadline, by which `becalm resume --expired` and the
+/// next backup let it go when no Velero is there any more. What has come of it is in a record (`HoldRecord`), so that each
+/// call may be served by another process.
+struct WorkloadHold: Sendable {
+    /// How it is brought to a standstill.
+    struct Terms: Sendable {
+        /// What is asked for where the workload does not say.
+        var policy: QuiescePolicy
+        /// Seconds until it is let go whatever happens, and that it may take to stop.
+        var deadlineSeconds: Double
+        var stopSeconds: Double
+        /// How its volumes are looked at for the checkpoint; nil: whoever is asked is believed.
+        var movers: MoverConfiguration?
+    }
+
+    let client: KubernetesClient
+    let environment: PluginEnvironment
+    /// The Backup's uid, and its name for people.
+    let run: String
+    let backupName: String
+    /// The workload's uid.
+    let uid: String
+    let reference: WorkloadReference
+
+    /// For the journal: this backup's and nobody else's.
+    private var holder: String { Self.holder(backupName, run) }
+
+    private static func holder(_ backupName: String, _ run: String) -> String { "velero/\(backupName)/\(run)" }
+
+    /// The workloads of a namespace that a backup holds, or has begun to, by their journals.
+    static func held(
+        by backup: VeleroBackup, in namespace: String, _ client: KubernetesClient
+    ) async throws -> [WorkloadReference] {
+        let holder = holder(backup.name, backup.uid)
+        return try await QuiesceJournal.list(client, namespace: namespace).entries.map(\.entry)
+            .filter { $0.lease.holder == holder }.map(\.workload)
+    }
+
+    private var recordRun: String { DetachedMover.run(for: ["quiesce", run, uid]) }
+    private var journal: QuiesceJournal { QuiesceJournal(client, of: reference) }
+    private var store: RunRecord { RunRecord(client, namespace: reference.namespace, run: recordRun) }
+
+    /// Of the operation that lets it go.
+    var identifier: OperationIdentifier {
+        OperationIdentifier(
+            kind: .quiesce, run: run, subject: ResourceIdentifier(reference), uid: uid,
+            watched: ResourceIdentifier(
+                group: APIResource.leases.group, resource: APIResource.leases.plural, namespace: reference.namespace,
+                name: DetachedMover.leaseName(run: recordRun)))
+    }
+
+    /// What has come of it; nil where nothing has begun.
+    func record() async throws(KubernetesError) -> HoldRecord? {
+        try await store.read().flatMap { HoldRecord(parsing: $0) }
+    }
+
+    private func write(_ record: HoldRecord) async throws(KubernetesError) { try await store.write(record.text) }
+
+    // MARK: Holding
+
+    /// Brings it to a standstill, or has it write a checkpoint, unless this backup has done so or failed to. Answers what
+    /// has come of it. Throws what keeps the cluster from being asked; the workload runs then, or its journal's deadline
+    /// has it run again.
+    func take(_ live: LiveWorkload, _ terms: Terms) async throws -> HoldRecord {
+        try await environment.holds.alone(recordRun) {
+            if let known = try await record(), known.state != .stopping { return known }
+            return try await hold(live, terms)
+        }
+    }
+
+    private func hold(_ live: LiveWorkload, _ terms: Terms) async throws -> HoldRecord {
+        var record = HoldRecord(.stopping, asked: terms.policy.consistency ?? .pause)
+        for name in try await live.claims() {
+            let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
+            if let claim { record.claims.append(.init(name: name, uid: claim.uid)) }
+        }
+        // Before anything is stopped: an operation that begins knows what to wait for.
+        try await write(record)
+        do {
+            record.quiesce = try await quiesce(live, terms).json
+            record.state = .held
+        } catch let error where !Task.isCancelled {
+            record.state = .failed
+            record.reason = "\(error)"
+        }
+        do throws(KubernetesError) {
+            try await write(record)
+        } catch {
+            // Nobody would let it go before its deadline.
+            if record.state == .held { await letGoAfterFailure() }
+            throw error
+        }
+        return record
+    }
+
+    private func quiesce(_ live: LiveWorkload, _ terms: Terms) async throws -> QuiesceRecord {
+        var options = QuiesceOptions(holder: holder)
+        options.policy.consistency = terms.policy.consistency
+        options.policy.timeout = terms.policy.timeout
+        options.deadlineSeconds = terms.deadlineSeconds
+        options.stopSeconds = min(terms.stopSeconds, terms.deadlineSeconds)
+        // Nobody stays to renew the lease.
+        options.isManual = true
+        let logger = environment.logger
+        let report: @Sendable (QuiesceEvent) -> Void = { event in
+            if case .remark(let text) = event { logger.info("\(text)") }
+        }
+        let isAsked = terms.policy.consistency == .checkpoint
+        let (client, settled) = (client, options)
+        let work: @Sendable (MoverObserver?) async throws -> QuiesceRecord = { observer in
+            let quiescer = Quiescer(client, options: settled, observer: observer, report: report)
+            return isAsked ? try await quiescer.holding(live) { _ in }.record : try await quiescer.quiesce(live)
+        }
+        guard terms.policy.request != nil, let movers = terms.movers else { return try await work(nil) }
+        let request = MoverRun.Request(
+            namespace: live.namespace, settings: movers.movers, access: nil, role: .writer,
+            open: { throw VeleroError(.failed, "movers that look at volumes open no repository") })
+        let pods = try await live.pods()
+        var places: [MoverObserver.Place] = []
+        for name in try await live.claims() {
+            let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
+            guard let claim, claim["status", "phase"]?.string == "Bound" else { continue }
+            places.append(.init(claim: name, placement: MoverPlacement(of: claim, pods: pods)))
+        }
+        guard !places.isEmpty else { return try await work(nil) }
+        let known = places
+        return try await MoverRun.with(client, request, report: { _ in }) { run in
+            try await work(MoverObserver(run, places: known))
+        }
+    }
+
+    private func letGoAfterFailure() async {
+        do {
+            _ = try await release()
+        } catch {
+            environment.logger.error(
+                "\(reference) stands still and is let go at its deadline, or by 'becalm resume \(reference)': \(error)")
+        }
+    }
+
+    // MARK: Letting go
+
+    /// Lets it go where this backup holds it; answers the seconds that it stood still, nil where it did not.
+    private func release() async throws -> Double? {
+        guard let entry = try await journal.read().entry, entry.lease.holder == holder else { return nil }
+        // What a process of ours took over in order to let it go looks like somebody at work.
+        return try await Resumer(client, holder: holder).resume(reference, force: true).pauseSeconds
+    }
+
+    /// Looks how far the movers of its volumes are, lets it go when they have ended, and answers how it stands then. Throws
+    /// what may pass.
+    func advance() async throws -> HoldRecord? {
+        guard var record = try await record() else { return nil }
+        switch record.state {
+        case .released, .failed: return record
+        case .stopping:
+            // A call that is at work, or a process that died in one: its journal has a deadline.
+            let (entry, now) = try await journal.read()
+            if let entry, entry.lease.holder == holder, !entry.isOver(at: now) { return record }
+            _ = try await release()
+            record.state = .failed
+            record.reason =
+                "it was not brought to a standstill: the plugin's process ended, or the cluster did not answer"
+        case .held where record.asked == .checkpoint:
+            record.state = .released
+            record.pauseSeconds = 0
+        case .held:
+            let (entry, now) = try await journal.read()
+            guard let entry, entry.lease.holder == holder else {
+                record.state = .failed
+                record.reason = "somebody let it go before its volumes were stored"
+                break
+            }
+            guard !entry.isOver(at: now) else {
+                record.pauseSeconds = try await release()
+                record.state = .failed
+                record.reason =
+                    "its deadline was over before its volumes were stored, and it was let go: give it more time with `deadline`"
+                break
+            }
+            guard try await areStored(record.claims) else { return record }
+            if record.asked == .stop {
+                record.state = .released
+                break
+            }
+            record.state = .releasing
+            try await write(record)
+            fallthrough
+        case .releasing:
+            record.pauseSeconds = try await release() ?? record.pauseSeconds
+            record.state = .released
+        }
+        try await write(record)
+        return record
+    }
+
+    /// Lets it go whatever its volumes need.
+    func cancel() async throws {
+        guard var record = try await record(), record.state != .released, record.state != .failed else { return }
+        record.pauseSeconds = try await release()
+        record.state = .failed
+        record.reason = "the operation was cancelled before its volumes were stored"
+        try await write(record)
+    }
+
+    /// Whether no mover of this backup reads one of the claims any more.
+    private func areStored(_ claims: [HoldRecord.Claim]) async throws -> Bool {
+        for claim in claims {
+            let subject = VolumeMovers.Subject(
+                kind: .volumeBackup, run: run, namespace: reference.namespace, name: claim.name, uid: claim.uid)
+            let mover = DetachedMover(client, namespace: reference.namespace, run: subject.moverRun)
+            if case .running = try await mover.standing() { return false }
+        }
+        return true
+    }
+}
+
+extension ResourceIdentifier {
+    /// A workload by the name that means the same everywhere.
+    init(_ reference: WorkloadReference) {
+        let dot = reference.kind.firstIndex(of: ".")
+        self.init(
+            group: dot.map { String(reference.kind[reference.kind.index(after: $0)...]) } ?? "",
+            resource: dot.map { String(reference.kind[..<$0]) } ?? reference.kind, namespace: reference.namespace,
+            name: reference.name)
+    }
+}
+
+extension WorkloadReference {
+    /// The workload that an operation is about.
+    init(_ identifier: ResourceIdentifier) {
+        let group = identifier.group.isEmpty ? "" : ".\(identifier.group)"
+        self.init(namespace: identifier.namespace, kind: identifier.resource + group, name: identifier.name)
+    }
+}

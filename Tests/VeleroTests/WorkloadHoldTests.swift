@@ -1,0 +1,277 @@
+import Basics
+import Kubernetes
+import KubernetesTesting
+import Orchestration
+import Testing
+import Velero
+import Workloads
+
+/// Workloads that a backup holds, each call as if of a process of its own, and processes that die at each request.
+@Suite("Workloads that a backup holds", .timeLimit(.minutes(5)))
+struct WorkloadHoldTests {
+    /// A StatefulSet with its pod, and the claim that the pod mounts.
+    private struct World {
+        let cluster: FakeCluster
+        /// What Velero hands over, in the order of Velero's collection.
+        var pod, claim, workload: KubernetesObject
+
+        init(pod annotations: String = "{}", workload marks: String = "{becalm.io/consistency: pause}") throws {
+            cluster = try FakeCluster()
+            workload = try ActionWorld.object(
+                """
+                apiVersion: apps/v1
+                kind: StatefulSet
+                metadata: {name: run42, namespace: ml, uid: s-1, annotations: \(marks)}
+                spec:
+                  replicas: 1
+                  selector: {matchLabels: {app: run42}}
+                  template: {spec: {volumes: [{name: c, persistentVolumeClaim: {claimName: ckpt}}]}}
+                """)
+            pod = try ActionWorld.object(
+                """
+                apiVersion: v1
+                kind: Pod
+                metadata:
+                  name: run42-0
+                  namespace: ml
+                  uid: p-1
+                  labels: {app: run42}
+                  annotations: \(annotations)
+                  ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: run42, uid: s-1, controller: true}]
+                spec: {volumes: [{name: c, persistentVolumeClaim: {claimName: ckpt}}]}
+                status: {phase: Running}
+                """)
+            claim = try ActionWorld.object(
+                """
+                apiVersion: v1
+                kind: PersistentVolumeClaim
+                metadata: {name: ckpt, namespace: ml, uid: c-1}
+                spec: {volumeName: pv-1}
+                status: {phase: Bound}
+                """)
+            for object in [workload, pod, claim] { cluster.put(object) }
+        }
+
+        /// What one process of the plugin sees.
+        func process(_ settings: [String: String] = [:]) -> ActionWorld {
+            var world = ActionWorld(.quiesce, ["mode": "hold", "deadline": "100s"].merging(settings) { $1 })
+            world.connect(cluster.client)
+            return world
+        }
+
+        var replicas: Int64? { cluster.get("StatefulSet", "run42")?["spec", "replicas"]?.int64 }
+        var isMarked: Bool { cluster.get("StatefulSet", "run42")?.annotations["becalm.io/quiesced"] != nil }
+        var journals: Int { cluster.all("Lease").count { $0.labels["becalm.io/journal"] == "quiesce" } }
+
+        /// The mover of the claim in this backup, as another action began it: at work, or ended.
+        func mover(isAtWork: Bool) throws {
+            let run = DetachedMover.run(for: ["volume-backup", "b-1", "ml", "ckpt", "c-1"])
+            var lease = try ActionWorld.object(
+                """
+                apiVersion: coordination.k8s.io/v1
+                kind: Lease
+                metadata:
+                  name: \(DetachedMover.leaseName(run: run))
+                  namespace: ml
+                  annotations: {becalm.io/repository: ""}
+                spec: {}
+                """)
+            if isAtWork {
+                cluster.put(
+                    try ActionWorld.object(
+                        "{apiVersion: batch/v1, kind: Job, metadata: {name: mover, namespace: ml, labels: {becalm.io/run: \(run)}}}"
+                    ))
+            } else {
+                lease.setAnnotation(
+                    "becalm.io/result",
+                    #"{"status":0,"snapshot":"\#(String(repeating: "5", count: 32))","files":1,"bytes":1,"problems":0}"#
+                )
+            }
+            cluster.put(lease)
+        }
+    }
+
+    private let backup = Array(ActionWorld.backup.utf8)
+    private let finalizing = Array(
+        #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"status":{"phase":"Finalizing"}}"#.utf8)
+
+    @Test("The first item that comes by has the workload stopped, once, and its pod is not to be restored beside it")
+    func holds() async throws {
+        let world = try World()
+        let process = world.process()
+        let action = try process.backupAction(.quiesce)
+        #expect(try await action.appliesTo().includedResources.suffix(2) == ["pods", "persistentvolumeclaims"])
+        let outcome = try await action.execute(item: world.pod.serialized(), backup: backup)
+        let operation = try #require(outcome.operation, "\(process.log.lines)")
+        #expect(world.replicas == 0 && world.isMarked && world.journals == 1)
+        #expect(outcome.postOperationItems.map(\.name) == ["run42"])
+        let stored = try KubernetesObject(parsing: outcome.item).annotations["becalm.io/captured"] ?? ""
+        #expect(stored.contains(#""held_with":"ml/statefulsets.apps/run42""#))
+        for item in [world.claim, world.workload] {
+            let next = try await action.execute(item: item.serialized(), backup: backup)
+            #expect(next.operation == nil && world.journals == 1)
+        }
+        // A process that did not tell the operation does.
+        let again = try await world.process().backupAction(.quiesce)
+            .execute(item: world.workload.serialized(), backup: backup)
+        #expect(again.operation == operation)
+        #expect(!process.log.lines.contains { $0.hasPrefix("error") }, "\(process.log.lines)")
+    }
+
+    @Test(
+        "What Velero asks first, what belongs into a block, has it stopped, also by a mark on its pod; an item tells of it"
+    )
+    func block() async throws {
+        let world = try World(pod: "{becalm.io/consistency: pause}", workload: "{}")
+        let process = world.process()
+        _ = try await process.group.relatedItems(item: world.pod.serialized(), backup: backup)
+        #expect(world.replicas == 0 && world.journals == 1)
+        let outcome = try await process.backupAction(.quiesce).execute(item: world.pod.serialized(), backup: backup)
+        #expect(outcome.operation != nil, "\(process.log.lines)")
+    }
+
+    @Test("It is let go when its volumes are stored, and the stored workload says how long it stood still")
+    func letsGo() async throws {
+        let world = try World()
+        let outcome = try await world.process().backupAction(.quiesce)
+            .execute(item: world.claim.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        try world.mover(isAtWork: true)
+        let action = try world.process().backupAction(.quiesce)
+        let running = try await action.progress(operation: operation, backup: backup)
+        #expect(running.outcome == .running && world.replicas == 0)
+        try world.mover(isAtWork: false)
+        for _ in 0..<2 {
+            let done = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+            #expect(done.outcome == .succeeded && world.replicas == 1 && !world.isMarked && world.journals == 0)
+        }
+        let now = try #require(world.cluster.get("StatefulSet", "run42"))
+        let stored = try await action.execute(item: now.serialized(), backup: finalizing)
+        let captured = try KubernetesObject(parsing: stored.item).annotations["becalm.io/captured"] ?? ""
+        #expect(captured.contains(#""hold":"released""#) && captured.contains(#""pause_seconds":"#), "\(captured)")
+        #expect(captured.contains(#""standing":"stopped""#) && stored.operation == nil)
+    }
+
+    @Test("Somebody who lets it go before, a deadline and Cancel are told as the operation's failure, and it runs")
+    func failures() async throws {
+        for way in ["by hand", "deadline", "cancel"] {
+            let world = try World()
+            let action = try world.process().backupAction(.quiesce)
+            let outcome = try await action.execute(item: world.claim.serialized(), backup: backup)
+            let operation = try #require(outcome.operation)
+            try world.mover(isAtWork: true)
+            switch way {
+            case "by hand":
+                _ = try await Resumer(world.cluster.client, holder: "me").resume(
+                    WorkloadReference(parsing: "ml/statefulset/run42"))
+            case "deadline": world.cluster.revive(secondsLater: 101)
+            default: try await action.cancel(operation: operation, backup: backup)
+            }
+            let status = try await action.progress(operation: operation, backup: backup)
+            guard case .failed(let reason) = status.outcome else {
+                Issue.record("\(way): \(status)")
+                return
+            }
+            #expect(
+                reason.contains(["by hand": "somebody", "deadline": "deadline", "cancel": "cancelled"][way] ?? "?"))
+            #expect(world.replicas == 1 && !world.isMarked && world.journals == 0, "\(way)")
+        }
+    }
+
+    @Test("What needs pods that run keeps them running, with a warning")
+    func obstacles() async throws {
+        for (pod, spec) in [
+            ("{backup.velero.io/backup-volumes: c}", "{}"), ("{}", #"{"defaultVolumesToFsBackup":true}"#),
+            (#"{post.hook.backup.velero.io/command: sync}"#, "{}"),
+            ("{}", #"{"hooks":{"resources":[{"name":"h","post":[{"exec":{"command":["sync"]}}]}]}}"#),
+        ] {
+            let world = try World(pod: pod)
+            let process = world.process()
+            let action = try process.backupAction(.quiesce)
+            let backup = #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"spec":\#(spec)}"#
+            for item in [world.pod, world.claim, world.workload] {
+                let outcome = try await action.execute(item: item.serialized(), backup: Array(backup.utf8))
+                #expect(outcome.operation == nil)
+            }
+            #expect(world.replicas == 1 && world.journals == 0)
+            #expect(process.log.lines.count { $0.hasPrefix("warning") && $0.contains("is not stopped") } == 1)
+        }
+    }
+
+    @Test("Without `mode: hold`, and for a workload that is not marked, nothing is stopped")
+    func observes() async throws {
+        let observed = try World()
+        let action = try observed.process(["mode": "observe"]).backupAction(.quiesce)
+        #expect(try await !action.appliesTo().includedResources.contains("pods"))
+        _ = try await action.execute(item: observed.workload.serialized(), backup: backup)
+        #expect(observed.replicas == 1)
+        let unmarked = try World(workload: "{}")
+        let hold = try unmarked.process().backupAction(.quiesce)
+        let item = unmarked.pod.serialized()
+        #expect(try await hold.execute(item: item, backup: backup).item == item && unmarked.replicas == 1)
+        // Where the settings say so for all, it is.
+        let all = try unmarked.process(["consistency": "pause"]).backupAction(.quiesce)
+        _ = try await all.execute(item: item, backup: backup)
+        #expect(unmarked.replicas == 0)
+    }
+
+    @Test(
+        "A process that dies at any of its writes leaves a workload that its deadline lets go, or the next call holds")
+    func deaths() async throws {
+        for afterDoing in [false, true] {
+            for goesOn in [false, true] {
+                var writes = 0
+                while true {
+                    let world = try World()
+                    let before = try #require(world.cluster.get("StatefulSet", "run42"))
+                    world.cluster.die(afterWrites: writes, afterDoing: afterDoing)
+                    _ = try? await world.process().backupAction(.quiesce)
+                        .execute(item: world.pod.serialized(), backup: backup)
+                    guard world.cluster.isDead else { break }
+                    world.cluster.revive(secondsLater: goesOn ? 0 : 200)
+                    let action = try world.process().backupAction(.quiesce)
+                    if goesOn {
+                        let outcome = try await action.execute(item: world.claim.serialized(), backup: backup)
+                        let operation = try #require(outcome.operation, "write \(writes)")
+                        #expect(world.replicas == 0, "write \(writes)")
+                        let done = try await action.progress(operation: operation, backup: backup)
+                        #expect(done.outcome == .succeeded, "write \(writes): \(done)")
+                    } else {
+                        _ = try await Resumer(world.cluster.client, holder: "sweeper").resumeExpired(namespace: "ml")
+                    }
+                    let after = try #require(world.cluster.get("StatefulSet", "run42"))
+                    #expect(
+                        after["spec"] == before["spec"] && after.annotations == before.annotations
+                            && world.journals == 0,
+                        "write \(writes)")
+                    writes += 1
+                }
+                #expect(writes >= 5)
+            }
+        }
+    }
+
+    @Test("A process that dies while it lets go leaves what the next question finishes")
+    func deathsOfProgress() async throws {
+        for afterDoing in [false, true] {
+            var writes = 0
+            while true {
+                let world = try World()
+                let outcome = try await world.process().backupAction(.quiesce)
+                    .execute(item: world.pod.serialized(), backup: backup)
+                let operation = try #require(outcome.operation)
+                world.cluster.die(afterWrites: writes, afterDoing: afterDoing)
+                _ = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+                guard world.cluster.isDead else { break }
+                world.cluster.revive(secondsLater: 0)
+                let done = try await world.process().backupAction(.quiesce).progress(
+                    operation: operation, backup: backup)
+                #expect(
+                    done.outcome == .succeeded && world.replicas == 1 && world.journals == 0, "write \(writes): \(done)"
+                )
+                writes += 1
+            }
+            #expect(writes >= 4)
+        }
+    }
+}
