@@ -76,7 +76,7 @@ class Victim:
             if annotations.get("becalm.io/deadline", "none") != "none":
                 end = min(end, seconds(annotations["becalm.io/deadline"]))
             # The server tells whole seconds.
-            wait("the journal is over", lambda: self.bench.api.now() > end, seconds=90, every=0.2)
+            wait("the journal is over", lambda: self.bench.api.now() > end, seconds=2 * LONGEST + 30, every=0.2)
 
     def kill_everywhere(self, attribute, prepare, variant):
         """Kills a command at its first changing request, at its second, …, until it gets to its end."""
