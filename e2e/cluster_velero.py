@@ -339,9 +339,8 @@ def training(bench, interpreter):
         report.check(claim["metadata"]["annotations"].get("becalm.io/volume-snapshot", "").startswith("becalm1:"),
                      "training: the stored claim says where its data is", str(claim["metadata"]))
         captured = json.loads(backup.items[JOBS.name, namespace, cluster_training.JOB]["metadata"]["annotations"]["becalm.io/captured"])
-        report.check(captured.get("hold") == "released" and captured.get("pause_seconds", 0) > 0 and captured["standing"] == "stopped",
-                     "training: the stored job says how long it stood still", str(captured))
-        report.say(f"training: stood still for {captured['pause_seconds']} s")
+        report.check(captured.get("hold") == "held" and captured["standing"] == "stopped", "training: the stored job says that it stood still",
+                     str(captured))
         bench.leftovers(namespace, "training")
         report.check(len(bench.becalm.snapshots()) == 1, "training: one volume, one snapshot", str(bench.becalm.snapshots()))
 
@@ -503,8 +502,6 @@ def deadline(bench):
                                    f"{what}: the data is stored all the same")
                 runs_again(bench, namespace, what)
                 backup.finalize()
-                found = json.loads(backup.items[cluster.STATEFULSETS.name, namespace, STATEFUL]["metadata"]["annotations"]["becalm.io/captured"])
-                bench.report.check(found["hold"] == "failed" and words in found["reason"], f"{what}: the stored workload says so", str(found))
                 bench.leftovers(namespace, what)
                 backup.delete()
 

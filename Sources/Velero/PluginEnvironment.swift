@@ -13,15 +13,17 @@ package struct PluginEnvironment: Sendable {
     package var cluster: any ClusterSource
     /// What was logged once and need not be again.
     package let reported: ReportedMessages
-    /// Calls that stop a workload, one at a time for each.
-    package let holds = HoldTurnstiles()
+    /// What is known of the workloads that backups hold.
+    package let holds: HoldMemory
 
     /// With the cluster that `variables` name, unless another one is given.
     package init(
         variables: [String: String], logger: Logger, clock: any WallClock = SystemWallClock(),
-        cluster: (any ClusterSource)? = nil, reported: ReportedMessages = ReportedMessages()
+        cluster: (any ClusterSource)? = nil, reported: ReportedMessages = ReportedMessages(),
+        holds: HoldMemory = HoldMemory()
     ) {
         self.reported = reported
+        self.holds = holds
         self.variables = variables
         self.logger = logger
         self.clock = clock

@@ -90,12 +90,13 @@ struct ActionWorld {
     mutating func fail(_ error: VeleroError) { cluster.failure = error }
 
     private let reported = ReportedMessages()
+    private let holds = HoldMemory()
 
     /// That of one process: what it has said, it has said.
     var environment: PluginEnvironment {
         PluginEnvironment(
             variables: ["VELERO_NAMESPACE": "velero"], logger: Logger(label: "test", factory: { _ in log }),
-            cluster: cluster, reported: reported)
+            cluster: cluster, reported: reported, holds: holds)
     }
 
     func backupAction(_ name: PluginName) throws -> any BackupItemAction {

@@ -104,7 +104,7 @@ struct WorkloadHoldTests {
         let outcome = try await action.execute(item: world.pod.serialized(), backup: backup)
         let operation = try #require(outcome.operation, "\(process.log.lines)")
         #expect(world.replicas == 0 && world.isMarked && world.journals == 1)
-        #expect(outcome.postOperationItems.map(\.name) == ["run42"])
+        #expect(outcome.postOperationItems.isEmpty)
         let stored = try KubernetesObject(parsing: outcome.item).annotations["becalm.io/captured"] ?? ""
         #expect(stored.contains(#""held_with":"ml/statefulsets.apps/run42""#))
         for item in [world.claim, world.workload] {
@@ -130,7 +130,7 @@ struct WorkloadHoldTests {
         #expect(outcome.operation != nil, "\(process.log.lines)")
     }
 
-    @Test("It is let go when its volumes are stored, and the stored workload says how long it stood still")
+    @Test("It is let go when its volumes are stored, and the operation says how long it stood still")
     func letsGo() async throws {
         let world = try World()
         let outcome = try await world.process().backupAction(.quiesce)
@@ -144,12 +144,98 @@ struct WorkloadHoldTests {
         for _ in 0..<2 {
             let done = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
             #expect(done.outcome == .succeeded && world.replicas == 1 && !world.isMarked && world.journals == 0)
+            #expect(done.description.contains("stood still for"))
         }
-        let now = try #require(world.cluster.get("StatefulSet", "run42"))
-        let stored = try await action.execute(item: now.serialized(), backup: finalizing)
-        let captured = try KubernetesObject(parsing: stored.item).annotations["becalm.io/captured"] ?? ""
-        #expect(captured.contains(#""hold":"released""#) && captured.contains(#""pause_seconds":"#), "\(captured)")
-        #expect(captured.contains(#""standing":"stopped""#) && stored.operation == nil)
+        // What is stored is the workload as it was before, which may have ended by now.
+        let now = try #require(world.cluster.get("StatefulSet", "run42")).serialized()
+        #expect(try await action.execute(item: now, backup: finalizing).item == now)
+    }
+
+    @Test("What stands still no more is let go, and the operation has failed")
+    func disturbances() async throws {
+        for way in ["let go", "changed", "runs"] {
+            let world = try World()
+            let action = try world.process().backupAction(.quiesce)
+            let outcome = try await action.execute(item: world.claim.serialized(), backup: backup)
+            let operation = try #require(outcome.operation)
+            try world.mover(isAtWork: true)
+            var held = try #require(world.cluster.get("StatefulSet", "run42"))
+            switch way {
+            case "let go": held.setAnnotation("becalm.io/quiesced", nil)
+            case "changed": try held.set(2, at: ["spec", "replicas"])
+            default: world.cluster.put(world.pod)
+            }
+            world.cluster.put(held)
+            let status = try await action.progress(operation: operation, backup: backup)
+            guard case .failed(let reason) = status.outcome else {
+                Issue.record("\(way): \(status)")
+                return
+            }
+            #expect(reason.contains(way), "\(reason)")
+            #expect(!world.isMarked && world.journals == 0, "\(way)")
+        }
+    }
+
+    @Test("What stands still for as long as somebody likes is as good as held, and is not let go")
+    func others() async throws {
+        let world = try World()
+        var options = QuiesceOptions(holder: "me")
+        options.isManual = true
+        options.policy.consistency = .stop
+        let reference = try WorkloadReference(parsing: "ml/statefulset/run42")
+        _ = try await Quiescer(world.cluster.client, options: options)
+            .quiesce(WorkloadFinder(world.cluster.client).find(reference))
+        let process = world.process()
+        let item = try #require(world.cluster.get("StatefulSet", "run42")).serialized()
+        let outcome = try await process.backupAction(.quiesce).execute(item: item, backup: backup)
+        #expect(
+            outcome.operation == nil && !process.log.lines.contains { $0.hasPrefix("error") }, "\(process.log.lines)")
+        let captured = try KubernetesObject(parsing: outcome.item).annotations["becalm.io/captured"] ?? ""
+        #expect(captured.contains(#""standing":"stopped""#) && world.replicas == 0 && world.journals == 1)
+        // One that is stopped until a deadline may run before the volumes are stored.
+        let brief = try World()
+        options.policy.consistency = .pause
+        _ = try await Quiescer(brief.cluster.client, options: options)
+            .quiesce(WorkloadFinder(brief.cluster.client).find(reference))
+        let told = brief.process()
+        _ = try await told.backupAction(.quiesce).execute(item: item, backup: backup)
+        #expect(
+            told.log.lines.count { $0.hasPrefix("error") && $0.contains("is held by me") } == 1, "\(told.log.lines)")
+    }
+
+    @Test("Two calls at once stop it once")
+    func atOnce() async throws {
+        let world = try World()
+        let process = world.process()
+        let items = [world.pod, world.claim, world.workload].map { $0.serialized() }
+        let operations = try await withThrowingTaskGroup(of: String?.self) { group in
+            for item in items {
+                group.addTask {
+                    try await process.backupAction(.quiesce).execute(item: item, backup: backup).operation
+                }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        #expect(operations.count { $0 != nil } == 1 && world.journals == 1 && world.replicas == 0)
+        #expect(process.log.lines.count { $0.contains("brought to a standstill") } >= 1)
+    }
+
+    @Test("A backup never stops Velero, the control plane or, by a default, what makes pods of its own")
+    func never() async throws {
+        for (namespace, owner) in [("velero", "StatefulSet"), ("kube-system", "StatefulSet"), ("ml", "DaemonSet")] {
+            let world = try World(workload: "{}")
+            var pod = world.pod
+            pod.namespace = namespace
+            try pod.set(.string(owner), at: ["metadata", "ownerReferences", 0, "kind"])
+            var workload = world.workload
+            workload.namespace = namespace
+            if owner == "StatefulSet" { world.cluster.put(workload) }
+            world.cluster.put(pod)
+            let process = world.process(["consistency": "pause"])
+            _ = try await process.backupAction(.quiesce).execute(item: pod.serialized(), backup: backup)
+            #expect(world.journals == 0, "\(namespace) \(owner)")
+            #expect(!process.log.lines.contains { $0.hasPrefix("error") }, "\(process.log.lines)")
+        }
     }
 
     @Test("Somebody who lets it go before, a deadline and Cancel are told as the operation's failure, and it runs")
@@ -183,6 +269,10 @@ struct WorkloadHoldTests {
         for (pod, spec) in [
             ("{backup.velero.io/backup-volumes: c}", "{}"), ("{}", #"{"defaultVolumesToFsBackup":true}"#),
             (#"{post.hook.backup.velero.io/command: sync}"#, "{}"),
+            (#"{pre.hook.backup.velero.io/command: sync}"#, "{}"),
+            (
+                #"{backup.velero.io/backup-volumes-excludes: "a, b"}"#, #"{"defaultVolumesToFsBackup":true}"#
+            ),
             ("{}", #"{"hooks":{"resources":[{"name":"h","post":[{"exec":{"command":["sync"]}}]}]}}"#),
         ] {
             let world = try World(pod: pod)
@@ -195,6 +285,17 @@ struct WorkloadHoldTests {
             }
             #expect(world.replicas == 1 && world.journals == 0)
             #expect(process.log.lines.count { $0.hasPrefix("warning") && $0.contains("is not stopped") } == 1)
+        }
+        // What is excluded, or not asked for, is no obstacle.
+        for (pod, spec) in [
+            (#"{backup.velero.io/backup-volumes-excludes: "a, c"}"#, #"{"defaultVolumesToFsBackup":true}"#),
+            ("{backup.velero.io/backup-volumes-excludes: c}", "{}"),
+        ] {
+            let world = try World(pod: pod)
+            let backup = #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"spec":\#(spec)}"#
+            _ = try await world.process().backupAction(.quiesce)
+                .execute(item: world.pod.serialized(), backup: Array(backup.utf8))
+            #expect(world.replicas == 0)
         }
     }
 
@@ -218,11 +319,14 @@ struct WorkloadHoldTests {
     @Test(
         "A process that dies at any of its writes leaves a workload that its deadline lets go, or the next call holds")
     func deaths() async throws {
-        for afterDoing in [false, true] {
-            for goesOn in [false, true] {
+        for (afterDoing, goesOn, isPodMarked) in [
+            (false, false, false), (false, true, false), (true, false, false), (true, true, false), (true, true, true),
+        ] {
+            do {
                 var writes = 0
                 while true {
-                    let world = try World()
+                    let mark = "{becalm.io/consistency: pause}"
+                    let world = try isPodMarked ? World(pod: mark, workload: "{}") : World()
                     let before = try #require(world.cluster.get("StatefulSet", "run42"))
                     world.cluster.die(afterWrites: writes, afterDoing: afterDoing)
                     _ = try? await world.process().backupAction(.quiesce)

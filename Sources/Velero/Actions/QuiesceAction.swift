@@ -29,23 +29,20 @@ struct QuiesceAction: BackupItemAction {
     func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> BackupItemOutcome {
         let object = try ActionItem.object(item)
         let backup = try VeleroBackup(parsing: backup)
-        let holds = try await BackupHolds(environment, for: .backup)
-        if backup.isFinalizing {
-            return await finished(object, backup, holds) ?? BackupItemOutcome(item: item)
-        }
         var outcome = BackupItemOutcome(item: item)
+        guard !backup.isFinalizing else { return outcome }
+        let holds = try await BackupHolds(environment, for: .backup)
         let held = await holds.take(object, backup)
-        if let (hold, record) = held, record.state == .held, record.asked != .checkpoint,
-            let operation = try? hold.identifier.text(), environment.reported.isNew(operation)
-        {
-            // Once is enough; a process that died may not have told it.
-            outcome.operation = operation
-            outcome.postOperationItems = [hold.identifier.subject]
-        }
+        // Once is enough for each; a process that died may not have told it. Velero takes one of an item: what else holds a
+        // claim is told of by its own items.
+        outcome.operation = held.lazy.filter { $0.record.state == .held && $0.record.asked != .checkpoint }
+            .compactMap { try? $0.hold.identifier.text() }.first { environment.reported.isNew($0) }
         guard var workload = WorkloadCatalog.standard.workload(object) else { return outcome }
         if workload.kind == Pod().kind {
             // A pod that was stopped is made anew by its workload, and must not be restored beside it.
-            guard let (hold, record) = held, record.state == .held, record.asked != .checkpoint else { return outcome }
+            guard let (hold, record) = held.first(where: { $0.record.standsStill && $0.hold.uid != object.uid }) else {
+                return outcome
+            }
             var found = CaptureRecord(workload, QuiescePolicy(consistency: record.asked))
             found.heldWith = "\(hold.reference)"
             workload.annotate(BecalmAnnotation.captured, found.text)
@@ -54,39 +51,16 @@ struct QuiesceAction: BackupItemAction {
         }
         // What another workload manages is stopped with that one.
         if let owner = object.controller, WorkloadCatalog.standard.kind(of: owner) != nil { return outcome }
-        guard workload.completion == nil, let policy = holds.policy(object) else { return outcome }
-        let record = CaptureRecord(workload, policy, held?.record)
-        if held == nil { report(workload, record, holds) }
+        let mine = held.first { $0.hold.uid == object.uid }?.record
+        let policy = holds.policy(object) ?? mine.map { QuiescePolicy(consistency: $0.asked) }
+        guard workload.completion == nil, let policy else { return outcome }
+        let record = CaptureRecord(workload, policy, mine)
+        if mine == nil { report(workload, record, holds) }
         workload.annotate(BecalmAnnotation.captured, record.text)
         outcome.item = workload.object.serialized()
         outcome.additionalItems = workload.references()
             .filter { !$0.isOptional && $0.role != .owner }.map { ResourceIdentifier($0) }
         return outcome
-    }
-
-    /// A workload that was held, as it is now, with what came of that.
-    private func finished(
-        _ object: KubernetesObject, _ backup: VeleroBackup, _ holds: BackupHolds
-    ) async -> BackupItemOutcome? {
-        guard holds.settings.mode == .hold, var workload = WorkloadCatalog.standard.workload(object),
-            workload.kind != Pod().kind, let policy = holds.policy(object)
-        else { return nil }
-        do {
-            guard let client = try await environment.cluster.client(),
-                let live = try await WorkloadFinder(client).live(object)
-            else { return nil }
-            let hold = WorkloadHold(
-                client: client, environment: environment, run: backup.uid, backupName: backup.name, uid: object.uid,
-                reference: live.reference)
-            guard let record = try await hold.record() else { return nil }
-            workload.annotate(BecalmAnnotation.captured, CaptureRecord(workload, policy, record).text)
-            return BackupItemOutcome(item: workload.object.serialized())
-        } catch {
-            environment.logger.warning(
-                "what came of holding \(object.label) cannot be written down: \(error)",
-                metadata: holds.metadata(object))
-            return nil
-        }
     }
 
     /// Tells what the user should know of this backup.
@@ -130,6 +104,9 @@ struct QuiesceAction: BackupItemAction {
             let pause = record.pauseSeconds.map { ", stood still for \(Int($0.rounded())) s" } ?? ""
             switch record.state {
             case .stopping, .held, .releasing: status.description = "it stands still until its volumes are stored"
+            case .others:
+                status.outcome = .succeeded
+                status.description = record.reason
             case .released:
                 status.outcome = .succeeded
                 status.description =

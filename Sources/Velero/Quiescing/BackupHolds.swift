@@ -51,100 +51,137 @@ struct BackupHolds: Sendable {
         }
     }
 
-    /// Stops the workload that an item is or belongs to, where that is asked for; nil for nothing to hold. What goes wrong
-    /// is told as an error of the backup, once for each workload: an error of the call would leave the item out.
+    /// A workload that a backup holds, or has tried to, and what has come of it.
+    typealias Held = (hold: WorkloadHold, record: HoldRecord)
+
+    /// Stops the workloads that an item is, belongs to or is mounted by, where that is asked for. What goes wrong is told as
+    /// an error of the backup, once for each workload: an error of the call would leave the item out.
     @discardableResult
-    func take(_ object: KubernetesObject, _ backup: VeleroBackup) async -> (hold: WorkloadHold, record: HoldRecord)? {
+    func take(_ object: KubernetesObject, _ backup: VeleroBackup) async -> [Held] {
         do {
-            guard settings.mode == .hold, !backup.isFinalizing, !backup.uid.isEmpty,
+            guard settings.mode == .hold, !backup.isFinalizing, !backup.uid.isEmpty, isAllowed(object.namespace),
                 let client = try await environment.cluster.client()
-            else { return nil }
-            var last: (hold: WorkloadHold, record: HoldRecord)?
-            for live in try await workloads(of: object, backup, client) {
-                guard let held = try await take(live, backup) else { continue }
+            else { return [] }
+            var all: [Held] = []
+            for part in try await parts(object, backup, client) {
+                guard let held = try await take(part, backup, client),
+                    !all.contains(where: { $0.hold.uid == held.hold.uid })
+                else { continue }
                 if held.record.state == .failed, environment.reported.isNew("hold \(held.hold.uid) \(backup.uid)") {
                     environment.logger.error(
-                        "\(live.object.label) is not held for this backup, and its volumes are stored as they change: \(held.record.reason)",
-                        metadata: metadata(live.object))
+                        "\(held.hold.reference) is not held for this backup, and its volumes are stored as they change: \(held.record.reason)",
+                        metadata: metadata(object))
                 }
-                last = held
+                all.append(held)
             }
-            return last
+            return all
         } catch {
             let message = "\(object.label): what it belongs to is not held for this backup: \(error)"
             if environment.reported.isNew("\(backup.uid) \(message)") {
                 environment.logger.error("\(message)", metadata: metadata(object))
             }
-            return nil
+            return []
         }
     }
 
+    /// Velero's own namespace and the control plane's are never stopped: a backup would stop itself.
+    private func isAllowed(_ namespace: String) -> Bool {
+        namespace != environment.namespace && namespace != "kube-system" && !namespace.isEmpty
+    }
+
+    /// The objects whose workloads an item stands for: itself, and for a claim the pods that may write to it.
+    private func parts(
+        _ object: KubernetesObject, _ backup: VeleroBackup, _ client: KubernetesClient
+    ) async throws -> [KubernetesObject] {
+        guard ResourceKind.persistentVolumeClaim.matches(object) else { return [object] }
+        let pods = try await environment.holds.pods(object.namespace, backup, environment.clock.now()) {
+            () throws(KubernetesError) in try await client.list(.pods, namespace: object.namespace).items
+        }
+        let users = pods.filter { $0.labels[BecalmAnnotation.run] == nil && Self.writes($0, to: object.name) }
+        if !users.isEmpty { return users }
+        // What a process that died has stopped has no pods any more.
+        var held: [KubernetesObject] = []
+        for live in try await WorkloadHold.held(by: backup, in: object.namespace, client)
+        where try await live.claims().contains(object.name) { held.append(live.object) }
+        return held
+    }
+
+    private static func writes(_ pod: KubernetesObject, to claim: String) -> Bool {
+        (pod["spec", "volumes"]?.array ?? []).contains {
+            $0["persistentVolumeClaim", "claimName"]?.string == claim
+                && $0["persistentVolumeClaim", "readOnly"]?.bool != true
+        }
+            || Pod().podTemplates(pod).contains { _ in
+                Pod().claims(pod).contains { $0.name == claim && $0.origin == .ephemeral }
+            }
+    }
+
+    /// Holds the workload that an object is or belongs to; nil for nothing to hold.
     private func take(
-        _ live: LiveWorkload, _ backup: VeleroBackup
-    ) async throws -> (hold: WorkloadHold, record: HoldRecord)? {
-        guard live.workload.completion == nil, let client = try await environment.cluster.client() else { return nil }
+        _ object: KubernetesObject, _ backup: VeleroBackup, _ client: KubernetesClient
+    ) async throws -> Held? {
+        let ownMark = object.kind == Pod().kind.kind && object.group.isEmpty ? policy(object, isDefault: false) : nil
+        let manager = object.controller?.uid ?? object.uid
+        if ownMark == nil, environment.holds.isUnmarked(manager, backup) { return nil }
+        guard let live = try await root(of: object, backup, client) else { return nil }
         let hold = WorkloadHold(
             client: client, environment: environment, run: backup.uid, backupName: backup.name, uid: live.object.uid,
             reference: live.reference)
         // Before its marks, which may be on pods that are gone by now.
-        if let known = try await hold.record(), known.state != .stopping { return (hold, known) }
-        let pods = try await live.pods()
-        let marked = [live.object] + pods.prefix(1)
-        guard let policy = marked.lazy.compactMap({ policy($0, isDefault: $0.uid == live.object.uid) }).first
-        else { return nil }
+        let known = try await hold.record()
+        if let known, known.state != .stopping { return (hold, known) }
+        guard live.workload.completion == nil else { return nil }
+        guard let policy = known.map({ QuiescePolicy(consistency: $0.asked) }) ?? mark(of: live) ?? ownMark else {
+            environment.holds.setUnmarked(manager, backup)
+            return nil
+        }
         // Who writes no checkpoint when asked, and is not to be stopped, is left alone.
         if policy.consistency == .checkpoint, policy.request == nil { return nil }
-        if policy.consistency != .checkpoint {
-            var claims: [KubernetesObject] = []
-            for name in try await live.claims() {
-                let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
-                if let claim { claims.append(claim) }
+        if known == nil, policy.consistency != .checkpoint,
+            let reason = try await HoldObstacle(backup: backup, environment: environment).reason(live)
+        {
+            if environment.reported.isNew("obstacle \(hold.uid) \(backup.uid)") {
+                environment.logger.warning(
+                    "\(live.object.label) is not stopped for this backup: \(reason)", metadata: metadata(live.object))
             }
-            let obstacle = HoldObstacle(backup: backup, environment: environment)
-            if let reason = try await obstacle.reason(pods, claims: claims) {
-                if environment.reported.isNew("obstacle \(hold.uid) \(backup.uid)") {
-                    environment.logger.warning(
-                        "\(live.object.label) is not stopped for this backup: \(reason)",
-                        metadata: metadata(live.object))
-                }
-                return nil
-            }
+            return nil
         }
         let terms = WorkloadHold.Terms(
             policy: policy, deadlineSeconds: Double(settings.deadline.seconds),
-            stopSeconds: Double(settings.stopTimeout.seconds),
-            movers: settings.movers)
+            stopSeconds: Double(settings.stopTimeout.seconds), movers: settings.movers)
         environment.logger.info(
             "\(live.object.label) is brought to a standstill (\(policy.consistency?.rawValue ?? ""))",
             metadata: metadata(live.object))
         return (hold, try await hold.take(live, terms))
     }
 
-    /// The outermost workloads that an item is, belongs to or is mounted by, each once.
-    private func workloads(
+    /// The outermost workload of an object. What managed a pod may be gone since the backup began, because this backup
+    /// stopped it: then the workload is told by its labels.
+    private func root(
         of object: KubernetesObject, _ backup: VeleroBackup, _ client: KubernetesClient
-    ) async throws -> [LiveWorkload] {
-        let finder = WorkloadFinder(client)
-        var found: [LiveWorkload] = []
-        func add(_ live: LiveWorkload) {
-            if !found.contains(where: { $0.object.uid == live.object.uid }) { found.append(live) }
+    ) async throws -> LiveWorkload? {
+        if let live = try await WorkloadFinder(client).root(of: object) { return live }
+        guard object.controller != nil else { return nil }
+        for live in try await WorkloadHold.held(by: backup, in: object.namespace, client) {
+            let selectors = try live.workload.podSelectors()
+            if selectors.contains(where: { !$0.requirements.isEmpty && $0.matches(object.labels) }) { return live }
         }
-        guard ResourceKind.persistentVolumeClaim.matches(object) else {
-            if let live = try await finder.root(of: object) { add(live) }
-            return found
+        return nil
+    }
+
+    /// What a workload asks for: by its own annotations, else by those that it gives its pods, else by the settings, which
+    /// never speak of single pods: what makes those may be anything.
+    private func mark(of live: LiveWorkload) -> QuiescePolicy? {
+        if let own = policy(live.object, isDefault: false) { return own }
+        for template in live.workload.podTemplates {
+            var pod = KubernetesObject(
+                GroupVersionKind(version: "v1", kind: "Pod"), namespace: live.namespace, name: live.object.name)
+            for (key, value) in (template.json["metadata", "annotations"]?.object?.members ?? []).map({
+                ($0.key, $0.value.string)
+            }) { pod.setAnnotation(key, value) }
+            if let said = policy(pod, isDefault: false) { return said }
         }
-        for pod in try await client.list(.pods, namespace: object.namespace).items
-        where pod.labels[BecalmAnnotation.run] == nil
-            && Pod().podTemplates(pod).contains(where: { $0.claimNames.contains(object.name) })
-        {
-            if let live = try await finder.root(of: pod) { add(live) }
-        }
-        // What a process that died has stopped has no pods any more.
-        for reference in try await WorkloadHold.held(by: backup, in: object.namespace, client) {
-            let live = try await finder.find(reference)
-            if try await live.claims().contains(object.name) { add(live) }
-        }
-        return found
+        return live.workload.kind == Pod().kind ? nil : policy(live.object)
     }
 
     /// What is asked for; nil for nothing. Annotations that cannot be read keep the object in the backup and make the

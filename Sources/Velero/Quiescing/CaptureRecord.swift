@@ -17,8 +17,7 @@ struct CaptureRecord: Sendable {
     init(_ workload: Workload, _ policy: QuiescePolicy, _ held: HoldRecord? = nil) {
         asked = held?.asked ?? policy.consistency ?? .checkpoint
         self.held = held
-        let wasHeld = held.map { $0.state != .failed && $0.asked != .checkpoint } ?? false
-        isStopped = wasHeld || workload.standing == .stopped
+        isStopped = held?.standsStill ?? false || workload.standing == .stopped
         findings = workload.findings.map(\.code)
     }
 

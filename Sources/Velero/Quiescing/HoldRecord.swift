@@ -1,3 +1,4 @@
+internal import Basics
 internal import Kubernetes
 internal import Workloads
 
@@ -14,6 +15,8 @@ struct HoldRecord: Sendable, Equatable {
         case releasing
         /// It runs again.
         case released
+        /// It stood still before, for as long as somebody wants: `reason` says who. This backup does not let it go.
+        case others
         /// It did not stand still, or not for as long as its volumes needed: `reason` says why. It runs.
         case failed
     }
@@ -27,6 +30,8 @@ struct HoldRecord: Sendable, Equatable {
     /// What was asked and seen, as a snapshot of `becalm backup --workload` has it; null before it stood still.
     var quiesce: JSONValue = .null
     var reason = ""
+    /// When the first call about it began, by the clock of this backup's server.
+    var began: Timestamp
 
     /// A claim of a workload.
     struct Claim: Sendable, Equatable {
@@ -34,10 +39,17 @@ struct HoldRecord: Sendable, Equatable {
         var uid: String
     }
 
-    init(_ state: State, asked: QuiescePolicy.Consistency) {
+    init(_ state: State, asked: QuiescePolicy.Consistency, began: Timestamp) {
         self.state = state
         self.asked = asked
+        self.began = began
     }
+
+    /// Whether nothing of the workload runs, as far as the backup knows.
+    var standsStill: Bool { asked != .checkpoint && (state == .held || state == .releasing || state == .others) }
+
+    /// Bytes of the record of what was asked and seen at most: annotations have 256 KiB in all.
+    private static let maximumQuiesceBytes = 64 << 10
 
     /// JSON on one line.
     var text: String {
@@ -45,7 +57,9 @@ struct HoldRecord: Sendable, Equatable {
         object["asked"] = .string(asked.rawValue)
         object["claims"] = .array(claims.map { ["name": .string($0.name), "uid": .string($0.uid)] })
         if let pauseSeconds, let number = JSONNumber("\(pauseSeconds)") { object["pause_seconds"] = .number(number) }
-        object["quiesce"] = quiesce
+        object["began"] = .integer(began.seconds)
+        let isLong = quiesce.serialized(escapingHTML: false).count > Self.maximumQuiesceBytes
+        object["quiesce"] = isLong ? .null : quiesce
         object["reason"] = .string(reason)
         object["state"] = .string(state.rawValue)
         object["version"] = 1
@@ -56,9 +70,10 @@ struct HoldRecord: Sendable, Equatable {
     init?(parsing text: String) {
         guard let json = try? JSONValue(parsing: text), json["version"]?.int64 == 1,
             let state = json["state"]?.string.flatMap(State.init(rawValue:)),
-            let asked = json["asked"]?.string.flatMap(QuiescePolicy.Consistency.init(rawValue:))
+            let asked = json["asked"]?.string.flatMap(QuiescePolicy.Consistency.init(rawValue:)),
+            let began = json["began"]?.int64
         else { return nil }
-        self.init(state, asked: asked)
+        self.init(state, asked: asked, began: Timestamp(seconds: began))
         claims = (json["claims"]?.array ?? []).compactMap { claim in
             claim["name"]?.string.map { Claim(name: $0, uid: claim["uid"]?.string ?? "") }
         }

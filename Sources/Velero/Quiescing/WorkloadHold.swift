@@ -40,10 +40,12 @@ struct WorkloadHold: Sendable {
     /// The workloads of a namespace that a backup holds, or has begun to, by their journals.
     static func held(
         by backup: VeleroBackup, in namespace: String, _ client: KubernetesClient
-    ) async throws -> [WorkloadReference] {
+    ) async throws -> [LiveWorkload] {
         let holder = holder(backup.name, backup.uid)
-        return try await QuiesceJournal.list(client, namespace: namespace).entries.map(\.entry)
-            .filter { $0.lease.holder == holder }.map(\.workload)
+        var held: [LiveWorkload] = []
+        for (_, entry) in try await QuiesceJournal.list(client, namespace: namespace).entries
+        where entry.lease.holder == holder { held.append(try await WorkloadFinder(client).find(entry.workload)) }
+        return held
     }
 
     private var recordRun: String { DetachedMover.run(for: ["quiesce", run, uid]) }
@@ -64,7 +66,11 @@ struct WorkloadHold: Sendable {
         try await store.read().flatMap { HoldRecord(parsing: $0) }
     }
 
-    private func write(_ record: HoldRecord) async throws(KubernetesError) { try await store.write(record.text) }
+    /// What goes on is kept for longer than anything holds, what came of it for a day.
+    private func write(_ record: HoldRecord) async throws(KubernetesError) {
+        let goesOn = record.state == .stopping || record.state == .held || record.state == .releasing
+        try await store.write(record.text, keepSeconds: (goesOn ? Int(QuiesceOptions.longestDeadline) : 0) + 86_400)
+    }
 
     // MARK: Holding
 
@@ -73,22 +79,31 @@ struct WorkloadHold: Sendable {
     /// has it run again.
     func take(_ live: LiveWorkload, _ terms: Terms) async throws -> HoldRecord {
         try await environment.holds.alone(recordRun) {
-            if let known = try await record(), known.state != .stopping { return known }
-            return try await hold(live, terms)
+            let known = try await record()
+            if let known, known.state != .stopping { return known }
+            return try await hold(live, terms, after: known)
         }
     }
 
-    private func hold(_ live: LiveWorkload, _ terms: Terms) async throws -> HoldRecord {
-        var record = HoldRecord(.stopping, asked: terms.policy.consistency ?? .pause)
-        for name in try await live.claims() {
+    /// `known` is what a process that died has left.
+    private func hold(_ live: LiveWorkload, _ terms: Terms, after known: HoldRecord?) async throws -> HoldRecord {
+        let now = environment.clock.now()
+        var record =
+            known ?? HoldRecord(.stopping, asked: terms.policy.consistency ?? .pause, began: now)
+        for name in try await live.claims() where !record.claims.contains(where: { $0.name == name }) {
             let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
             if let claim { record.claims.append(.init(name: name, uid: claim.uid)) }
         }
         // Before anything is stopped: an operation that begins knows what to wait for.
         try await write(record)
         do {
+            var terms = terms
+            // The time runs from the first attempt.
+            terms.deadlineSeconds = max(1, terms.deadlineSeconds - max(0, now - record.began))
             record.quiesce = try await quiesce(live, terms).json
             record.state = .held
+        } catch let error as QuiesceError where error.code == .busy {
+            (record.state, record.reason) = try await ofOthers(error)
         } catch let error where !Task.isCancelled {
             record.state = .failed
             record.reason = "\(error)"
@@ -98,9 +113,21 @@ struct WorkloadHold: Sendable {
         } catch {
             // Nobody would let it go before its deadline.
             if record.state == .held { await letGoAfterFailure() }
-            throw error
+            var failed = HoldRecord(.failed, asked: record.asked, began: record.began)
+            failed.reason = "what came of it cannot be written down: \(error)"
+            try await write(failed)
+            return failed
         }
         return record
+    }
+
+    /// What to make of a workload that somebody else holds: one that stands still until somebody lets it go is as still as
+    /// one of ours.
+    private func ofOthers(_ error: QuiesceError) async throws -> (HoldRecord.State, String) {
+        guard let entry = try await journal.read().entry, entry.step == .stopped || entry.step == .captured,
+            entry.deadline == nil, try await Standstill(client, entry).disturbance() == nil
+        else { return (.failed, "\(error)") }
+        return (.others, "it is held by \(entry.lease.holder) until somebody resumes it")
     }
 
     private func quiesce(_ live: LiveWorkload, _ terms: Terms) async throws -> QuiesceRecord {
@@ -150,19 +177,24 @@ struct WorkloadHold: Sendable {
 
     // MARK: Letting go
 
-    /// Lets it go where this backup holds it; answers the seconds that it stood still, nil where it did not.
-    private func release() async throws -> Double? {
+    /// Lets it go where this backup holds it. Answers how long it stood still, and what should not have happened meanwhile;
+    /// nil where it holds nothing.
+    private func release() async throws -> (pauseSeconds: Double, remarks: [String])? {
         guard let entry = try await journal.read().entry, entry.lease.holder == holder else { return nil }
         // What a process of ours took over in order to let it go looks like somebody at work.
-        return try await Resumer(client, holder: holder).resume(reference, force: true).pauseSeconds
+        let resumption = try await Resumer(client, holder: holder).resume(reference, force: true)
+        return (resumption.pauseSeconds, resumption.remarks)
     }
 
-    /// Looks how far the movers of its volumes are, lets it go when they have ended, and answers how it stands then. Throws
-    /// what may pass.
+    /// Looks how far the movers of its volumes are, lets it go when they have ended, and answers how it stands then; nil
+    /// where nothing is known of it, and then nothing of this backup holds it. Throws what may pass.
     func advance() async throws -> HoldRecord? {
-        guard var record = try await record() else { return nil }
+        guard var record = try await record() else {
+            _ = try await release()
+            return nil
+        }
         switch record.state {
-        case .released, .failed: return record
+        case .released, .failed, .others: return record
         case .stopping:
             // A call that is at work, or a process that died in one: its journal has a deadline.
             let (entry, now) = try await journal.read()
@@ -176,38 +208,48 @@ struct WorkloadHold: Sendable {
             record.pauseSeconds = 0
         case .held:
             let (entry, now) = try await journal.read()
-            guard let entry, entry.lease.holder == holder else {
-                record.state = .failed
-                record.reason = "somebody let it go before its volumes were stored"
-                break
-            }
-            guard !entry.isOver(at: now) else {
-                record.pauseSeconds = try await release()
-                record.state = .failed
-                record.reason =
-                    "its deadline was over before its volumes were stored, and it was let go: give it more time with `deadline`"
-                break
-            }
-            guard try await areStored(record.claims) else { return record }
-            if record.asked == .stop {
+            record.reason = try await spoiled(entry, now)
+            if record.reason.isEmpty, try await !areStored(record.claims) { return record }
+            if record.reason.isEmpty, record.asked == .stop {
                 record.state = .released
                 break
             }
+            // By now; a process that dies before it could ask leaves this.
+            if let began = entry?.times[.stopping] { record.pauseSeconds = max(0, now - began) }
             record.state = .releasing
             try await write(record)
             fallthrough
         case .releasing:
-            record.pauseSeconds = try await release() ?? record.pauseSeconds
-            record.state = .released
+            if let (pause, remarks) = try await release() {
+                record.pauseSeconds = pause
+                if record.reason.isEmpty { record.reason = remarks.first ?? "" }
+            }
+            record.state = record.reason.isEmpty ? .released : .failed
         }
         try await write(record)
         return record
     }
 
+    /// Why what this backup holds does not stand still any more, or must not; empty while it does.
+    private func spoiled(_ entry: QuiesceJournal.Entry?, _ now: Timestamp) async throws -> String {
+        guard let entry, entry.lease.holder == holder else {
+            return "somebody let it go before its volumes were stored"
+        }
+        if entry.isOver(at: now) {
+            return
+                "its deadline was over before its volumes were stored, and it was let go: give it more time with `deadline`"
+        }
+        return try await Standstill(client, entry).disturbance().map { "it did not stand still: \($0)" } ?? ""
+    }
+
     /// Lets it go whatever its volumes need.
     func cancel() async throws {
-        guard var record = try await record(), record.state != .released, record.state != .failed else { return }
-        record.pauseSeconds = try await release()
+        guard var record = try await record() else {
+            _ = try await release()
+            return
+        }
+        guard record.state == .stopping || record.state == .held || record.state == .releasing else { return }
+        record.pauseSeconds = try await release()?.pauseSeconds
         record.state = .failed
         record.reason = "the operation was cancelled before its volumes were stored"
         try await write(record)

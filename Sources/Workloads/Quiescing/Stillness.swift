@@ -73,7 +73,7 @@ struct Stillness: Sendable {
     }
 
     /// What keeps it from standing still, in words; empty when nothing does.
-    private func obstacles(_ known: inout PodOwnership) async throws -> [String] {
+    func obstacles(_ known: inout PodOwnership) async throws -> [String] {
         var left: [String] = []
         var live = live
         // Pods of one that was deleted still end.

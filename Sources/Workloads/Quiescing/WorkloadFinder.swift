@@ -35,31 +35,44 @@ package struct WorkloadFinder: Sendable {
     private static let mostLevels = 16
 
     /// The outermost workload that an object belongs to: itself, or what manages it over any number of levels. Nil where
-    /// none of them is one. What may not be read counts as the end.
+    /// none of them is one, and where what managed it is gone: then it goes, too. What may not be read counts as the end.
     package func root(of object: KubernetesObject) async throws -> LiveWorkload? {
         var found = catalog.adapter(group: object.group, kind: object.kind) == nil ? nil : object
         var current = object
-        for _ in 0..<Self.mostLevels {
-            guard let owner = current.controller, let manager = try await manager(owner, of: current) else { break }
-            if catalog.adapter(group: manager.group, kind: manager.kind) != nil { found = manager }
-            current = manager
+        follow: for _ in 0..<Self.mostLevels {
+            guard let owner = current.controller else { break }
+            switch try await manager(owner, of: current) {
+            case .found(let manager):
+                if catalog.adapter(group: manager.group, kind: manager.kind) != nil { found = manager }
+                current = manager
+            case .gone where catalog.kind(of: owner) != nil: return nil
+            case .gone, .unknown: break follow
+            }
         }
         guard let found else { return nil }
         return try await live(found)
     }
 
+    /// What manages an object.
+    private enum Manager {
+        case found(KubernetesObject)
+        case gone
+        /// Its kind is not served, or it may not be read.
+        case unknown
+    }
+
     private func manager(
         _ owner: OwnerReference, of object: KubernetesObject
-    ) async throws(KubernetesError) -> KubernetesObject? {
+    ) async throws(KubernetesError) -> Manager {
         let kind = GroupVersionKind(apiVersion: owner.apiVersion, kind: owner.kind)
         do throws(KubernetesError) {
-            guard let resource = try await client.resource(group: kind.group, kind: kind.kind) else { return nil }
+            guard let resource = try await client.resource(group: kind.group, kind: kind.kind) else { return .unknown }
             let manager = try await client.find(
                 resource, namespace: resource.isNamespaced ? object.namespace : "", name: owner.name)
-            return manager?.uid == owner.uid ? manager : nil
+            return manager.flatMap { $0.uid == owner.uid ? .found($0) : nil } ?? .gone
         } catch {
             guard error.code == .forbidden else { throw error }
-            return nil
+            return .unknown
         }
     }
 
