@@ -772,24 +772,23 @@ def serve(kubeconfig, node):
 class Driver:
     """The driver, which runs while the context does. At the end its classes are gone, and what it holds is too."""
 
-    def __init__(self, place, report, ready_seconds=0):
+    def __init__(self, place, report):
+        """Raises `NoDriver`."""
         self.place, self.api, self.report = place, place.api, report
-        self.first = {"ready_seconds": ready_seconds}
-        python = servers.grpc_python()
-        if python is None:
+        self.python = servers.grpc_python()
+        if self.python is None:
             raise NoDriver("no Python here has grpcio and grpcio-tools: run `make servers`")
         if not place.is_here:
             raise NoDriver("the cluster's node is another machine")
         if shutil.which("mkfs.btrfs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") is None or os.geteuid():
             raise NoDriver("it needs root, and mkfs.btrfs: `e2e/install-packages csi` gets that")
-        self.python = python
-
-    def __enter__(self):
         nodes = self.api.list(cluster.NODES)
         if len(nodes) != 1:
             raise NoDriver(f"it serves one node, and the cluster has {len(nodes)}")
         self.node = nodes[0]["metadata"]["name"]
         self.kubelet = Kubelet(self.node)
+
+    def __enter__(self):
         kinds.install(self.api, self.report)
         self.put(DRIVERS, DRIVERS.object(None, DRIVER, spec={"attachRequired": False, "podInfoOnMount": False, "fsGroupPolicy": "File"}))
         self.put(STORAGE_CLASSES, STORAGE_CLASSES.object(
@@ -797,7 +796,6 @@ class Driver:
         body = SNAPSHOT_CLASS.object(None, CLASS, driver=DRIVER, deletionPolicy="Delete", parameters={})
         body["metadata"]["annotations"] = {DEFAULT_CLASS: "true"}
         self.put(SNAPSHOT_CLASS, body)
-        self.behave(**self.first)
         self.store = Store(self.kubelet, self.node)
         # What another cluster of this name has left.
         for name in set(self.store.names()) - {f"{part}/{handle}" for part, handle in self.known()}:
