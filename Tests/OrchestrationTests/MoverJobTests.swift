@@ -65,6 +65,7 @@ struct MoverJobTests {
     @Test("One that looks only is given no Secret")
     func inspect() throws {
         let mover = try Self.mover(.inspect(newerThan: Timestamp(nanoseconds: 5), seconds: 90))
+        #expect(try mover.name != Self.mover(.inspect(newerThan: nil, seconds: 0)).name)
         #expect(pod(mover)["volumes"]?.array?.contains { $0["secret"] != nil } == false)
         #expect(mover.arguments.suffix(4) == ["--newer-than", "5", "--timeout", "90s"])
     }
