@@ -70,6 +70,18 @@ struct MoverJobTests {
         #expect(mover.arguments.suffix(4) == ["--newer-than", "5", "--timeout", "90s"])
     }
 
+    @Test("A claim that one pod alone may mount is told from others")
+    func onePod() throws {
+        func claim(_ modes: JSONValue) throws -> KubernetesObject {
+            try KubernetesObject([
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": ["name": "c", "namespace": "n"],
+                "spec": ["accessModes": modes],
+            ])
+        }
+        #expect(MoverPlacement.isForOnePod(try claim(["ReadWriteOncePod"])))
+        #expect(!MoverPlacement.isForOnePod(try claim(["ReadWriteOnce", "ReadWriteMany"])))
+    }
+
     @Test("Neither keys nor credentials stand in the Job; the Secret is owned by it")
     func secrecy() throws {
         let mover = try Self.mover()

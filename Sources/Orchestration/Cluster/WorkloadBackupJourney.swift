@@ -65,9 +65,11 @@ package struct WorkloadBackupJourney: Sendable {
             let places = volumes.map {
                 MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
             }
+            // What one pod alone may mount cannot be looked at while that runs, and the checkpoint may be there.
+            let isSeen = !places.isEmpty && !volumes.contains { MoverPlacement.isForOnePod($0.claim) }
             let quiescer = Quiescer(
                 self.client, options: self.request.quiescing,
-                observer: places.isEmpty ? nil : MoverObserver(run, places: places)
+                observer: isSeen ? MoverObserver(run, places: places) : nil
             ) { report(.quiesce($0)) }
             let (captured, record) = try await quiescer.holding(live) { _ in
                 try await self.take(live, volumes, capture, run)

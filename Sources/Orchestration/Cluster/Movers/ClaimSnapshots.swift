@@ -125,9 +125,9 @@ struct ClaimSnapshots: Sendable {
         var advice: String
     }
 
-    /// What a driver said last.
+    /// Why it is not done yet: what a driver said last.
     private final class Words: Sendable {
-        private let text = Mutex("")
+        private let text = Mutex(ClaimSnapshots.nobody)
 
         /// Whether these are others than before.
         func take(_ words: String) -> Bool {
@@ -139,6 +139,9 @@ struct ClaimSnapshots: Sendable {
 
         var last: String { text.withLock { $0 } }
     }
+
+    private static let nobody = "nobody has taken it up, so the cluster's snapshot-controller may not run"
+    private static let silent = "its driver has not said why"
 
     private func until(
         _ wait: Wait, _ resource: APIResource, _ claim: KubernetesObject, _ name: String,
@@ -157,14 +160,17 @@ struct ClaimSnapshots: Sendable {
                 if isDone(status) { return true }
                 // The controller goes on trying, and what it said stays until it is ready: the time limit ends it.
                 let said = Self.oneLine(status?["error", "message"]?.string ?? "")
-                if !said.isEmpty, words.take(said) { report("\(subject) is not \(wait.what) yet: \(said)") }
+                if said.isEmpty {
+                    _ = words.take(status?.object?.members.isEmpty == false ? Self.silent : Self.nobody)
+                } else if words.take(said) {
+                    report("\(subject) is not \(wait.what) yet: \(said)")
+                }
                 return nil
             }
         } catch let error as KubernetesError where error.code == .timedOut {
-            let said = words.last.isEmpty ? "its driver has not said why" : words.last
             throw JourneyError(
                 .failed, kind: "snapshot_failed",
-                "\(subject) was not \(wait.what) within \(Int(wait.seconds)) s: \(said); \(wait.advice)")
+                "\(subject) was not \(wait.what) within \(Int(wait.seconds)) s: \(words.last); \(wait.advice)")
         }
     }
 
