@@ -44,6 +44,13 @@ def said(outcome):
     return outcome.err.decode("utf-8", "replace").strip()
 
 
+def digests(log):
+    """Steps, and the digest of what the training was then."""
+    for words in map(str.split, log.splitlines()):
+        if len(words) == 4 and words[2] == "digest":
+            yield int(words[1]), words[3]
+
+
 class Training:
     """A Job that trains until it is told to end, from its last checkpoint if it has one."""
 
@@ -93,13 +100,14 @@ class Training:
 
     def digests(self):
         """What it was at which step; it says so every five steps."""
-        return [(int(words[1]), words[3]) for words in map(str.split, self.log().splitlines()) if len(words) == 4 and words[2] == "digest"]
+        return list(digests(self.log()))
 
     def step(self):
         return max((step for step, _ in self.digests()), default=0)
 
     def pods(self):
-        return [pod for pod in self.api.list(cluster.PODS, self.namespace) if "becalm.io/run" not in (pod["metadata"].get("labels") or {})]
+        """Without those of movers."""
+        return self.api.list(cluster.PODS, self.namespace, "!becalm.io/run")
 
     def running(self):
         """The uid of the pod that trains; None when none does."""
@@ -219,7 +227,7 @@ def uninterrupted(bench, steps):
         text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode:
         raise harness.Unexpected(f"training ended with {done.returncode}: {done.stderr[-300:]}")
-    return {int(words[1]): words[3] for words in map(str.split, done.stdout.splitlines()) if len(words) == 4 and words[2] == "digest"}
+    return dict(digests(done.stdout))
 
 
 def measured(bench, training, source, before_copy=None):
@@ -277,7 +285,7 @@ def pause(bench):
             bench.left(training, "live", snapshots=2)
 
         moment = stored[-1]
-        digests = {step: digest for step, digest in training.digests() if step <= moment}
+        lost = {step: digest for step, digest in training.digests() if step <= moment}
         bench.api.delete(cluster.NAMESPACES, None, namespace)
         for pod in bench.api.list(cluster.PODS, namespace):
             bench.api.delete(cluster.PODS, namespace, pod["metadata"]["name"], grace=0)
@@ -292,7 +300,7 @@ def pause(bench):
         training.wait_past(moment + 20, "restored")
         restored = dict(training.digests())
         whole = uninterrupted(bench, max(restored))
-        wrong = [step for step, digest in {**digests, **restored}.items() if whole.get(step) != digest]
+        wrong = [step for step, digest in {**lost, **restored}.items() if whole.get(step) != digest]
         report.check(not wrong, f"its weights and its optimizer up to step {max(restored)} are those of an uninterrupted run", str(wrong))
         bench.left(training, "restore", snapshots=2)
         outcome = bench.becalm.run("verify", "--depth", "full", "--json")
@@ -307,11 +315,16 @@ def killed(bench):
         training = Training(bench, namespace)
         training.wait_begun()
         count = len(bench.becalm.snapshots())
-        for what, behaviour, reached in [
-                ("killed while the driver cuts", {"cut_seconds": 100_000}, lambda s: "snapshot.storage.kubernetes.io/volumesnapshot-being-created" in json.dumps(
-                    bench.api.list(SNAPSHOT_CONTENT))),
-                ("killed between the cut and the copy", {"ready_seconds": 100_000}, lambda s: (s.get("status") or {}).get("creationTime")
-                 and training.running() and not bench.api.list(cluster.LEASES, namespace, "becalm.io/journal=quiesce"))]:
+        def is_cutting(snapshot):
+            return any(cluster_csi.annotation(content, cluster_csi.BEING_CREATED) for content in bench.api.list(SNAPSHOT_CONTENT)
+                       if content["spec"]["volumeSnapshotRef"]["uid"] == snapshot["metadata"]["uid"])
+
+        def is_cut(snapshot):
+            return (snapshot.get("status") or {}).get("creationTime") and training.running() and not bench.api.list(
+                cluster.LEASES, namespace, "becalm.io/journal=quiesce")
+
+        for what, behaviour, reached in [("killed while the driver cuts", {"cut_seconds": 100_000}, is_cutting),
+                                         ("killed between the cut and the copy", {"ready_seconds": 100_000}, is_cut)]:
             driver.behave(**behaviour)
             process = bench.becalm.start("backup", "--workload", training.reference, "--json", "--source", "snapshot")
             cluster.wait(f"{what}: it is so far", lambda: any(map(reached, bench.api.list(SNAPSHOT, namespace))), 180)
@@ -319,7 +332,7 @@ def killed(bench):
             process.send_signal(signal.SIGKILL)
             outcome = bench.becalm.finish(process)
             report.check(outcome.killed, f"{what}: by the signal", str(outcome))
-            report.check(bool(was_running) == ("ready_seconds" in behaviour), f"{what}: it stood still before the cut, and ran after", str(was_running))
+            report.check(bool(was_running) == (reached is is_cut), f"{what}: it stood still before the cut, and ran after", str(was_running))
             report.check(bool(bench.api.list(SNAPSHOT, namespace)), f"{what}: its snapshot is there")
             driver.behave()
             def over():
@@ -330,7 +343,8 @@ def killed(bench):
             outcome = bench.backup(training, "--source", "snapshot")
             report.check(outcome.code == 0, f"{what}: the next backup is made", str(outcome))
             count += 1
-            report.check("was killed is cleaned up" in said(outcome) + outcome.out.decode(), f"{what}: and tells what it found", said(outcome))
+            report.check(
+                "was killed is cleaned up" in said(outcome) + outcome.out.decode(), f"{what}: and tells what it found", said(outcome))
             bench.left(training, what, snapshots=count)
             training.wait_past(training.step(), what)
 
@@ -382,14 +396,17 @@ def asked(bench):
         # What goes wrong. The volume is at /host/mnt in the container, which is where commands run.
         copy = ("cd /host/mnt; old=$(ls -d checkpoint-* | sort -t- -k2 -n | tail -1); new=checkpoint-$((${old#*-} + 1)); "
                 "cp -r $old $new; rm $new/trainer_state.json; head -c 1000 $old/optimizer.pt >$new/optimizer.pt")
-        for what, words, command, options in [
-                ("a command that leaves a torn checkpoint", r"no complete checkpoint was written within 20 s.*checkpoint-\d+, step \d+", ["sh", "-c", copy], ["20s"]),
-                ("a command that fails", r"run42-\w+.*failed with 3.*no space left", ["sh", "-c", "echo no space left >&2; exit 3"], ["30s"]),
-                ("a command that hangs", r"run42-\w+.*", ["sleep", "1000"], ["5s"]),
-                ("a command that does nothing", r"no complete checkpoint was written within 10 s", ["true"], ["10s"])]:
+        for what, words, command, seconds in [
+                ("a command that leaves a torn checkpoint",
+                 r"no complete checkpoint was written within 20 s.*step \d+.*checkpoint-\d+ is torn .*trainer_state.json",
+                 ["sh", "-c", copy], "20s"),
+                ("a command that fails", r"run42-\w+.*failed with 3.*no space left", ["sh", "-c", "echo no space left >&2; exit 3"], "30s"),
+                ("a command that hangs", r"run42-\w+.*longer than 5", ["sleep", "1000"], "5s"),
+                ("a command that does nothing", r"no complete checkpoint was written within 10 s", ["true"], "10s")]:
             annotate(training, checkpoint_signal=None, checkpoint_command=json.dumps(command))
             for consistency in ("checkpoint", "pause") if "torn" in what else ("pause",):
-                refused_by(bench, training, what, [TORN], words, "--consistency", consistency, "--checkpoint-timeout", *options, snapshots=count)
+                refused_by(bench, training, what, [TORN], words, "--consistency", consistency, "--checkpoint-timeout", seconds,
+                           snapshots=count)
                 for name in os.listdir(training.folder()):
                     if re.fullmatch(r"checkpoint-\d+", name) and int(name.split("-")[1]) not in training.saves():
                         shutil.rmtree(os.path.join(training.folder(), name))

@@ -14,7 +14,6 @@ import time
 
 import harness
 import servers
-import torchpython
 import velero_plugin as velero
 
 HANDSHAKE = re.compile(rb"1\|2\|unix\|(/[^|\n]+)\|grpc\n")
