@@ -210,7 +210,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "OrchestrationTests", dependencies: ["Basics", "Kubernetes", "Orchestration", "Workloads"],
+            name: "OrchestrationTests",
+            dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Orchestration", "Workloads"],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests",

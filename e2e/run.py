@@ -42,6 +42,7 @@ CLUSTER = {
     "cluster-training": (["cluster_training.py"], ["cluster_training.py"]),
     "cluster-volumes": (["cluster_volumes.py"], ["cluster_volumes.py"]),
     "cluster-velero": (["cluster_velero.py"], ["cluster_velero.py"]),
+    "cluster-snapshots": (["cluster_snapshots.py"], ["cluster_snapshots.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

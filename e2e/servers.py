@@ -269,6 +269,14 @@ GRPC_PARTS = "from importlib.util import find_spec; assert all(map(find_spec, ('
 TORCH_PARTS = "from importlib.util import find_spec; assert all(map(find_spec, ('torch', 'numpy', 'safetensors')))"
 
 
+def grpc_python():
+    """A Python with grpcio and grpcio-tools, this one if it has them; None when there is none."""
+    for place in [sys.executable, *(os.path.join(directory, "bin", "python") for directory in torchpython.venvs())]:
+        if torchpython.works(place, GRPC_PARTS):
+            return place
+    return None
+
+
 def has_torch(directory):
     """Whether the environment, or the system, has what the training scripts need; or has been told to do without."""
     return (

@@ -13,6 +13,8 @@ data, in one of three layouts:
   plain     ckpt-N.pt by torch.save under another name, then renamed
   dcp       step-N/ by torch.distributed.checkpoint, .metadata last
 
+With --signals it also saves after the step in which SIGUSR1 comes, and ends after the one in which SIGTERM does.
+
 Prints `step N saved` for each checkpoint when it is whole, and at the end `digest HEX`: a SHA-256 over all weights and all of the
 optimizer's state. It learns from the sources of Python's own library, byte by byte (tiny) or word by word (medium).
 """
@@ -28,6 +30,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import sysconfig
 import warnings
@@ -55,7 +58,7 @@ SIZES = {
     "medium": Size(384, 12, 6, 4096, 64, 4, 2, 6_000_000, 6e-4, 10, 48),
 }
 PARTS = ("optimizer", "scheduler", "rng", "data")
-EXIT_NO_CHECKPOINT, EXIT_NOT_LOADED = 4, 5
+EXIT_NO_CHECKPOINT, EXIT_NOT_LOADED, EXIT_TERMINATED = 4, 5, 143
 
 
 class NoCheckpoint(Exception):
@@ -408,8 +411,23 @@ def parse():
     parser.add_argument("--from", dest="source", metavar="NAME", help="go on from this checkpoint")
     parser.add_argument("--without", action="append", default=[], choices=PARTS, help="do not restore this part")
     parser.add_argument("--digest-every", type=int, default=0, metavar="N", help="print `step S digest HEX` at each multiple of N")
+    parser.add_argument("--signals", action="store_true", help="SIGUSR1 has it save, SIGTERM has it end, after the step")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
+
+
+class Signals:
+    """Which signals have come since somebody looked."""
+
+    def __init__(self, *numbers):
+        self.seen = set()
+        for number in numbers:
+            signal.signal(number, lambda number, _: self.seen.add(number))
+
+    def take(self, number):
+        came = number in self.seen
+        self.seen.discard(number)
+        return came
 
 
 def main():
@@ -418,6 +436,7 @@ def main():
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(SIZES[options.size].threads)
     torch.set_num_interop_threads(1)
+    signals = Signals(signal.SIGUSR1, signal.SIGTERM) if options.signals else Signals()
     run, layout = Run(options), LAYOUTS[options.layout]
     if options.resume or options.source:
         try:
@@ -427,10 +446,13 @@ def main():
             return EXIT_NO_CHECKPOINT if isinstance(reason, NoCheckpoint) else EXIT_NOT_LOADED
     while run.step < options.steps:
         run.advance()
-        if options.save_every and run.step % options.save_every == 0:
+        asked = signals.take(signal.SIGUSR1)
+        if asked or options.save_every and run.step % options.save_every == 0:
             save(run, layout)
         if options.digest_every and run.step % options.digest_every == 0:
             say(f"step {run.step} digest {run.digest()}")
+        if signals.take(signal.SIGTERM):
+            return EXIT_TERMINATED
     say(f"digest {run.digest()}")
     return 0
 

@@ -14,7 +14,6 @@ import time
 
 import harness
 import servers
-import torchpython
 import velero_plugin as velero
 
 HANDSHAKE = re.compile(rb"1\|2\|unix\|(/[^|\n]+)\|grpc\n")
@@ -34,12 +33,11 @@ message Status {
 
 def become():
     """Runs this script by a Python with grpcio, unless it is run by one already."""
-    for place in [sys.executable, *(os.path.join(directory, "bin", "python") for directory in torchpython.venvs())]:
-        if torchpython.works(place, servers.GRPC_PARTS):
-            if place != sys.executable:
-                os.execv(place, [place, *sys.argv])
-            return
-    raise SystemExit("no Python here has grpcio and grpcio-tools: run `make servers`")
+    place = servers.grpc_python()
+    if place is None:
+        raise SystemExit("no Python here has grpcio and grpcio-tools: run `make servers`")
+    if place != sys.executable:
+        os.execv(place, [place, *sys.argv])
 
 
 class Protocol:

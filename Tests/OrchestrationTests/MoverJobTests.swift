@@ -65,8 +65,21 @@ struct MoverJobTests {
     @Test("One that looks only is given no Secret")
     func inspect() throws {
         let mover = try Self.mover(.inspect(newerThan: Timestamp(nanoseconds: 5), seconds: 90))
+        #expect(try mover.name != Self.mover(.inspect(newerThan: nil, seconds: 0)).name)
         #expect(pod(mover)["volumes"]?.array?.contains { $0["secret"] != nil } == false)
         #expect(mover.arguments.suffix(4) == ["--newer-than", "5", "--timeout", "90s"])
+    }
+
+    @Test("A claim that one pod alone may mount is told from others")
+    func onePod() throws {
+        func claim(_ modes: JSONValue) throws -> KubernetesObject {
+            try KubernetesObject([
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": ["name": "c", "namespace": "n"],
+                "spec": ["accessModes": modes],
+            ])
+        }
+        #expect(MoverPlacement.isForOnePod(try claim(["ReadWriteOncePod"])))
+        #expect(!MoverPlacement.isForOnePod(try claim(["ReadWriteOnce", "ReadWriteMany"])))
     }
 
     @Test("Neither keys nor credentials stand in the Job; the Secret is owned by it")

@@ -43,6 +43,24 @@ struct MoverStandingTests {
         #expect(MoverStanding(job: nil, pods: [pod], claim: "c") == .ended(result))
     }
 
+    @Test("What a pod of an earlier Job of its name has said counts for nothing")
+    func earlierJob() throws {
+        var result = MoverResult(.done)
+        result.snapshot = "abc"
+        func pod(_ name: String, of uid: String) throws -> KubernetesObject {
+            var pod = try Self.pod(name, phase: "Succeeded", state: Self.ended(result))
+            pod.ownerReferences = [
+                OwnerReference(
+                    apiVersion: "batch/v1", kind: "Job", name: "j", uid: uid, isController: true,
+                    blocksOwnerDeletion: true)
+            ]
+            return pod
+        }
+        let pods = try [pod("old", of: "1"), pod("new", of: "2"), Self.pod("foreign", phase: "Running")]
+        #expect(MoverStanding.pods(pods, ofJob: "2").map(\.name) == ["new"])
+        #expect(MoverStanding.pods(pods, ofJob: "3").isEmpty)
+    }
+
     @Test("An error that comes again ends it at once; one that may pass is tried again by the Job")
     func errors() throws {
         let key = MoverResult(JourneyError(.wrongKey, kind: "wrong_key", "no"))

@@ -65,9 +65,11 @@ package struct WorkloadBackupJourney: Sendable {
             let places = volumes.map {
                 MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
             }
+            // What one pod alone may mount cannot be looked at while that runs, and the checkpoint may be there.
+            let isSeen = !places.isEmpty && !volumes.contains { MoverPlacement.isForOnePod($0.claim) }
             let quiescer = Quiescer(
                 self.client, options: self.request.quiescing,
-                observer: places.isEmpty ? nil : MoverObserver(run, places: places)
+                observer: isSeen ? MoverObserver(run, places: places) : nil
             ) { report(.quiesce($0)) }
             let (captured, record) = try await quiescer.holding(live) { _ in
                 try await self.take(live, volumes, capture, run)
@@ -78,7 +80,7 @@ package struct WorkloadBackupJourney: Sendable {
                 guard let cut = captured.cuts.first(where: { $0.volume.claim.name == volume.claim.name })?.cut else {
                     return volume.claim.name
                 }
-                return try await ClaimSnapshots(client: self.client, run: run.id).copy(cut).name
+                return try await self.snapshots(run).copy(cut).name
             }
             // Within the run: parts that are not joined go with it.
             return try await self.join(live, captured, record, moved.sorted { $0.claim < $1.claim }, facts, run)
@@ -108,7 +110,7 @@ package struct WorkloadBackupJourney: Sendable {
             }
             var snapshotClass: String?
             if request.source != .live {
-                let (found, reason) = try await ClaimSnapshots(client: client, run: run.id).snapshotClass(for: claim)
+                let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
                 if found == nil, request.source == .snapshot {
                     throw JourneyError(
                         .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
@@ -141,15 +143,31 @@ package struct WorkloadBackupJourney: Sendable {
         _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun
     ) async throws -> Capture {
         report(.stage("taking its objects and volumes"))
-        var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)] = []
-        let snapshots = ClaimSnapshots(client: client, run: run.id)
-        for volume in volumes {
-            guard let name = volume.snapshotClass else { continue }
-            cuts.append((volume, try await snapshots.cut(volume.claim, className: name)))
-        }
+        let cuts = try await cutAll(volumes, snapshots(run))
         let objects = try await capture.objects(of: live)
         let moved = try await moveAll(volumes.filter { $0.snapshotClass == nil }, run) { $0.claim.name }
         return Capture(objects: objects, cuts: cuts, moved: moved)
+    }
+
+    private func snapshots(_ run: MoverRun) -> ClaimSnapshots {
+        let report = report
+        return ClaimSnapshots(client: client, run: run.id, limits: request.snapshotLimits) { report(.remark($0)) }
+    }
+
+    /// Cuts the snapshots of those volumes that have a class for it, all at once: it stands still for the slowest, not for
+    /// their sum.
+    private func cutAll(
+        _ volumes: [Volume], _ snapshots: ClaimSnapshots
+    ) async throws -> [(volume: Volume, cut: ClaimSnapshots.Cut)] {
+        try await withThrowingTaskGroup(of: (volume: Volume, cut: ClaimSnapshots.Cut).self) { group in
+            for volume in volumes {
+                guard let name = volume.snapshotClass else { continue }
+                group.addTask { (volume, try await snapshots.cut(volume.claim, className: name)) }
+            }
+            var cuts: [(volume: Volume, cut: ClaimSnapshots.Cut)] = []
+            for try await cut in group { cuts.append(cut) }
+            return cuts.sorted { $0.volume.claim.name < $1.volume.claim.name }
+        }
     }
 
     /// Moves volumes side by side; `mounted` says which claim is mounted for one.

@@ -8,6 +8,7 @@ package struct WorkloadBackupRequest: Sendable {
     package var movers: MoverSettings
     package var access: MoverAccess
     package var source = VolumeSource.auto
+    package var snapshotLimits = SnapshotLimits()
     /// Movers side by side on a volume that many nodes can mount.
     package var shards = 1
     package var includesSecrets = false

@@ -27,6 +27,20 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
+            "With '--workload': how long a CSI snapshot may take to be cut, while the workload stands still, 5m where it is not given.",
+            valueName: "time"))
+    package var snapshotTimeout: TimeSpan?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "With '--workload': how long one may take from then until it can be read, 2h where it is not given.",
+            valueName: "time"))
+    package var snapshotReadyTimeout: TimeSpan?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
             "With '--workload': movers side by side on one ReadWriteMany volume, 1 where it is not given.",
             valueName: "number"))
     package var shards: Int?
@@ -42,6 +56,14 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
 
     package mutating func validate() throws {
         guard (1...64).contains(shards ?? 1) else { throw ValidationError("'--shards' takes a number from 1 to 64.") }
+        for (name, time) in [
+            ("--snapshot-timeout", snapshotTimeout), ("--snapshot-ready-timeout", snapshotReadyTimeout),
+        ] {
+            guard let time else { continue }
+            guard time.seconds > 0, time.seconds <= SnapshotLimits.longestSeconds else {
+                throw ValidationError("'\(name)' takes a time from 1s to 7d.")
+            }
+        }
     }
 
     /// Backs it up.
@@ -57,6 +79,8 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
             movers: try await movers.settings(context), access: try await MoverArguments.access(session),
             scratch: context.scratch, host: host, user: SystemFiles.userName)
         request.source = source
+        if let snapshotTimeout { request.snapshotLimits.cutSeconds = snapshotTimeout.seconds }
+        if let snapshotReadyTimeout { request.snapshotLimits.readySeconds = snapshotReadyTimeout.seconds }
         request.shards = shards ?? 1
         request.includesSecrets = includeSecrets
         request.tags = tags

@@ -37,15 +37,16 @@ package struct MoverInspectCommand: RunnableCommand {
             let clock = ContinuousClock()
             let end = clock.now.advanced(by: .seconds(timeout.seconds))
             while true {
-                let newest = try await Self.newest(on: volume)
+                let seen = try await Self.look(at: volume)
                 var word = MoverResult(.done)
-                word.checkpoint = newest
+                word.checkpoint = seen.newest
                 guard let newerThan else { return word }
-                if let newest, newest.modified.nanoseconds > newerThan { return word }
+                if let newest = seen.newest, newest.modified.nanoseconds > newerThan { return word }
                 guard clock.now.advanced(by: .seconds(Self.pauseSeconds)) < end else {
                     word.status = .checkpointTorn
                     word.kind = "no_checkpoint"
                     word.error = "no complete checkpoint is newer than the last one"
+                    if seen.other.modified > newerThan { word.error = seen.other.words }
                     return word
                 }
                 try await Task.sleep(for: .seconds(Self.pauseSeconds))
@@ -53,20 +54,36 @@ package struct MoverInspectCommand: RunnableCommand {
         }
     }
 
-    /// The complete checkpoint whose newest file is the newest.
-    private static func newest(on volume: [UInt8]) async throws -> SeenCheckpoint? {
-        let newest = Mutex<SeenCheckpoint?>(nil)
+    /// What is on a volume.
+    private struct Seen {
+        /// The complete checkpoint whose newest file is the newest.
+        var newest: SeenCheckpoint?
+        /// The same of those that are not complete, or cannot be told to be: when that was, and why it does not count.
+        var other = (modified: Int64.min, words: "")
+    }
+
+    private static func look(at volume: [UInt8]) async throws -> Seen {
+        let seen = Mutex(Seen())
         try await SurveyJourney(path: volume, isDeep: false).run { event in
-            guard case .checkpoint(let finding) = event, finding.kind == .checkpoint, finding.judgement == .complete,
-                let modified = finding.modified.map({ Timestamp(nanoseconds: $0) })
+            guard case .checkpoint(let finding) = event, finding.kind == .checkpoint, let modified = finding.modified
             else { return }
-            newest.withLock { newest in
-                guard modified > newest?.modified ?? Timestamp(nanoseconds: .min) else { return }
-                newest = SeenCheckpoint(
+            seen.withLock { seen in
+                guard finding.judgement == .complete else {
+                    if modified > seen.other.modified { seen.other = (modified, words(finding)) }
+                    return
+                }
+                guard modified > seen.newest?.modified.nanoseconds ?? .min else { return }
+                seen.newest = SeenCheckpoint(
                     claim: "", path: finding.path, format: finding.format.rawValue, step: finding.step,
-                    modified: modified)
+                    modified: Timestamp(nanoseconds: modified))
             }
         }
-        return newest.withLock { $0 }
+        return seen.withLock { $0 }
+    }
+
+    /// Why one does not count.
+    private static func words(_ finding: CheckpointFinding) -> String {
+        let reason = finding.evidence.first.map { "\($0)" } ?? finding.doubts.first
+        return "\(finding.path) is \(finding.judgement.rawValue)" + (reason.map { " (\($0))" } ?? "")
     }
 }

@@ -1,4 +1,5 @@
 internal import Kubernetes
+internal import Synchronization
 internal import Workloads
 
 /// Where the data of a volume is read.
@@ -17,11 +18,11 @@ struct ClaimSnapshots: Sendable {
     let client: KubernetesClient
     /// The run that they belong to: its label is on all of them.
     let run: String
+    var limits = SnapshotLimits()
+    /// Told what a driver says that keeps it from making one, each time that it says something else, from any task.
+    var report: @Sendable (String) -> Void = { _ in }
 
     static let group = "snapshot.storage.k8s.io"
-    /// Seconds that a snapshot may take to be cut, and until it can be read.
-    static let cutSeconds = 300.0
-    static let readySeconds = 7200.0
 
     /// A snapshot that was cut.
     struct Cut: Sendable {
@@ -64,7 +65,8 @@ struct ClaimSnapshots: Sendable {
         return resource
     }
 
-    /// Cuts a snapshot of the claim. When this returns, what is written to the volume does not change it any more.
+    /// Cuts a snapshot of the claim. When this returns, what is written to the volume does not change it any more. Throws
+    /// `snapshot_failed`, with what the driver said last, when it takes longer than `limits` have it.
     func cut(_ claim: KubernetesObject, className: String) async throws -> Cut {
         let resource = try await snapshots()
         let name = MoverJob.name("becalm-\(run)-", claim.name)
@@ -77,18 +79,22 @@ struct ClaimSnapshots: Sendable {
                 "volumeSnapshotClassName": .string(className),
             ])
         _ = try await client.create(resource, snapshot)
-        try await wait(resource, claim.namespace, name, seconds: Self.cutSeconds, what: "cut") { status in
+        let wait = Wait(
+            what: "cut", seconds: limits.cutSeconds,
+            advice: "give it more time with --snapshot-timeout, or read the volume itself with --source live")
+        try await until(wait, resource, claim, name) { status in
             status?["creationTime"]?.string != nil || status?["readyToUse"]?.bool == true
         }
         return Cut(claim: claim, name: name)
     }
 
-    /// A claim with what the snapshot holds, in the class and of the size of its origin.
+    /// A claim with what the snapshot holds, in the class and of the size of its origin. Throws as `cut` does.
     func copy(_ cut: Cut) async throws -> KubernetesObject {
         let resource = try await snapshots()
-        try await wait(
-            resource, cut.claim.namespace, cut.name, seconds: Self.readySeconds, what: "ready to use"
-        ) { $0?["readyToUse"]?.bool == true }
+        let wait = Wait(
+            what: "ready to use", seconds: limits.readySeconds,
+            advice: "give it more time with --snapshot-ready-timeout, or read the volume itself with --source live")
+        try await until(wait, resource, cut.claim, cut.name) { $0?["readyToUse"]?.bool == true }
         let snapshot = try await client.get(resource, namespace: cut.claim.namespace, name: cut.name)
         return try await client.create(.persistentVolumeClaims, Self.copy(of: cut, snapshot: snapshot, run: run))
     }
@@ -112,20 +118,64 @@ struct ClaimSnapshots: Sendable {
         return claim
     }
 
-    private func wait(
-        _ resource: APIResource, _ namespace: String, _ name: String, seconds: Double, what: String,
+    /// What is waited for.
+    private struct Wait: Sendable {
+        var what: String
+        var seconds: Double
+        var advice: String
+    }
+
+    /// Why it is not done yet: what a driver said last.
+    private final class Words: Sendable {
+        private let text = Mutex(ClaimSnapshots.nobody)
+
+        /// Whether these are others than before.
+        func take(_ words: String) -> Bool {
+            text.withLock { text in
+                defer { text = words }
+                return text != words
+            }
+        }
+
+        var last: String { text.withLock { $0 } }
+    }
+
+    private static let nobody = "nobody has taken it up, so the cluster's snapshot-controller may not run"
+    private static let silent = "its driver has not said why"
+
+    private func until(
+        _ wait: Wait, _ resource: APIResource, _ claim: KubernetesObject, _ name: String,
         _ isDone: @escaping @Sendable (JSONValue?) -> Bool
     ) async throws {
-        _ = try await client.wait(for: resource, namespace: namespace, name: name, seconds: seconds, what: what) {
-            snapshot -> Bool? in
-            guard let snapshot else {
-                throw KubernetesError(
-                    .notFound, "VolumeSnapshot \(namespace)/\(name) was deleted while it was being made")
+        let (words, report, namespace) = (Words(), report, claim.namespace)
+        let subject = "the VolumeSnapshot \(namespace)/\(name) of \(claim.label)"
+        do {
+            _ = try await client.wait(
+                for: resource, namespace: namespace, name: name, seconds: wait.seconds, what: wait.what
+            ) { snapshot -> Bool? in
+                guard let snapshot else {
+                    throw KubernetesError(.notFound, "\(subject) was deleted while it was being made")
+                }
+                let status = snapshot["status"]
+                if isDone(status) { return true }
+                // The controller goes on trying, and what it said stays until it is ready: the time limit ends it.
+                let said = Self.oneLine(status?["error", "message"]?.string ?? "")
+                if said.isEmpty {
+                    _ = words.take(status?.object?.members.isEmpty == false ? Self.silent : Self.nobody)
+                } else if words.take(said) {
+                    report("\(subject) is not \(wait.what) yet: \(said)")
+                }
+                return nil
             }
-            let status = snapshot["status"]
-            if isDone(status) { return true }
-            // The controller goes on trying after an error that passes, but says so in the same field: the time limit ends it.
-            return nil
+        } catch let error as KubernetesError where error.code == .timedOut {
+            throw JourneyError(
+                .failed, kind: "snapshot_failed",
+                "\(subject) was not \(wait.what) within \(Int(wait.seconds)) s: \(words.last); \(wait.advice)")
         }
+    }
+
+    /// What a driver says has lines, and may be long.
+    private static func oneLine(_ text: String) -> String {
+        String(text.split(whereSeparator: \.isNewline).joined(separator: " ").prefix(1000))
     }
 }

@@ -99,11 +99,47 @@ struct MoverCleaner: Sendable {
         }
         await attempt("copies of volumes") {
             try await deleteAll(.persistentVolumeClaims, ours)
-            if let snapshots = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot") {
-                try await deleteAll(snapshots, ours)
+        }
+        // Also when the claims stay: what nobody needs any more costs money with the driver.
+        await attempt("snapshots of volumes") { left += try await deleteSnapshots(ours, run) }
+        return left
+    }
+
+    /// Deletes the run's VolumeSnapshots, and what their driver has of them: a class may have it keep that
+    /// (`deletionPolicy: Retain`), which nobody would ever look for. Answers what stays with the driver.
+    private func deleteSnapshots(_ options: ListOptions, _ run: String) async throws -> [String] {
+        guard let snapshots = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot") else {
+            return []
+        }
+        var left: [String] = []
+        for snapshot in try await client.list(snapshots, namespace: namespace, options).items {
+            do throws(KubernetesError) {
+                try await unkeep(snapshot)
+            } catch {
+                // Contents are the cluster's: who may back up a namespace need not be able to change them.
+                guard error.code == .forbidden else { throw error }
+                let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string ?? ""
+                left.append(
+                    "VolumeSnapshotContent \(name) of movers (\(run)) stays, for its class has the driver keep snapshots (deletionPolicy: Retain): delete it by hand, or let becalm change it: \(error)"
+                )
             }
+            try await client.delete(snapshots, namespace: namespace, name: snapshot.name)
         }
         return left
+    }
+
+    /// Has the driver delete what it has of a snapshot when that is deleted, where its class says otherwise.
+    private func unkeep(_ snapshot: KubernetesObject) async throws(KubernetesError) {
+        guard let classes = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotClass"),
+            let contents = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotContent"),
+            let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string, !name.isEmpty,
+            let className = snapshot["spec", "volumeSnapshotClassName"]?.string,
+            let found = try await client.find(classes, name: className),
+            found["deletionPolicy"]?.string == "Retain",
+            let content = try await client.find(contents, name: name),
+            content["spec", "volumeSnapshotRef", "uid"]?.string == snapshot.uid
+        else { return }
+        _ = try await client.patch(contents, name: name, .merge(["spec": ["deletionPolicy": "Delete"]]))
     }
 
     /// Forgets the snapshots of single volumes that a killed run has left. What they hold is found again by the next

@@ -48,10 +48,16 @@ package struct MoverJob: Sendable {
     package static let progressAnnotation = "becalm.io/progress"
     package static let resultAnnotation = "becalm.io/result"
 
-    /// `becalm-RUN-backup-CLAIM`, cut to what a label holds, with a hash where something was cut off.
+    /// `becalm-RUN-backup-CLAIM`, cut to what a label holds, with a hash where something was cut off. No two movers of a run
+    /// have one name: the pod of the first may be there still when the second begins.
     package var name: String {
-        let shard = if case .backup(let shard, let count) = action, count > 1 { "-\(shard)" } else { "" }
-        return Self.name("becalm-\(run)-\(action.word)\(shard)-", origin)
+        let part =
+            switch action {
+            case .backup(let shard, let count) where count > 1: "-\(shard)"
+            case .inspect(newerThan: .some, _): "-newer"
+            default: ""
+            }
+        return Self.name("becalm-\(run)-\(action.word)\(part)-", origin)
     }
 
     /// Of the Secret for this Job alone.

@@ -43,28 +43,38 @@ package struct MoverObserver: CheckpointObserver {
 
     package func newer(than old: SeenCheckpoint?, seconds: Double) async throws -> SeenCheckpoint {
         let run = run
-        return try await withThrowingTaskGroup(of: SeenCheckpoint?.self) { group in
+        return try await withThrowingTaskGroup(of: Look.self) { group in
             defer { group.cancelAll() }
             for place in places {
                 group.addTask {
                     do {
-                        return try await run.move(
-                            .inspect(
-                                newerThan: old?.modified ?? .init(nanoseconds: 0), seconds: Int(seconds.rounded(.up))),
-                            claim: place.claim, placement: place.placement
-                        ).checkpoint
+                        let action = MoverAction.inspect(
+                            newerThan: old?.modified ?? .init(nanoseconds: 0), seconds: Int(seconds.rounded(.up)))
+                        let result = try await run.move(action, claim: place.claim, placement: place.placement)
+                        return Look(seen: result.checkpoint, words: "")
                     } catch let error as JourneyError where error.status == .checkpointTorn {
                         // Another volume may have it.
-                        return nil
+                        return Look(seen: nil, words: error.message)
                     }
                 }
             }
-            for try await seen in group { if let seen { return seen } }
-            let there = old.map { "; the newest is \($0.claim)/\($0.path)" + ($0.step.map { ", step \($0)" } ?? "") }
+            var words: [String] = []
+            for try await look in group {
+                if let seen = look.seen { return seen }
+                words.append(look.words)
+            }
+            let newest = old.map { "the newest is \($0.claim)/\($0.path)" + ($0.step.map { ", step \($0)" } ?? "") }
             throw QuiesceError(
                 .checkpoint,
-                "no complete checkpoint was written within \(Int(seconds)) s of being asked for\(there ?? "; there is none at all")"
+                "no complete checkpoint was written within \(Int(seconds)) s of being asked for; \(newest ?? "there is none at all"): \(words.sorted().joined(separator: "; "))"
             )
         }
+    }
+
+    /// What came of waiting at one volume.
+    private struct Look: Sendable {
+        var seen: SeenCheckpoint?
+        /// What the mover said that saw none.
+        var words: String
     }
 }

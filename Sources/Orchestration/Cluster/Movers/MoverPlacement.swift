@@ -41,6 +41,11 @@ package struct MoverPlacement: Sendable, Equatable {
         if isShared { self.init(like: user.json) } else { self.init(beside: user) }
     }
 
+    /// Whether no second pod may mount the claim while one has it.
+    package static func isForOnePod(_ claim: KubernetesObject) -> Bool {
+        (claim["spec", "accessModes"]?.array ?? []).contains { $0.string == "ReadWriteOncePod" }
+    }
+
     /// Where pods made from `template` (an object with `spec`) would run.
     package init(like template: JSONValue) {
         let spec = template["spec"] ?? .null

@@ -118,7 +118,7 @@ package struct MoverRun: Sendable {
                 _ = try await client.get(.secrets, namespace: mover.namespace, name: mover.secretName)
             }
         }
-        let result = try await MoverWatch(client: client, mover: mover, report: report).result()
+        let result = try await MoverWatch(client: client, mover: mover, job: job.uid, report: report).result()
         // The claim is free again when the pod is gone.
         try await client.delete(
             .jobs, namespace: mover.namespace, name: mover.name, DeleteOptions(propagation: .background))

@@ -63,6 +63,11 @@ enum MoverStanding: Equatable, Sendable {
         }
     }
 
+    /// Those of `pods` that the Job with this uid has made.
+    static func pods(_ pods: [KubernetesObject], ofJob uid: String) -> [KubernetesObject] {
+        pods.filter { pod in pod.ownerReferences.contains { $0.uid == uid } }
+    }
+
     private static func container(of pod: KubernetesObject) -> JSONValue? {
         pod["status", "containerStatuses"]?.array?.first
     }

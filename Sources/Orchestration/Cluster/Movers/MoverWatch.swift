@@ -6,6 +6,8 @@ internal import Workloads
 struct MoverWatch: Sendable {
     let client: KubernetesClient
     let mover: MoverJob
+    /// The Job's uid: pods of an earlier one of its name, which go after it, have said what they have said.
+    let job: String
     /// Told of what a mover says while it works, and of what keeps it from beginning, each once.
     let report: @Sendable (MoverEvent) -> Void
 
@@ -80,7 +82,7 @@ struct MoverWatch: Sendable {
                 case .deleted(let pod):
                     pods[pod.name] = pod["status", "containerStatuses", 0, "state", "terminated"] == nil ? nil : pod
                 }
-                feed.yield(.pods(Array(pods.values)))
+                feed.yield(.pods(MoverStanding.pods(Array(pods.values), ofJob: job)))
             }
         } catch {
             feed.yield(.lost(error))
