@@ -153,7 +153,7 @@ struct WorkloadHoldTests {
 
     @Test("What stands still no more is let go, and the operation has failed")
     func disturbances() async throws {
-        for way in ["let go", "changed", "runs"] {
+        for way in ["somebody let", "changed", "runs"] {
             let world = try World()
             let action = try world.process().backupAction(.quiesce)
             let outcome = try await action.execute(item: world.claim.serialized(), backup: backup)
@@ -161,7 +161,7 @@ struct WorkloadHoldTests {
             try world.mover(isAtWork: true)
             var held = try #require(world.cluster.get("StatefulSet", "run42"))
             switch way {
-            case "let go": held.setAnnotation("becalm.io/quiesced", nil)
+            case "somebody let": held.setAnnotation("becalm.io/quiesced", nil)
             case "changed": try held.set(2, at: ["spec", "replicas"])
             default: world.cluster.put(world.pod)
             }
