@@ -21,6 +21,8 @@ final class DataMoverWorld: Sendable {
     /// What the data movers have reported.
     let events = Mutex<[DataMoverEvent]>([])
     let settings: DataMoverSettings
+    /// Whether the repository's storage does not answer.
+    let isStorageAway = Mutex(false)
     /// What a mover of a backup stores here.
     static let snapshot = String(repeating: "5", count: 32)
 
@@ -50,7 +52,13 @@ final class DataMoverWorld: Sendable {
     var worker: TransferWorker {
         let repository = repository
         return TransferWorker(
-            client: cluster.client, settings: settings, open: { try await repository.open() },
+            client: cluster.client, settings: settings,
+            open: { [weak self] in
+                guard self?.isStorageAway.withLock({ $0 }) != true else {
+                    throw JourneyError(.storageUnreachable, kind: "unreachable", "no route to the storage")
+                }
+                return try await repository.open()
+            },
             access: { MoverAccess(repository: "s3://b/p", environment: ["AWS_ACCESS_KEY_ID": "a"]) },
             report: { [weak self] event in self?.events.withLock { $0.append(event) } })
     }

@@ -243,6 +243,31 @@ struct DataUploadTests {
         #expect(message.contains("60 s") && message.contains("quota exceeded"), "\(message)")
     }
 
+    @Test("Storage that does not answer is waited for, and not longer than a preparation may take")
+    func storageAway() async throws {
+        for comesBack in [true, false] {
+            let world = try await DataMoverWorld { $0.prepareSeconds = 60 }
+            try world.makeUpload()
+            world.isStorageAway.withLock { $0 = true }
+            await world.step(.upload, "du", times: 12)
+            #expect(world.transfer(.upload, "du")?.phase == .accepted)
+            let message = world.transfer(.upload, "du")?.object["status", "message"]?.string ?? ""
+            #expect(message.contains("no route to the storage"), "\(message)")
+            if comesBack {
+                world.isStorageAway.withLock { $0 = false }
+                #expect(await world.finish(.upload, "du"))
+                #expect(world.transfer(.upload, "du")?.phase == .completed)
+            } else {
+                world.cluster.change { $0.ahead = 61 }
+                await world.step(.upload, "du")
+                #expect(world.transfer(.upload, "du")?.phase == .failed)
+                world.isStorageAway.withLock { $0 = false }
+                #expect(await world.finish(.upload, "du"))
+            }
+            #expect(try await world.leftovers(besides: Self.kept) == [])
+        }
+    }
+
     @Test(
         "A mover that fails has it fail with its words; what was read in part is named, so that it goes with the backup"
     )

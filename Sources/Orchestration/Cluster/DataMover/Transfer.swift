@@ -97,6 +97,7 @@ struct TransferStatus: Sendable, Equatable {
     var started: Timestamp?
     var completed: Timestamp?
     var node: String?
+    var nodeOS: String?
     /// Bytes done, and in all.
     var progress: (done: UInt64, total: UInt64)?
     var snapshotID: String?
@@ -126,6 +127,7 @@ struct TransferStatus: Sendable, Equatable {
         time("startTimestamp", started)
         time("completionTimestamp", completed)
         fields["node"] = node.map { .string($0) }
+        fields["nodeOS"] = nodeOS.map { .string($0) }
         if let progress {
             fields["progress"] = ["bytesDone": .integer(progress.done), "totalBytes": .integer(progress.total)]
         }

@@ -137,25 +137,38 @@ struct TransferWorker: Sendable {
         let now = try await now()
         let waited = now - (transfer.time("acceptedTimestamp") ?? transfer.object.creationTimestamp ?? now)
         let reason: String
-        switch try await expose(transfer, waited: waited) {
-        case .waits(let what): reason = what
-        case .ready:
-            switch try await mover(of: transfer).standing() {
-            case .unknown:
-                try await begin(transfer)
-                return Outcome(transfer: transfer, pace: .after(seconds: settings.pollSeconds / 3))
-            case .waiting(let what, _): reason = what
-            case .running: return try await save(transfer, TransferStatus(.prepared, message: ""))
-            case .ended(let ending):
-                if let failure = Self.failure(ending) { return try await end(transfer, .failed, failure) }
-                return try await save(transfer, TransferStatus(.prepared, message: ""))
-            }
+        do {
+            let preparation = try await preparation(of: transfer, waited: waited)
+            if let outcome = preparation.outcome { return outcome }
+            reason = preparation.reason
+        } catch {
+            // What may pass is tried again, for as long as a preparation may take.
+            let isConflict = (error as? KubernetesError)?.code == .conflict
+            guard !Task.isCancelled, !isConflict, TransferFailure(lasting: error) == nil else { throw error }
+            reason = JourneyError(error).message
         }
         guard waited < Double(settings.prepareSeconds) else {
             let words = reason.isEmpty ? "" : ": it waits for: \(reason)"
             return try await end(transfer, .failed, "not prepared within \(settings.prepareSeconds) s\(words)")
         }
         return try await wait(transfer, for: reason)
+    }
+
+    /// Makes what is missing of the claim and the mover: what has come of it, or what it waits for.
+    private func preparation(
+        of transfer: Transfer, waited: Double
+    ) async throws -> (outcome: Outcome?, reason: String) {
+        if case .waits(let reason) = try await expose(transfer, waited: waited) { return (nil, reason) }
+        switch try await mover(of: transfer).standing() {
+        case .unknown:
+            try await begin(transfer)
+            return (Outcome(transfer: transfer, pace: .after(seconds: settings.pollSeconds / 3)), "")
+        case .waiting(let reason, _): return (nil, reason)
+        case .running: return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
+        case .ended(let ending):
+            if let failure = Self.failure(ending) { return (try await end(transfer, .failed, failure), "") }
+            return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
+        }
     }
 
     /// Says what a transfer waits for, where that has changed.
@@ -174,6 +187,7 @@ struct TransferWorker: Sendable {
         if transfer.phase == .prepared {
             var status = TransferStatus(.inProgress)
             status.started = try await now()
+            if transfer.kind == .upload { status.nodeOS = "linux" }
             if case .running(_, let node, _) = standing { status.node = node }
             return try await save(transfer, status)
         }
