@@ -312,6 +312,24 @@ struct DataUploadTests {
         #expect(try await world.leftovers(besides: known) == [])
     }
 
+    @Test("What somebody else has written meanwhile is not overwritten: the step begins anew from it")
+    func conflicts() async throws {
+        let world = try await DataMoverWorld()
+        try world.makeUpload()
+        await world.step(.upload, "du", times: 3)
+        let stale = try #require(world.transfer(.upload, "du"))
+        var cancelled = stale.object
+        try cancelled.set(true, at: ["spec", "cancel"])
+        world.cluster.put(cancelled)
+        let error = await #expect(throws: KubernetesError.self) {
+            _ = try await world.worker.store.save(stale, TransferStatus(.prepared))
+        }
+        #expect(error?.code == .conflict)
+        #expect(world.transfer(.upload, "du")?.object["spec", "cancel"] == true)
+        await world.step(.upload, "du")
+        #expect(world.transfer(.upload, "du")?.phase == .canceling)
+    }
+
     @Test("Those of other data movers, and phases of other versions, are left alone")
     func others() async throws {
         let world = try await DataMoverWorld()

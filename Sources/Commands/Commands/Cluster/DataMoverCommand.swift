@@ -88,6 +88,12 @@ package struct DataMoverCommand: RunnableCommand {
         let open = try await session.opener(.writing)
         // A repository that cannot be opened is told now, and not by the first backup.
         let repository = try await open()
+        guard repository.keyring.role == .full else {
+            throw JourneyError(
+                .failed, kind: "not_permitted",
+                "each mover gets a key of its own, which a key of the role '\(repository.keyring.role.name)' cannot make: use one of the role 'full'"
+            )
+        }
         say(
             "the repository is \(repository.config.repositoryID), the namespace \(settings.namespace)", "ready", context
         )

@@ -23,7 +23,9 @@ struct TransferFailure: Error, Sendable, CustomStringConvertible {
             let error = JourneyError(error)
             switch error.status {
             case .noRepository, .wrongKey, .integrity, .credentialsRefused, .usage: self.init(error.message)
-            default: return nil
+            default:
+                guard error.kind == "not_permitted" else { return nil }
+                self.init(error.message)
             }
         }
     }
