@@ -211,7 +211,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "OrchestrationTests",
-            dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Orchestration", "Workloads"],
+            dependencies: [
+                "Basics", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting", "Orchestration",
+                "Repository", "RepositoryFormat", "Snapshots", "Workloads", systemPackage, logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests",

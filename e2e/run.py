@@ -43,6 +43,7 @@ CLUSTER = {
     "cluster-volumes": (["cluster_volumes.py"], ["cluster_volumes.py"]),
     "cluster-velero": (["cluster_velero.py"], ["cluster_velero.py"]),
     "cluster-snapshots": (["cluster_snapshots.py"], ["cluster_snapshots.py"]),
+    "cluster-datamover": (["cluster_datamover.py", "--quick"], ["cluster_datamover.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

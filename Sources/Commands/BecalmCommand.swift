@@ -39,7 +39,10 @@ package struct BecalmCommand: ParsableCommand {
                 ]),
             CommandGroup(
                 name: "Workloads of a cluster",
-                subcommands: [QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, MoverCommand.self]),
+                subcommands: [
+                    QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, DataMoverCommand.self,
+                    MoverCommand.self,
+                ]),
             CommandGroup(
                 name: "Maintain",
                 subcommands: [

@@ -1,5 +1,6 @@
 import Kubernetes
 import Logging
+import Orchestration
 import Testing
 import Velero
 

@@ -228,6 +228,29 @@ struct VolumeMoverTests {
         }
     }
 
+    @Test("The snapshot that a DataUpload of the data mover names goes with its backup, however often it is asked")
+    func deletesMoved() async throws {
+        let world = try await World()
+        let place = try await snapshot(world)
+        let upload = try ActionWorld.bytes(
+            """
+            {apiVersion: velero.io/v2alpha1, kind: DataUpload, metadata: {name: du, namespace: velero},
+             spec: {datamover: becalm, snapshotType: CSI}, status: {phase: Completed, snapshotID: "\(place)"}}
+            """)
+        for word in ["is forgotten", "was not there any more"] {
+            let process = world.process(.volumeDelete)
+            try await process.delete.execute(item: upload, backup: backup)
+            #expect(process.log.lines.contains { $0.contains(word) }, "\(process.log.lines)")
+        }
+        // Of another data mover: nothing is asked, not even for a repository.
+        let other = try ActionWorld.bytes(
+            """
+            {apiVersion: velero.io/v2alpha1, kind: DataUpload, metadata: {name: du, namespace: velero},
+             spec: {datamover: velero}, status: {phase: Completed, snapshotID: "\(place)"}}
+            """)
+        try await ActionWorld().delete.execute(item: other, backup: backup)
+    }
+
     @Test("A claim that is there already keeps its data: no Job is begun for it")
     func keepsData() async throws {
         let world = try await World()

@@ -113,7 +113,8 @@ extension Repository {
         }
     }
 
-    /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one), or the
+    /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one; NAMESPACE/CLAIM,
+    /// which is the host of what movers store, whose paths are all alike), or the
     /// beginning of an id. Throws `.noSuchName`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
     package func findSnapshot(_ name: String) async throws(RepositoryError) -> ListedSnapshot {
         try await findSnapshot(name, in: try await listSnapshots())
@@ -129,6 +130,7 @@ extension Repository {
                 // One that holds a share of the files is no state of its source.
                 guard snapshot.manifest?.shard == nil else { return false }
                 guard name != "latest" else { return true }
+                if source.contains("/"), snapshot.manifest?.host == String(source) { return true }
                 return (snapshot.manifest?.paths ?? []).contains {
                     $0 == source || $0.split(separator: "/").last.map(String.init) == String(source)
                 }

@@ -5,7 +5,8 @@ internal import Repository
 internal import Snapshots
 internal import Workloads
 
-/// `becalm.io/volume-delete`: forgets, with a backup that is deleted, the snapshots that hold the data of its claims.
+/// `becalm.io/volume-delete`: forgets, with a backup that is deleted, the snapshots that hold the data of its claims, be it
+/// that their annotations name them or DataUploads that `becalm data-mover` has served.
 ///
 /// It may be asked again, and a snapshot that is not there any more is no error. An item whose data cannot be forgotten,
 /// or was stored by a newer version, keeps its backup: deleting that would leave data that nothing names any more.
@@ -15,9 +16,6 @@ struct VolumeDeleteAction: DeleteItemAction {
 
     init(_ environment: PluginEnvironment) { self.environment = environment }
 
-    /// The name that users give to `--data-mover`.
-    private static let dataMover = "becalm"
-
     func appliesTo() async throws(VeleroError) -> ResourceSelector {
         ResourceSelector(
             resources: [ResourceKind.persistentVolumeClaim.resource, "datauploads.velero.io"])
@@ -26,13 +24,10 @@ struct VolumeDeleteAction: DeleteItemAction {
     func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) {
         let object = try ActionItem.object(item)
         let isClaim = ResourceKind.persistentVolumeClaim.matches(object)
-        let text = isClaim ? object.annotations[BecalmAnnotation.volumeSnapshot] : nil
-        let isMoved =
-            object.kind == "DataUpload" && object.group == "velero.io"
-            && object["spec", "datamover"]?.string == Self.dataMover
-            && object["status", "snapshotID"]?.string?.isEmpty == false
-        guard text != nil || isMoved else { return }
-        guard let snapshot = text.flatMap({ ClaimSnapshot($0) }) else {
+        let text =
+            isClaim ? object.annotations[BecalmAnnotation.volumeSnapshot] : DataMover.snapshot(ofUpload: object)
+        guard let text else { return }
+        guard let snapshot = ClaimSnapshot(text) else {
             throw VeleroError(
                 .failed,
                 "the data of \(object.label) cannot be deleted: it was stored by a newer version of Becalm's plugin; delete the "

@@ -116,11 +116,15 @@ struct VolumeMovers: Sendable {
             }
             switch try await mover.standing() {
             case .unknown: return OperationAnswers.unknown(identifier)
-            case .running(let said, let reason, let since):
+            case .running(let said, _, let since):
                 var status = OperationStatus(.running)
                 status.completed = Int64(clamping: said.bytes)
                 status.total = Int64(clamping: said.bytesTotal)
-                status.description = reason.isEmpty ? "\(said.files) of \(said.filesTotal) files" : reason
+                status.description = "\(said.files) of \(said.filesTotal) files"
+                return dated(status, since, environment)
+            case .waiting(let reason, let since):
+                var status = OperationStatus(.running)
+                status.description = reason
                 return dated(status, since, environment)
             case .ended(let ending):
                 await clean(mover, ending, environment, client, await configuration())

@@ -261,7 +261,10 @@ struct WorkloadHold: Sendable {
             let subject = VolumeMovers.Subject(
                 kind: .volumeBackup, run: run, namespace: reference.namespace, name: claim.name, uid: claim.uid)
             let mover = DetachedMover(client, namespace: reference.namespace, run: subject.moverRun)
-            if case .running = try await mover.standing() { return false }
+            switch try await mover.standing() {
+            case .running, .waiting: return false
+            case .ended, .unknown: continue
+            }
         }
         return true
     }

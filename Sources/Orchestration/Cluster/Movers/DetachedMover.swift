@@ -43,10 +43,11 @@ package struct DetachedMover: Sendable {
 
     /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
     /// `seconds` is how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
-    /// is left but what `report` tells of.
+    /// is left but what `report` tells of, unless `staysBegun`: who is sure to begin it again, or to take it away, goes on
+    /// from what is there.
     package func start(
-        _ action: MoverAction, claim: String, placement: MoverPlacement, seconds: Int, _ request: MoverRun.Request,
-        report: @escaping @Sendable (String) -> Void
+        _ action: MoverAction, claim: String, subject: MoverSubject? = nil, placement: MoverPlacement, seconds: Int,
+        staysBegun: Bool = false, _ request: MoverRun.Request, report: @escaping @Sendable (String) -> Void
     ) async throws {
         guard !request.settings.image.isEmpty else {
             throw JourneyError.usage("no image for movers is named: give one that has becalm in it")
@@ -63,13 +64,16 @@ package struct DetachedMover: Sendable {
         // Who asks after a while still finds what it said.
         settings.lifeSeconds = max(settings.lifeSeconds, seconds)
         let mover = MoverJob(
-            run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings)
+            run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings,
+            subject: subject)
         do {
             try await lease.take(
                 repository: repository, seconds: seconds + Self.spareSeconds, startSeconds: settings.startSeconds)
             let job = try await job(mover)
             try await secret(mover, job, access, request)
+            try await lease.hasBegun(seconds: seconds + Self.spareSeconds)
         } catch {
+            guard !staysBegun else { throw error }
             // A caller that is cancelled must not keep this from being done.
             let run = run
             let cleaning = OwnedTask<[String], Never> {
@@ -117,10 +121,12 @@ package struct DetachedMover: Sendable {
 
     /// How it stands.
     package enum Standing: Sendable, Equatable {
-        /// With what keeps it from beginning, empty for nothing, and since when.
-        case running(MoverProgress, waitsFor: String, since: Timestamp?)
+        /// It works, on this node, since then.
+        case running(MoverProgress, node: String, since: Timestamp?)
+        /// It has not begun, or has to begin anew: what keeps it from that, empty for nothing, and since when.
+        case waiting(String, since: Timestamp?)
         case ended(Ending)
-        /// There is no such run, or it ended long ago.
+        /// There is no such run, or it ended long ago, or nobody has come to the end of beginning it.
         case unknown
     }
 
@@ -139,6 +145,7 @@ package struct DetachedMover: Sendable {
         let (lease, now) = try await lease.read()
         guard let lease else { return .unknown }
         if let ending = Self.ended(lease) { return .ended(ending) }
+        if MoverLease.isBeginning(lease) { return .unknown }
         let options = ListOptions(labels: MoverJob.selector(run: run))
         let job = try await client.list(.jobs, namespace: namespace, options).items.first
         let pods = try await client.list(.pods, namespace: namespace, options).items
@@ -146,7 +153,9 @@ package struct DetachedMover: Sendable {
         switch MoverStanding(job: job, pods: pods, claim: "") {
         case .ended(let result): return try await end(result, lease)
         case .failed(let reason): return try await end(Self.failure(reason), lease)
-        case .running(let pod): return .running(await said(pod), waitsFor: "", since: since)
+        case .running(let pod):
+            let node = pods.first { $0.name == pod }?["spec", "nodeName"]?.string ?? ""
+            return .running(await said(pod), node: node, since: since)
         case .waiting(let reason):
             if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
                 return try await end(Self.failure(reason), lease)
@@ -156,7 +165,7 @@ package struct DetachedMover: Sendable {
                 let words = reason.isEmpty ? "" : ": \(reason)"
                 return try await end(Self.failure("it has not begun within \(limit) s\(words)"), lease)
             }
-            return .running(MoverProgress(), waitsFor: reason, since: since)
+            return .waiting(reason, since: since)
         }
     }
 
@@ -230,21 +239,35 @@ package struct DetachedMover: Sendable {
         }
     }
 
-    /// Takes away what is left of a mover that has ended, the Lease last, which is kept for a day. Answers what could not
-    /// be done; that is done when this is called again, or by a later run. `open` opens the repository.
-    package func clean(open: @escaping @Sendable () async throws -> Repository) async -> [String] {
+    /// Takes away what is left of a mover that has ended, the Lease last, which is kept for a day unless `forgetsLease`.
+    /// With `forgetsSnapshots` what it has stored is forgotten, too, once no pod of it is left. Answers what could not be
+    /// done; that is done when this is called again, or by a later run. `open` opens the repository.
+    package func clean(
+        forgetsSnapshots: Bool = false, forgetsLease: Bool = false,
+        open: @escaping @Sendable () async throws -> Repository
+    ) async -> [String] {
         let lease: KubernetesObject?
         do throws(KubernetesError) {
             lease = try await self.lease.read().lease
         } catch {
             return ["what is left of movers (\(run)) stays for now: \(error)"]
         }
-        guard let lease, let ending = Self.ended(lease), ending.needsCleaning else { return [] }
-        let cleaner = MoverCleaner(client, namespace: namespace, open: open)
-        let left = await cleaner.removeAll(run, repository: ending.repository, waitsForPods: false, forgets: false)
-        guard left.isEmpty else { return left }
-        do throws(KubernetesError) {
-            try await self.lease.keep(seconds: Self.keepSeconds)
+        guard let lease, let ending = Self.ended(lease) else { return [] }
+        if ending.needsCleaning {
+            let cleaner = MoverCleaner(client, namespace: namespace, open: open)
+            // A mover that is stopped may publish its snapshot while it ends.
+            let left = await cleaner.removeAll(
+                run, repository: ending.repository, waitsForPods: forgetsSnapshots, forgets: forgetsSnapshots)
+            guard left.isEmpty else { return left }
+        } else if !forgetsLease {
+            return []
+        }
+        do {
+            if forgetsLease {
+                try await self.lease.end(run)
+            } else {
+                try await self.lease.keep(seconds: Self.keepSeconds)
+            }
         } catch {
             return ["the Lease of movers (\(run)) says that something is left: \(error)"]
         }

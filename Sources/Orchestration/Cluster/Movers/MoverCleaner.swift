@@ -78,14 +78,9 @@ struct MoverCleaner: Sendable {
         }
         // What opens the repository goes first.
         await attempt("Secrets") { try await deleteAll(.secrets, ours) }
-        await attempt("the key slot or partial snapshots") {
-            if repository.isEmpty { return }
-            guard let open, try await MoverSlots.identifier(open()) == repository else {
-                throw JourneyError(
-                    .failed, kind: "other_repository", "they are those of another repository, \(repository.prefix(8))")
-            }
+        await attempt("the key slot") {
+            guard let open = try await opener(of: repository) else { return }
             try await MoverSlots(open: open).remove(run: run)
-            if forgets { try await forgetParts(run, open) }
         }
         await attempt("Jobs") {
             try await deleteAll(.jobs, ours, DeleteOptions(propagation: .background))
@@ -96,6 +91,11 @@ struct MoverCleaner: Sendable {
                     .pods, namespace: namespace, name: pod.name, DeleteOptions(gracePeriodSeconds: 1, uid: pod.uid))
             }
             if waitsForPods { try await waitForPods(ours) }
+        }
+        // Not before its pods are gone: one that is stopped may publish what it has.
+        await attempt("partial snapshots") {
+            guard forgets, let open = try await opener(of: repository) else { return }
+            try await forgetParts(run, open)
         }
         await attempt("copies of volumes") {
             try await deleteAll(.persistentVolumeClaims, ours)
@@ -140,6 +140,16 @@ struct MoverCleaner: Sendable {
             content["spec", "volumeSnapshotRef", "uid"]?.string == snapshot.uid
         else { return }
         _ = try await client.patch(contents, name: name, .merge(["spec": ["deletionPolicy": "Delete"]]))
+    }
+
+    /// What opens the repository with this id, which must be the one that is configured; nil for none.
+    private func opener(of repository: String) async throws -> (@Sendable () async throws -> Repository)? {
+        if repository.isEmpty { return nil }
+        guard let open, try await MoverSlots.identifier(open()) == repository else {
+            throw JourneyError(
+                .failed, kind: "other_repository", "they are those of another repository, \(repository.prefix(8))")
+        }
+        return open
     }
 
     /// Forgets the snapshots of single volumes that a killed run has left. What they hold is found again by the next

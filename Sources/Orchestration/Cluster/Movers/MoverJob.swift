@@ -19,10 +19,12 @@ package struct MoverJob: Sendable {
     package var action: MoverAction
     package var placement: MoverPlacement
     package var settings: MoverSettings
+    /// What a backup calls the volume in its snapshot, and how it marks that; nil for the namespace and the origin.
+    package var subject: MoverSubject?
 
     package init(
         run: String, namespace: String, claim: String, origin: String? = nil, action: MoverAction,
-        placement: MoverPlacement, settings: MoverSettings
+        placement: MoverPlacement, settings: MoverSettings, subject: MoverSubject? = nil
     ) {
         self.run = run
         self.namespace = namespace
@@ -31,6 +33,7 @@ package struct MoverJob: Sendable {
         self.action = action
         self.placement = placement
         self.settings = settings
+        self.subject = subject
     }
 
     // MARK: Names
@@ -133,7 +136,8 @@ package struct MoverJob: Sendable {
         }
         switch action {
         case .backup(let shard, let count):
-            words += ["--host", "\(namespace)/\(origin)", "--tag", Self.partTag(run: run)]
+            words += ["--host", subject?.name ?? "\(namespace)/\(origin)", "--tag", Self.partTag(run: run)]
+            for tag in subject?.tags ?? [] { words += ["--tag", tag] }
             if count > 1 { words += ["--shard", "\(shard + 1)/\(count)"] }
         case .restore(let snapshot, let path):
             words += ["--snapshot", snapshot, "--from", path.joined(separator: "/")]

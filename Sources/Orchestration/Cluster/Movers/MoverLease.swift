@@ -31,6 +31,8 @@ struct MoverLease: Sendable {
     static let repositoryAnnotation = "becalm.io/repository"
     /// Of a run that has ended: the id of the repository that it had a key of.
     static let storedInAnnotation = "becalm.io/stored-in"
+    /// Of a run without a process: not all of it has been made yet, so what is missing is no loss.
+    private static let beginningAnnotation = "becalm.io/beginning"
     /// Seconds that the run's mover has to begin.
     private static let startAnnotation = "becalm.io/start-seconds"
 
@@ -44,16 +46,28 @@ struct MoverLease: Sendable {
         [BecalmAnnotation.journal: label, BecalmAnnotation.run: run, BecalmAnnotation.excluded: "true"]
     }
 
-    /// Begins it.
+    /// Whether who began it has not come to the end of that.
+    static func isBeginning(_ lease: KubernetesObject) -> Bool { lease.annotations[beginningAnnotation] == "true" }
+
+    /// Begins it. One with `startSeconds` is beginning until `hasBegun` is called.
     func take(repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil) async throws {
         var annotations = [Self.repositoryAnnotation: repository]
-        if let startSeconds { annotations[Self.startAnnotation] = "\(startSeconds)" }
+        if let startSeconds {
+            annotations[Self.startAnnotation] = "\(startSeconds)"
+            annotations[Self.beginningAnnotation] = "true"
+        }
         guard
             case .acquired = try await lease.acquire(
                 holder: run, seconds: seconds, labels: Self.labels(run: run), annotations: annotations)
         else {
             throw JourneyError(.busy, kind: "run_exists", "another run of movers is called \(run): try again")
         }
+    }
+
+    /// Says that all of it has been made.
+    func hasBegun(seconds: Int) async throws(KubernetesError) {
+        _ = try await lease.acquire(
+            holder: run, seconds: seconds, annotations: [Self.beginningAnnotation: "false"])
     }
 
     /// Runs `body` while the lease is renewed. A lease that is lost ends it: somebody is taking the movers away.

@@ -16,10 +16,25 @@ struct MoverSlots: Sendable {
     /// What tells a repository from others.
     static func identifier(_ repository: Repository) -> String { "\(repository.config.repositoryID)" }
 
-    /// Adds the slot of a run.
+    /// One change at a time in this process: there are servers that let the second of two writers overwrite the first,
+    /// whatever they are asked, and with many movers at once a key would be lost.
+    private static let turn = Turnstile(places: 1)
+
+    /// Adds the slot of a run, and looks whether it is there after that: another process may have overwritten it.
     func add(key: [UInt8], role: KeyRole, run: String) async throws -> KeySlot {
-        try await changing { keys in
-            try await keys.add(.credential(.keyFile(key)), role: role, label: Self.prefix + run)
+        var attempt = 0
+        while true {
+            attempt += 1
+            let slot = try await changing { keys in
+                try await keys.add(.credential(.keyFile(key)), role: role, label: Self.prefix + run)
+            }
+            if try await open().slots.contains(where: { $0.id == slot.id }) { return slot }
+            guard attempt < Self.attempts else {
+                throw JourneyError(
+                    .busy, kind: "key_lost",
+                    "the key of a mover was overwritten \(attempt) times: somebody else changes the repository's keys on a server that does not keep writers apart"
+                )
+            }
         }
     }
 
@@ -52,7 +67,7 @@ struct MoverSlots: Sendable {
         while true {
             attempt += 1
             do {
-                return try await change(KeyJourney(repository: try await open()))
+                return try await Self.turn.pass { try await change(KeyJourney(repository: try await open())) }
             } catch let error as JourneyError where error.status == .busy && attempt < Self.attempts {
                 try await Task.sleep(for: .milliseconds(Int.random(in: 50...500) * attempt))
             }

@@ -2,7 +2,7 @@ internal import Synchronization
 
 /// Lets so many tasks through at once; the others wait, the oldest first. What each of them takes of the memory is thus
 /// bounded, however many calls there are.
-final class Turnstile: Sendable {
+package final class Turnstile: Sendable {
     private struct State {
         var free: Int
         var arrivals: UInt64 = 0
@@ -12,13 +12,13 @@ final class Turnstile: Sendable {
 
     private let state: Mutex<State>
 
-    init(places: Int) {
+    package init(places: Int) {
         precondition(places > 0)
         state = Mutex(State(free: places))
     }
 
     /// Runs `body` when there is a place. Throws `CancellationError` when the task is cancelled before.
-    func pass<R>(_ body: () async throws -> R) async throws -> R {
+    package func pass<R>(_ body: () async throws -> R) async throws -> R {
         guard await enter() else { throw CancellationError() }
         defer { leave() }
         return try await body()
