@@ -28,6 +28,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import sysconfig
 import warnings
@@ -400,6 +401,7 @@ def parse():
     parser.add_argument("--dir", required=True, help="where the checkpoints are")
     parser.add_argument("--steps", type=int, required=True, help="train up to this step")
     parser.add_argument("--save-every", type=int, default=0, metavar="N", help="save at each multiple of N (default: never)")
+    parser.add_argument("--save-on", metavar="SIGNAL", help="save at the next step when this signal comes: USR1")
     parser.add_argument("--layout", choices=LAYOUTS, default="trainer")
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--keep", type=int, default=0, metavar="M", help="remove all but the newest M checkpoints (default: keep all)")
@@ -425,9 +427,13 @@ def main():
         except (NoCheckpoint, NotLoaded) as reason:
             print(f"training_loop.py: {reason}", file=sys.stderr)
             return EXIT_NO_CHECKPOINT if isinstance(reason, NoCheckpoint) else EXIT_NOT_LOADED
+    asked = []
+    if options.save_on:
+        signal.signal(getattr(signal, "SIG" + options.save_on), lambda *_: asked.append(True))
     while run.step < options.steps:
         run.advance()
-        if options.save_every and run.step % options.save_every == 0:
+        if asked or options.save_every and run.step % options.save_every == 0:
+            asked.clear()
             save(run, layout)
         if options.digest_every and run.step % options.digest_every == 0:
             say(f"step {run.step} digest {run.digest()}")

@@ -38,8 +38,11 @@ package struct BecalmCommand: ParsableCommand {
                     InspectCommand.self, VeleroCommand.self,
                 ]),
             CommandGroup(
-                name: "Workloads of a cluster",
-                subcommands: [QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, MoverCommand.self]),
+                name: "Workloads",
+                subcommands: [
+                    QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, MoverCommand.self,
+                    HostWatchCommand.self,
+                ]),
             CommandGroup(
                 name: "Maintain",
                 subcommands: [

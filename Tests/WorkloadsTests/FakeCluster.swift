@@ -18,6 +18,8 @@ final class FakeCluster: Sendable {
         var doesLastWrite = false
         var isDead = false
         var writes = 0
+        /// Requests to pods: `POST /api/v1/namespaces/ml/pods/w:8080/proxy/save`.
+        var asked: [String] = []
     }
 
     /// What is served, besides the core group's pods and claims and Leases.
@@ -92,6 +94,9 @@ final class FakeCluster: Sendable {
         }
     }
 
+    /// Requests that pods got.
+    var asked: [String] { state.withLock { $0.asked } }
+
     var isDead: Bool { state.withLock { $0.isDead } }
 
     // MARK: Answers
@@ -138,6 +143,10 @@ final class FakeCluster: Sendable {
         let path = parts[0]
         if let discovered = discovery(path) { return (200, discovered) }
         let query = parts.count > 1 ? parts[1] : ""
+        if path.contains("/proxy/") {
+            state.asked.append("\(request.method) \(path)")
+            return (200, "saved")
+        }
         switch request.method {
         case "GET":
             if query.contains("watch=") { return (200, "") }

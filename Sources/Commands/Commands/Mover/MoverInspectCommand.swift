@@ -1,9 +1,7 @@
 package import ArgumentParser
 internal import Basics
-internal import Checkpoints
 package import Orchestration
 internal import Snapshots
-internal import Synchronization
 internal import Workloads
 
 /// `becalm mover inspect`
@@ -37,7 +35,7 @@ package struct MoverInspectCommand: RunnableCommand {
             let clock = ContinuousClock()
             let end = clock.now.advanced(by: .seconds(timeout.seconds))
             while true {
-                let newest = try await Self.newest(on: volume)
+                let newest = try await CheckpointLook(volume).newest()
                 var word = MoverResult(.done)
                 word.checkpoint = newest
                 guard let newerThan else { return word }
@@ -51,22 +49,5 @@ package struct MoverInspectCommand: RunnableCommand {
                 try await Task.sleep(for: .seconds(Self.pauseSeconds))
             }
         }
-    }
-
-    /// The complete checkpoint whose newest file is the newest.
-    private static func newest(on volume: [UInt8]) async throws -> SeenCheckpoint? {
-        let newest = Mutex<SeenCheckpoint?>(nil)
-        try await SurveyJourney(path: volume, isDeep: false).run { event in
-            guard case .checkpoint(let finding) = event, finding.kind == .checkpoint, finding.judgement == .complete,
-                let modified = finding.modified.map({ Timestamp(nanoseconds: $0) })
-            else { return }
-            newest.withLock { newest in
-                guard modified > newest?.modified ?? Timestamp(nanoseconds: .min) else { return }
-                newest = SeenCheckpoint(
-                    claim: "", path: finding.path, format: finding.format.rawValue, step: finding.step,
-                    modified: modified)
-            }
-        }
-        return newest.withLock { $0 }
     }
 }
