@@ -32,6 +32,8 @@ final class FakeCluster: Sendable {
         ("batch.volcano.sh", "v1alpha1", "Job", "jobs"), ("bus.volcano.sh", "v1alpha1", "Command", "commands"),
         ("kueue.x-k8s.io", "v1beta1", "Workload", "workloads"), ("kaito.sh", "v1beta1", "Workspace", "workspaces"),
         ("ray.io", "v1", "RayJob", "rayjobs"), ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects"),
+        ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
+        ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
     ]
 
     private let state = Mutex(State())

@@ -306,6 +306,47 @@ struct QuiescerTests {
         #expect(cluster.all("Lease").count == 1)
     }
 
+    @Test(
+        "A model server that a gateway still sends requests to through an InferencePool is told of, and stopped all the same",
+        arguments: [
+            ("weight: 1", "llm", true), ("", "llm", true), ("weight: 0", "llm", false), ("weight: 1", "x", false),
+        ])
+    func pool(weight: String, selected: String, isToldOf: Bool) async throws {
+        let cluster = try FakeCluster()
+        for yaml in [
+            """
+            apiVersion: apps/v1
+            kind: Deployment
+            metadata: {name: decode, namespace: ml, uid: u-w}
+            spec:
+              replicas: 2
+              selector: {matchLabels: {app: llm}}
+              template: {metadata: {labels: {app: llm, llm-d.ai/role: decode}}, spec: {containers: []}}
+            """,
+            """
+            apiVersion: inference.networking.k8s.io/v1
+            kind: InferencePool
+            metadata: {name: pool, namespace: ml}
+            spec: {selector: {matchLabels: {app: \(selected)}}}
+            """,
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: chat, namespace: ml}
+            spec:
+              rules:
+                - backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, \(weight)}]
+            """,
+        ] {
+            cluster.put(try Fixtures.object(yaml))
+        }
+        let route = cluster.get("HTTPRoute", "chat")
+        let record = try await Self.quiesce(cluster, try WorkloadReference(parsing: "ml/deployment/decode"))
+        #expect(record.remarks.contains { $0.contains("InferencePool pool") } == isToldOf)
+        #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
+        #expect(cluster.get("HTTPRoute", "chat") == route)
+    }
+
     // MARK: Pods on their own, and policies
 
     private static func pod(_ annotations: String = "") throws -> (FakeCluster, WorkloadReference) {
