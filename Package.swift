@@ -209,7 +209,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "OrchestrationTests", dependencies: ["Basics", "Kubernetes", "Orchestration", "Workloads"],
+            name: "OrchestrationTests",
+            dependencies: ["Basics", "Kubernetes", "Orchestration", "RepositoryFormat", "Workloads"],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests", dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Workloads"],

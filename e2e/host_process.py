@@ -223,7 +223,7 @@ class Host:
         busy = Busy(os.path.join(self.scratch, "killed"))
         self.becalm.init()
         journeys = {
-            "by hand": ["quiesce", busy.reference, "--deadline", "4s"],
+            "by hand": ["quiesce", busy.reference, "--deadline", "2s"],
             "resume": ["resume", busy.reference],
             "backup": ["backup", source, "--workload", busy.reference],
         }
@@ -251,7 +251,7 @@ class Host:
         chosen = [n + 1 for n, line in enumerate(lines) if name != "backup" or "host" in line or "/state/" in line or n % 8 == 0]
         self.sweep(busy)
         watched = 0
-        for number in chosen[:: 4 if quick else 1]:
+        for number in chosen[:: 5 if quick else 1]:
             for when in ("before", "after"):
                 for alone in (False, True) if number % 2 or not quick else (number % 4 == 0,):
                     what = f"{name}: killed {when} call {number} of {len(lines)}, {'nobody' if alone else 'its watcher'} is left"

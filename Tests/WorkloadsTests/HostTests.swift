@@ -11,9 +11,9 @@ import Workloads
 /// Real processes of this machine, brought to a standstill and let go.
 @Suite("Processes of this machine", .timeLimit(.minutes(5)))
 struct HostTests {
-    /// Counts in a file, and forks all the time.
+    /// Counts in a file, and forks all the time: what ends at once, and what stays for a while.
     private static let forking =
-        #"touch "$1/up"; (while :; do /bin/true; done) & i=0; while :; do i=$((i+1)); echo $i >"$1/count"; /bin/true; done"#
+        #"touch "$1/up"; (while :; do sleep 0.3 & sleep 0.003; done) & i=0; while :; do i=$((i+1)); echo $i >"$1/count"; /bin/true; done"#
 
     private func started(_ script: String) async throws -> HostProcesses {
         let processes = try HostProcesses(script)
