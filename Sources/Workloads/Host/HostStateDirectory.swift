@@ -12,8 +12,9 @@ package struct HostStateDirectory: Hashable, Sendable {
         if let named = environment["XDG_STATE_HOME"], named.hasPrefix("/") {
             return HostStateDirectory(path: "\(named)/becalm")
         }
-        if HostFacts.user == 0 { return HostStateDirectory(path: "/var/lib/becalm") }
-        let home = environment["HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/tmp/becalm-\(HostFacts.user)"
+        guard HostFacts.user != 0, let home = environment["HOME"], home.hasPrefix("/") else {
+            return HostStateDirectory(path: "/var/lib/becalm")
+        }
         return HostStateDirectory(path: "\(home)/.local/state/becalm")
     }
 

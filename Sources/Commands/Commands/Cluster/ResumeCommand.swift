@@ -78,10 +78,15 @@ package struct ResumeCommand: RunnableCommand {
         var counts = (resumed: 0, failed: 0, left: 0)
         if namespace == nil {
             let resumer = resumer(context)
-            let sweep = try await BlockingBridge.offload(name: "becalm-resume") {
-                Result { try resumer.resumeExpired() }
+            do {
+                let sweep = try await BlockingBridge.offload(name: "becalm-resume") {
+                    Result { try resumer.resumeExpired() }
+                }
+                tell(sweep.resumed, sweep.failed, sweep.left, &counts, report, context)
+            } catch {
+                // A directory that cannot be read, or is not to be trusted, keeps nobody from the cluster's workloads.
+                tell([], [("", error)], 0, &counts, report, context)
             }
-            tell(sweep.resumed, sweep.failed, sweep.left, &counts, report, context)
         }
         if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
             let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))

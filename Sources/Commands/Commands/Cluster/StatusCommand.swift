@@ -47,9 +47,14 @@ package struct StatusCommand: RunnableCommand {
             held = try await one(try JourneyError.reference(workload), context)
         } else {
             if namespace == nil {
-                let (entries, unreadable) = try HostJournal.list(.standard(environment: context.environment))
-                held = entries.map(HeldWorkload.init)
-                for error in unreadable { context.warn(error.message, kind: "journal", global) }
+                do {
+                    let (entries, unreadable) = try HostJournal.list(.standard(environment: context.environment))
+                    held = entries.map(HeldWorkload.init)
+                    for error in unreadable { context.warn(error.message, kind: "journal", global) }
+                } catch {
+                    guard !host else { throw error }
+                    context.warn(JourneyError(error).message, kind: "journal", global)
+                }
             }
             if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
                 let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
