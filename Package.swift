@@ -58,6 +58,7 @@ let package = Package(
         .target(name: "CFileSystemShims"),
         .target(name: "CSealingKernels"),
         .target(name: "CCompressionKernels"),
+        .target(name: "CProcessShims"),
         // Level 1
         .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
         // Level 2
@@ -89,7 +90,9 @@ let package = Package(
                 logging,
             ],
             swiftSettings: strict),
-        .target(name: "Workloads", dependencies: ["Basics", "Kubernetes"], swiftSettings: strict),
+        .target(
+            name: "Workloads", dependencies: ["Basics", "CProcessShims", "HTTPTransport", "Kubernetes"],
+            swiftSettings: strict),
         // Level 6
         .target(
             name: "Snapshots",

@@ -29,6 +29,7 @@ SCRIPTS = {
     "corruption": (["corruption.py", "--quick"], ["corruption.py", "--objects", "4"]),
     "torn": (["torn_checkpoints.py", "--rounds", "4"], ["torn_checkpoints.py", "--rounds", "100"]),
     "continues": (["continues.py", "--quick"], ["continues.py"]),
+    "host": (["host_process.py", "--quick"], ["host_process.py"]),
     "drill": (["drill_run.py", "--quick"], ["drill_run.py"]),
     "static": (["static_binary.py", "--quick", PLUGIN], ["static_binary.py", PLUGIN]),
     "velero-go": (["velero_go_host.py", "--quick"], ["velero_go_host.py", "--stream-bytes", "17179869184"]),

@@ -38,10 +38,10 @@ package struct BecalmCommand: ParsableCommand {
                     InspectCommand.self, VeleroCommand.self,
                 ]),
             CommandGroup(
-                name: "Workloads of a cluster",
+                name: "Workloads",
                 subcommands: [
                     QuiesceCommand.self, ResumeCommand.self, StatusCommand.self, DataMoverCommand.self,
-                    MoverCommand.self,
+                    MoverCommand.self, HostWatchCommand.self,
                 ]),
             CommandGroup(
                 name: "Maintain",

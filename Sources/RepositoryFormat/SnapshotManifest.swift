@@ -49,6 +49,8 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     package var inventory: StateInventory?
     /// Which files of the tree it holds; nil for all, as nearly always.
     package var shard: Shard?
+    /// How the workload that it is of was brought to a standstill; nil where it is of none.
+    package var standstill: WorkloadStandstill?
     /// Seconds the backup took.
     package var durationSeconds: Double
     /// Program and version that wrote it.
@@ -57,7 +59,8 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
     package init(
         time: Timestamp, host: String, user: String, paths: [String], tags: [String], root: [ChunkID],
         contentDigest: Digest?, totals: Totals, parent: Identifier?, supersedes: Identifier?, problems: [Problem],
-        inventory: StateInventory? = nil, shard: Shard? = nil, durationSeconds: Double, program: String
+        inventory: StateInventory? = nil, shard: Shard? = nil, standstill: WorkloadStandstill? = nil,
+        durationSeconds: Double, program: String
     ) {
         self.time = CalendarTime(time).text
         timeNanoseconds = time.nanoseconds
@@ -73,6 +76,7 @@ package struct SnapshotManifest: Codable, Hashable, Sendable {
         self.problems = problems
         self.inventory = inventory
         self.shard = shard
+        self.standstill = standstill
         self.durationSeconds = durationSeconds
         self.program = program
     }

@@ -93,6 +93,8 @@ package struct StateInventory: Codable, Hashable, Sendable {
     package var runs: [Run] = []
     /// What was left out on purpose: checkpoints being written, unfinished downloads, tokens.
     package var leftOut: [SnapshotManifest.Problem] = []
+    /// The greatest step of a checkpoint that was left out because it was being written, or changed; nil when none said one.
+    package var leftOutStep: Int64?
     /// Findings, and things left out, beyond those in the lists.
     package var unlisted: UInt64 = 0
 

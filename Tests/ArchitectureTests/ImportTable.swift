@@ -27,7 +27,7 @@ enum ImportTable {
             "Basics", "Sealing", "Compression", "Chunking", "ObjectStorage", "RepositoryFormat", "FoundationEssentials",
             "Logging", "SystemPackage",
         ],
-        "Workloads": ["Basics", "Kubernetes", "FoundationEssentials", "Logging"],
+        "Workloads": ["Basics", "CProcessShims", "HTTPTransport", "Kubernetes", "FoundationEssentials", "Logging"],
         // Level 6
         "Snapshots": [
             "Basics", "CFileSystemShims", "Sealing", "Chunking", "ObjectStorage", "RepositoryFormat", "Repository",
@@ -68,6 +68,7 @@ enum ImportTable {
     static let ownerOfC: [String: String] = [
         "CZstd": "Compression", "COpenSSL": "Sealing", "CCurl": "HTTPTransport", "CCurlShims": "HTTPTransport",
         "CFileSystemShims": "Snapshots", "CSealingKernels": "Sealing", "CCompressionKernels": "Compression",
+        "CProcessShims": "Workloads",
     ]
 
     /// Arrows that the tree has and the design has not: each waits to be decided, by a new row or by another import.

@@ -18,6 +18,8 @@ package final class FakeCluster: Sendable {
         var doesLastWrite = false
         var isDead = false
         var writes = 0
+        /// Requests to pods: `POST /api/v1/namespaces/ml/pods/w:8080/proxy/save`.
+        var asked: [String] = []
     }
 
     /// What is served, besides the core group's pods and claims and Leases.
@@ -30,6 +32,8 @@ package final class FakeCluster: Sendable {
         ("batch.volcano.sh", "v1alpha1", "Job", "jobs"), ("bus.volcano.sh", "v1alpha1", "Command", "commands"),
         ("kueue.x-k8s.io", "v1beta1", "Workload", "workloads"), ("kaito.sh", "v1beta1", "Workspace", "workspaces"),
         ("ray.io", "v1", "RayJob", "rayjobs"), ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects"),
+        ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
+        ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
     ]
 
     private let state = Mutex(State())
@@ -92,6 +96,9 @@ package final class FakeCluster: Sendable {
         }
     }
 
+    /// Requests that pods got.
+    package var asked: [String] { state.withLock { $0.asked } }
+
     package var isDead: Bool { state.withLock { $0.isDead } }
 
     // MARK: Answers
@@ -138,6 +145,10 @@ package final class FakeCluster: Sendable {
         let path = parts[0]
         if let discovered = discovery(path) { return (200, discovered) }
         let query = parts.count > 1 ? parts[1] : ""
+        if path.contains("/proxy/") {
+            state.asked.append("\(request.method) \(path)")
+            return (200, "saved")
+        }
         switch request.method {
         case "GET":
             if query.contains("watch=") { return (200, "") }

@@ -114,6 +114,7 @@ import Testing
         let result = try await place.backUp()
         #expect(Self.judgements(result) == ["run/out/checkpoint-2": "complete", "run/model.pt": "complete"])
         #expect(Self.leftOut(result) == ["checkpoint-4", "half.pt"])
+        #expect(result.manifest.inventory?.leftOutStep == 4)
         let reason = result.manifest.inventory?.leftOut.first { $0.path.hasSuffix("checkpoint-4") }?.message ?? ""
         #expect(reason.contains("being written") && reason.contains("trainer_state.json"))
         #expect(!result.isPartial)

@@ -308,6 +308,142 @@ struct QuiescerTests {
     }
 
     @Test(
+        "A model server that a gateway still sends requests to through an InferencePool is told of, and stopped all the same",
+        arguments: [
+            ("weight: 1", "llm", true), ("", "llm", true), ("weight: 0", "llm", false), ("weight: 1", "x", false),
+        ])
+    func pool(weight: String, selected: String, isToldOf: Bool) async throws {
+        let cluster = try FakeCluster()
+        for yaml in [
+            """
+            apiVersion: apps/v1
+            kind: Deployment
+            metadata: {name: decode, namespace: ml, uid: u-w}
+            spec:
+              replicas: 2
+              selector: {matchLabels: {app: llm}}
+              template: {metadata: {labels: {app: llm, llm-d.ai/role: decode}}, spec: {containers: []}}
+            """,
+            """
+            apiVersion: inference.networking.k8s.io/v1
+            kind: InferencePool
+            metadata: {name: pool, namespace: ml}
+            spec: {selector: {matchLabels: {app: \(selected)}}}
+            """,
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: chat, namespace: ml}
+            spec:
+              rules:
+                - backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, \(weight)}]
+            """,
+        ] {
+            cluster.put(try Fixtures.object(yaml))
+        }
+        let route = cluster.get("HTTPRoute", "chat")
+        let record = try await Self.quiesce(cluster, try WorkloadReference(parsing: "ml/deployment/decode"))
+        #expect(record.remarks.contains { $0.contains("InferencePool pool") } == isToldOf)
+        #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
+        #expect(cluster.get("HTTPRoute", "chat") == route)
+    }
+
+    // MARK: Pods on their own, and policies
+
+    private static func pod(_ annotations: String = "") throws -> (FakeCluster, WorkloadReference) {
+        let cluster = try FakeCluster()
+        cluster.put(
+            try Fixtures.object(
+                """
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: w, namespace: ml, uid: u-w, annotations: {\(annotations)}}
+                spec: {containers: [{name: main}]}
+                status: {phase: Running}
+                """))
+        return (cluster, try WorkloadReference(parsing: "ml/pod/w"))
+    }
+
+    @Test("A pod on its own is asked for a checkpoint and runs on; nothing but a journal is written, and that ends")
+    func barePod() async throws {
+        let (cluster, reference) = try Self.pod(
+            "becalm.io/consistency: checkpoint, becalm.io/checkpoint-http: POST 8080/save")
+        let before = cluster.get("Pod", "w")
+        let record = try await Self.quiesce(cluster, reference)
+        #expect(record.consistency == .checkpoint && record.answers.map(\.text) == ["200"])
+        #expect(cluster.asked == ["POST /api/v1/namespaces/ml/pods/w%3A8080/proxy/save"])
+        #expect(cluster.get("Pod", "w") == before)
+        _ = try await Resumer(cluster.client, holder: "other").resume(reference)
+        #expect(cluster.all("Lease").isEmpty && cluster.get("Pod", "w") == before)
+    }
+
+    @Test("A pod on its own is neither paused nor stopped, and is told what can be done", arguments: ["pause", "stop"])
+    func barePodStop(_ consistency: String) async throws {
+        let (cluster, reference) = try Self.pod("becalm.io/consistency: \(consistency)")
+        let before = cluster.get("Pod", "w")
+        let error = await #expect(throws: QuiesceError.self) { try await Self.quiesce(cluster, reference) }
+        #expect(error?.code == .refused)
+        #expect(error?.message.contains("stop what made it, or ask it for a checkpoint") == true)
+        #expect(cluster.all("Lease").isEmpty && cluster.get("Pod", "w") == before)
+    }
+
+    @Test("A pod of a controller is left to that, which is named")
+    func ownedPod() async throws {
+        let cluster = try FakeCluster()
+        cluster.put(
+            try Fixtures.object(
+                """
+                apiVersion: v1
+                kind: Pod
+                metadata:
+                  name: w-0
+                  namespace: ml
+                  uid: u-p
+                  ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: w, uid: u-w, controller: true}]
+                spec: {containers: [{name: main}]}
+                status: {phase: Running}
+                """))
+        let reference = try WorkloadReference(parsing: "ml/pod/w-0")
+        let error = await #expect(throws: QuiesceError.self) { try await Self.quiesce(cluster, reference) }
+        #expect(error?.code == .refused && error?.message.contains("ml/statefulsets.apps/w") == true)
+    }
+
+    @Test("A workload that nobody says how to ask is told of, and is not said to have written a checkpoint")
+    func notAsked() async throws {
+        let (cluster, reference) = try Self.pod("becalm.io/consistency: checkpoint")
+        let record = try await Self.quiesce(cluster, reference)
+        #expect(record.request.isEmpty && record.remarks.contains { $0.contains("was not asked for a checkpoint") })
+    }
+
+    @Test("A policy file counts where annotations say nothing, and what the command line says before both")
+    func policies() async throws {
+        let file = """
+            workloads:
+              - match: ml/pod/*
+                consistency: checkpoint
+                checkpointHTTP: POST 9/file
+            """
+        func record(_ annotations: String, _ set: (inout QuiesceOptions) -> Void = { _ in }) async throws -> (
+            FakeCluster, QuiesceRecord
+        ) {
+            let (cluster, reference) = try Self.pod(annotations)
+            var options = Self.options()
+            options.policies = try PolicyFile(parsing: Array(file.utf8), source: "p")
+            set(&options)
+            let live = try await WorkloadFinder(cluster.client).find(reference)
+            return (cluster, try await Quiescer(cluster.client, options: options).quiesce(live))
+        }
+        let (bare, bareRecord) = try await record("")
+        #expect(bare.asked.map { $0.suffix(4) } == ["file"] && bareRecord.consistency == .checkpoint)
+        let (annotated, _) = try await record("becalm.io/checkpoint-http: POST 9/note")
+        #expect(annotated.asked.map { $0.suffix(4) } == ["note"])
+        let (told, _) = try await record("becalm.io/checkpoint-http: POST 9/note") {
+            $0.policy.request = .http(method: "POST", port: 9, path: "/told")
+        }
+        #expect(told.asked.map { $0.suffix(4) } == ["told"])
+    }
+
+    @Test(
         "References are three names between slashes",
         arguments: ["", "a/b", "a/b/c/d", "a//c", "a/job/../x", "a/job/c d", "/job/x", "a/job/.x"])
     func malformedReferences(_ text: String) {

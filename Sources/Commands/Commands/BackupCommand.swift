@@ -5,6 +5,7 @@ package import Orchestration
 internal import Repository
 package import RepositoryFormat
 internal import Snapshots
+internal import Workloads
 
 /// `becalm backup`
 package struct BackupCommand: RunnableCommand {
@@ -25,10 +26,15 @@ package struct BackupCommand: RunnableCommand {
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
 
-            With '--workload' a workload of a cluster is backed up: brought to a standstill as 'becalm quiesce' does it,             its objects and what they refer to taken down as Velero lays them out, its volumes read by pods of its             namespace, all in one snapshot, and let go. The exit code is 20 when it did not stand still in time, 21 when it             wrote no checkpoint that is complete, 11 when somebody else holds it.
+            With '--workload' a workload of a cluster is backed up: brought to a standstill as 'becalm quiesce' does it, \
+            its objects and what they refer to taken down as Velero lays them out, its volumes read by pods of its \
+            namespace, all in one snapshot, and let go. With paths and '--workload host/pid/NAME' they are read while that \
+            process of this machine is held. The exit code is 20 when it did not stand still in time, 21 when it wrote no \
+            checkpoint that is complete, 11 when somebody else holds it.
 
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
+              $ becalm backup ./run42 --workload host/pid/4242 --checkpoint-signal USR1
               $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example/becalm:1
             """)
 
@@ -95,9 +101,20 @@ package struct BackupCommand: RunnableCommand {
     package init() {}
 
     package mutating func validate() throws {
-        guard paths.isEmpty != (workload.workload == nil) else {
+        let reference = workload.workload.flatMap { try? WorkloadReference(parsing: $0) }
+        let isHost = reference?.isHost ?? false
+        guard isHost || paths.isEmpty != (workload.workload == nil) else {
             throw ValidationError(
-                paths.isEmpty ? "Name what to back up." : "Give paths of this machine, or '--workload', not both.")
+                paths.isEmpty
+                    ? "Name what to back up."
+                    : "Give paths of this machine, or '--workload', not both; host/pid/NAME goes with paths.")
+        }
+        guard !isHost || !paths.isEmpty else {
+            throw ValidationError("Name what to back up: the paths that the process writes to.")
+        }
+        guard isHost || !workload.processes.isGiven else {
+            throw ValidationError(
+                "'--pid-file', '--checkpoint-directory' and '--start-command' go with '--workload host/pid/NAME'.")
         }
         guard !paths.contains("") else { throw ValidationError("An empty path names nothing.") }
         guard !tag.contains("") else { throw ValidationError("An empty tag marks nothing.") }
@@ -105,7 +122,8 @@ package struct BackupCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        if let name = workload.workload {
+        let process = try workload.workload.map { try JourneyError.reference($0) }.flatMap { $0.isHost ? $0 : nil }
+        if let name = workload.workload, process == nil {
             return try await workload.run(
                 name, host: host ?? SystemFiles.hostName, tags: tag, global, context)
         }
@@ -129,10 +147,32 @@ package struct BackupCommand: RunnableCommand {
             excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, bases: bases,
             requiresComplete: requireComplete, shard: shard, program: Version.program)
         let progress = OperationProgress()
+        if let process { return try await back(up: process, repository, request, progress, context) }
         let result = try await context.endingCleanly(progress, verb: "backing up", global) {
             try await BackupJourney(repository: repository, request: request, progress: progress).run()
         }
         report(result, context)
+        return result.isPartial ? .partial : .done
+    }
+
+    /// Backs the paths up while a process of this machine is held.
+    private func back(
+        up process: WorkloadReference, _ repository: Repository, _ request: BackupRequest,
+        _ progress: OperationProgress, _ context: CommandContext
+    ) async throws -> ExitStatus {
+        let quiesce = QuiesceReport(context, global)
+        let common = try await workload.quiescing.options(holder: ClusterOptions.holder(unique: true), context)
+        let plan = try await workload.processes.plan(process, common, paths: request.paths, context) {
+            quiesce.tell($0)
+        }
+        // A signal cancels this task: the process is let go before it returns.
+        let (result, record) = try await context.withProgress(progress, verb: "backing up", noun: "file", global) {
+            try await HostBackupJourney(
+                repository: repository, request: request, workload: plan.workload, quiescer: plan.quiescer,
+                progress: progress
+            ).run()
+        }
+        report(result, context, record)
         return result.isPartial ? .partial : .done
     }
 
@@ -171,7 +211,7 @@ package struct BackupCommand: RunnableCommand {
         }
     }
 
-    private func report(_ result: BackupResult, _ context: CommandContext) {
+    private func report(_ result: BackupResult, _ context: CommandContext, _ record: QuiesceRecord? = nil) {
         let manifest = result.manifest
         for problem in manifest.problems {
             context.output.emit(
@@ -196,14 +236,14 @@ package struct BackupCommand: RunnableCommand {
                 .init("duration_seconds", .number(result.durationSeconds)),
                 .init("problems", .unsigned(UInt64(manifest.problems.count))),
                 .init("checkpoints", .array(states.map { .object(StateText.summary($0)) })),
-            ],
+            ] + (record.map(WorkloadReport.members) ?? []),
             text: """
                 snapshot \(result.snapshot) of \(files), \(Format.bytes(manifest.totals.bytes))
                 \(Format.bytes(counters.bytesNew)) new, \(Format.bytes(counters.bytesStored)) stored, in \
                 \(Format.duration(result.durationSeconds))
                 """
                     + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "")
-                    + StateText.line(states)
+                    + StateText.line(states) + (record.map { "\n" + WorkloadReport.lines($0) } ?? "")
                     + (result.isPartial
                         ? "\n\(Format.count(UInt64(manifest.problems.count), "problem")): see above" : ""))
     }

@@ -113,6 +113,7 @@ package struct ShowCommand: RunnableCommand {
             "content digest  \(manifest.contentDigest ?? "none: made with --no-file-digests")",
             "program         \(manifest.program)",
         ]
+        if let standstill = manifest.standstill { lines.append(SnapshotText.line(standstill)) }
         if !manifest.tags.isEmpty { lines.append("tags            \(manifest.tags.joined(separator: ", "))") }
         lines += manifest.problems.map { "problem         \($0.path): \($0.message)" }
         let leftOut = manifest.inventory?.leftOut ?? []

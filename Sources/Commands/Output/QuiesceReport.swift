@@ -1,5 +1,4 @@
 internal import Basics
-internal import Kubernetes
 internal import Snapshots
 internal import Workloads
 
@@ -36,29 +35,27 @@ struct QuiesceReport: Sendable {
         }
     }
 
-    /// What holds a workload now that it stands still.
-    func summary(_ record: QuiesceRecord, _ entry: QuiesceJournal.Entry?) {
-        let until = entry?.deadline.map { "until \(CalendarTime($0).text)" } ?? "until somebody resumes it"
+    /// What holds a workload now that it stands still; nil for a process that has written a checkpoint.
+    func summary(_ record: QuiesceRecord, _ held: HeldWorkload?) {
+        let until = held?.deadline.map { "until \(CalendarTime($0).text)" } ?? "until somebody resumes it"
+        let after = record.after.map { ": " + Self.words($0) } ?? ""
         context.output.summary(
-            Self.members(entry, workload: "\(record.workload)")
+            HeldWorkload.members(held, workload: "\(record.workload)")
                 + [
                     .init("asked", .string(record.request)),
+                    .init("checkpoint", record.after.map { .string(Self.words($0)) } ?? .null),
                     .init("remarks", .strings(record.remarks)),
                 ],
             text: record.consistency == .checkpoint
-                ? "\(record.workload) has written a checkpoint and runs on; 'becalm resume \(record.workload)' ends the journal"
+                ? "\(record.workload) \(record.request.isEmpty ? "was not asked for a checkpoint" : "has written a checkpoint") and runs on\(after)"
+                    + (held == nil ? "" : "; 'becalm resume \(record.workload)' ends the journal")
                 : "\(record.workload) stands still \(until); 'becalm resume \(record.workload)' lets it go")
     }
 
-    /// A journal's words.
-    static func members(_ entry: QuiesceJournal.Entry?, workload: String) -> [Snapshots.JSONValue.Member] {
-        [
-            .init("workload", .string(workload)),
-            .init("step", .optional(entry?.step.rawValue)),
-            .init("consistency", .optional(entry?.consistency.rawValue)),
-            .init("holder", .optional(entry?.lease.holder)),
-            .init("deadline", .optional(entry?.deadline.map { CalendarTime($0).text })),
-        ]
+    /// `/data/run42/checkpoint-120, step 120`
+    private static func words(_ checkpoint: SeenCheckpoint) -> String {
+        (checkpoint.claim.isEmpty ? checkpoint.path : "\(checkpoint.claim)/\(checkpoint.path)")
+            + (checkpoint.step.map { ", step \($0)" } ?? "")
     }
 
     /// What came of letting one go.

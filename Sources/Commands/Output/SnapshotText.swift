@@ -16,7 +16,18 @@ enum SnapshotText {
             .init("problems", manifest.map { .unsigned(UInt64($0.problems.count)) } ?? .null),
             .init("complete_checkpoints", complete(snapshot).map { .unsigned($0.count) } ?? .null),
             .init("newest_step", complete(snapshot)?.step.map { .integer($0) } ?? .null),
+            .init("workload", .optional(manifest?.standstill?.workload)),
+            .init("consistency", .optional(manifest?.standstill?.consistency)),
+            .init("pause_seconds", manifest?.standstill?.pauseSeconds.map { .number($0) } ?? .null),
         ]
+    }
+
+    /// How the workload was held that a snapshot is of.
+    static func line(_ standstill: WorkloadStandstill) -> String {
+        let pause =
+            standstill.pauseSeconds.map { $0 > 0 ? ", stood still for \(Format.duration($0))" : ", ran on" } ?? ""
+        let asked = standstill.request.isEmpty ? "" : ", asked by \(standstill.request)"
+        return "workload        \(standstill.workload), \(standstill.consistency)\(asked)\(pause)"
     }
 
     /// How many complete checkpoints a snapshot lists, and the highest step of one; nil where nobody looked for them.

@@ -58,26 +58,46 @@ final class WorkloadReport: Sendable {
     func summary(_ result: WorkloadBackupResult) {
         for remark in result.remarks { context.warn(remark, kind: "workload", options) }
         let manifest = result.joined.manifest
-        let pause = result.record.pauseSeconds ?? 0
         let states = manifest.inventory?.states ?? []
         context.output.summary(
             [
                 .init("snapshot", .string("\(result.joined.snapshot)")),
                 .init("content_digest", .optional(manifest.contentDigest)),
-                .init("workload", .string("\(result.record.workload)")),
-                .init("consistency", .string(result.record.consistency.rawValue)),
-                .init("pause_seconds", .number(pause)),
                 .init("files", .unsigned(manifest.totals.files)), .init("bytes", .unsigned(manifest.totals.bytes)),
                 .init("bytes_new", .unsigned(result.volumes.reduce(0) { $0 + $1.result.bytesNew })),
                 .init("bytes_stored", .unsigned(result.volumes.reduce(0) { $0 + $1.result.bytesStored })),
                 .init("volumes", .strings(result.volumes.map(\.claim))),
                 .init("checkpoints", .array(states.map { .object(StateText.summary($0)) })),
-            ],
+            ] + Self.members(result.record),
             text: """
                 snapshot \(result.joined.snapshot) of \(result.record.workload), \
                 \(Format.count(manifest.totals.files, "file")), \(Format.bytes(manifest.totals.bytes))
-                \(pause > 0 ? "it stood still for \(Format.duration(pause))" : "it ran all the while")
+                \(Self.lines(result.record))
                 """ + (manifest.contentDigest.map { "\ncontent digest \($0)" } ?? "") + StateText.line(states))
+    }
+
+    /// How a workload was held and what a restore goes on from, for programs.
+    static func members(_ record: QuiesceRecord) -> [Snapshots.JSONValue.Member] {
+        let recovery = record.recovery
+        return [
+            .init("workload", .string("\(record.workload)")),
+            .init("consistency", .string(record.consistency.rawValue)),
+            .init("pause_seconds", .number(record.pauseSeconds ?? 0)),
+            .init("last_complete_step", recovery?.checkpoint?.step.map { .integer($0) } ?? .null),
+            .init("lost_seconds", recovery?.lostSeconds.map { .number($0) } ?? .null),
+            .init("lost_steps", recovery?.lostSteps.map { .integer($0) } ?? .null),
+            .init("recovery_point", .optional(recovery?.words)),
+        ]
+    }
+
+    /// The same for people.
+    static func lines(_ record: QuiesceRecord) -> String {
+        let pause = record.pauseSeconds ?? 0
+        var line = pause > 0 ? "it stood still for \(Format.duration(pause))" : "it ran all the while"
+        if record.consistency == .stop, record.pauseSeconds == nil {
+            line = "it stays stopped until somebody resumes it"
+        }
+        return line + (record.recovery.map { "\n\($0.words)" } ?? "")
     }
 
     /// The end of a restore.

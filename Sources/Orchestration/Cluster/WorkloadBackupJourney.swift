@@ -219,6 +219,17 @@ package struct WorkloadBackupJourney: Sendable {
         report(.stage("joining its parts"))
         let repository = try await open()
         let remarks = captured.objects.remarks
+        var inventories: [(name: String, inventory: StateInventory)] = []
+        for (claim, result) in volumes {
+            guard let inventory = try await repository.findSnapshot(result.snapshot).manifest?.inventory else {
+                continue
+            }
+            inventories.append((claim, inventory))
+        }
+        var record = record
+        if let taken = record.taken, !inventories.isEmpty {
+            record.recovery = RecoveryPoint(inventories, taken: taken)
+        }
         let document = WorkloadDocument(
             workload: live.reference, record: record, facts: facts,
             claims: volumes.map(\.claim), remarks: remarks)
@@ -233,11 +244,11 @@ package struct WorkloadBackupJourney: Sendable {
                     from: [Array(MoverJob.volumeName.utf8)],
                     place: WorkloadDocument.volumePath(live.namespace, claim).map { Array($0.utf8) }))
         }
-        let journey = JoinJourney(
-            repository: repository,
-            request: JoinRequest(
-                parts: parts, host: request.host, user: request.user, paths: ["/\(live.reference)"],
-                tags: request.tags, program: Version.program), progress: progress)
+        var joining = JoinRequest(
+            parts: parts, host: request.host, user: request.user, paths: ["/\(live.reference)"], tags: request.tags,
+            program: Version.program)
+        joining.standstill = WorkloadStandstill(record)
+        let journey = JoinJourney(repository: repository, request: joining, progress: progress)
         let joined = try await withTaskCancellationHandler {
             try await journey.run()
         } onCancel: {

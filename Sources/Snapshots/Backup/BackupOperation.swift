@@ -49,7 +49,7 @@ package struct BackupOperation: Sendable {
                     let elapsed = (clock.now - began).components
                     return Double(elapsed.seconds) + Double(elapsed.attoseconds) / 1e18
                 }
-            } catch let error as RepositoryError where error.code == .collectedMeanwhile && attempt < Self.attempts {
+            } catch let error as RepositoryError where error.code == .collectedMeanwhile && mayRepeat(attempt) {
                 repository.options.logger.warning("pass \(attempt) of the backup is done again: \(error)")
                 await session.heartbeatEnd()
                 let missing = session.index.missing
@@ -70,6 +70,9 @@ package struct BackupOperation: Sendable {
             }
         }
     }
+
+    /// Whether sources may be read once more: those that were held still while they were read may be running by now.
+    private func mayRepeat(_ attempt: Int) -> Bool { attempt < Self.attempts && request.whenRead == nil }
 
     /// Finds bases in the snapshot that was asked for, or in the last one and on the disk. Throws `.noSuchName`.
     private func bases(
@@ -156,12 +159,14 @@ package struct BackupOperation: Sendable {
             throw SnapshotError(
                 .sourceUnreadable, "nothing could be read, no snapshot is made: \(first.path): \(first.message)")
         }
+        let inventory = request.judging == nil ? nil : context.states.inventory(problems)
+        let standstill = try await request.whenRead?(inventory)
         let manifest = SnapshotManifest(
             time: started, host: request.host, user: request.user, paths: paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals,
             parent: parent?.id, supersedes: nil, problems: problems,
-            inventory: request.judging == nil ? nil : context.states.inventory(problems), shard: request.shard,
-            durationSeconds: duration(), program: request.program)
+            inventory: inventory, shard: request.shard, standstill: standstill, durationSeconds: duration(),
+            program: request.program)
         let chain = SnapshotChain(
             source: ownSource ?? source, counter: (chained?.object.chain.counter ?? 0) + 1,
             predecessor: chained.map { .init(id: $0.id, digest: $0.object.digest) })

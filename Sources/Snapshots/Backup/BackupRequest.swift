@@ -26,6 +26,9 @@ package struct BackupRequest: Sendable {
     /// Which share of the files to take; all directories are taken anyway. Nil for everything. Such snapshots are to be joined
     /// (`JoinOperation`), and have the content of one backup together.
     package var shard: Shard?
+    /// Called once when everything is read, with what was found, before the snapshot is committed: whoever held the sources
+    /// still lets them go, and what it answers goes into the manifest. What it throws is thrown, and no snapshot is made.
+    package var whenRead: (@Sendable (StateInventory?) async throws -> WorkloadStandstill?)?
     /// Program and version, for the manifest.
     package var program: String
 

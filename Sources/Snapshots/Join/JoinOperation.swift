@@ -132,8 +132,8 @@ package struct JoinOperation: Sendable {
         let manifest = SnapshotManifest(
             time: time, host: request.host, user: request.user, paths: request.paths, tags: request.tags,
             root: outcome.root.pages, contentDigest: outcome.root.treeDigest, totals: outcome.totals, parent: nil,
-            supersedes: nil, problems: told.problems, inventory: told.inventory, durationSeconds: duration(),
-            program: request.program)
+            supersedes: nil, problems: told.problems, inventory: told.inventory, standstill: request.standstill,
+            durationSeconds: duration(), program: request.program)
         let chain = SnapshotChain(
             source: source, counter: (before?.object.chain.counter ?? 0) + 1,
             predecessor: before.map { .init(id: $0.id, digest: $0.object.digest) })

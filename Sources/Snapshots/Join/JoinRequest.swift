@@ -29,6 +29,8 @@ package struct JoinRequest: Sendable {
     package var tags: [String]
     /// When what the snapshot is of was so; nil for the time of the oldest part.
     package var time: Timestamp?
+    /// How the workload that it is of was held, for the manifest.
+    package var standstill: WorkloadStandstill?
     /// Program and version, for the manifest.
     package var program: String
 

@@ -4,6 +4,8 @@ package struct QuiesceOptions: Sendable {
     package var holder: String
     /// What the user asks for, member by member before what the workload's annotations say.
     package var policy = QuiescePolicy()
+    /// For what neither the user nor the workload's annotations say.
+    package var policies: PolicyFile?
     /// Seconds from now until it is let go whatever happens.
     package var deadlineSeconds = 1800.0
     /// Seconds that it may take to stop.

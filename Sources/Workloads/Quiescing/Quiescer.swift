@@ -104,19 +104,16 @@ package struct Quiescer: Sendable {
         return (entry, record)
     }
 
-    /// What the user asks for, then what the workload's annotations say, then what its pods' say.
+    /// What the user asks for, then what the workload's annotations say, or its pods', then what a policy file says.
     private func policy(of live: LiveWorkload) async throws -> QuiescePolicy {
         var policy = options.policy
         var said = try QuiescePolicy(of: live.object)
         if said == nil, let pod = try await live.pods().first { said = try QuiescePolicy(of: pod) }
-        guard let said else { return policy }
-        policy.consistency = policy.consistency ?? said.consistency
-        policy.timeout = policy.timeout ?? said.timeout
-        if policy.request == nil {
-            policy.request = said.request
-            policy.ranks = said.ranks
-            if policy.container.isEmpty { policy.container = said.container }
-        }
+        if let said { policy = policy.filled(from: said) }
+        let kind = live.workload.kind
+        let rule = options.policies?.rule(
+            namespace: live.namespace, kinds: [live.reference.kind, kind.resource, kind.kind], name: live.object.name)
+        if let rule { policy = policy.filled(from: rule.policy) }
         return policy
     }
 
@@ -126,7 +123,12 @@ package struct Quiescer: Sendable {
     ) async throws -> (entry: QuiesceJournal.Entry, record: QuiesceRecord) {
         var (entry, record) = (opened, begun)
         let policy = try await policy(of: live)
-        if let request = policy.request { (entry, record) = try await checkpoint(live, entry, record, policy, request) }
+        if let request = policy.request {
+            (entry, record) = try await checkpoint(live, entry, record, policy, request)
+        } else if record.consistency == .checkpoint {
+            record.remarks.append(QuiesceRecord.notAsked)
+            report(.remark(QuiesceRecord.notAsked))
+        }
         if record.consistency != .checkpoint {
             entry = try await advance(live, entry, .stopping)
             record.stopped = ContinuousClock().now
@@ -157,7 +159,7 @@ package struct Quiescer: Sendable {
         var (entry, record) = (try await advance(live, opened, .checkpointing), begun)
         let seconds = policy.timeout.map { Double($0.nanoseconds) / 1e9 } ?? options.checkpointSeconds
         record.before = try await observer?.newest()
-        record.request = "\(request.words), \(policy.ranks.rawValue) ranks"
+        record.request = "\(request.words), \((policy.ranks ?? .all).rawValue) ranks"
         let requester = CheckpointRequester(client: client, policy: policy)
         let answers = try await requester.ask(
             request, pods: try await live.pods(), of: live.object.label, seconds: seconds)

@@ -1,4 +1,6 @@
 package import ArgumentParser
+internal import Basics
+internal import Orchestration
 package import Workloads
 
 /// How a workload is brought to a standstill, as options.
@@ -27,6 +29,43 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
 
     @Option(
         name: .long,
+        help: ArgumentHelp("Ask for a checkpoint by a signal: USR1.", valueName: "signal"))
+    package var checkpointSignal: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            #"Ask for a checkpoint by a command: one word, or ["/save","--now"]."#, valueName: "command"))
+    package var checkpointCommand: String?
+
+    @Option(
+        name: .customLong("checkpoint-http"),
+        help: ArgumentHelp("Ask for a checkpoint by HTTP: 'POST 8080/checkpoint'.", valueName: "request"))
+    package var checkpointHTTP: String?
+
+    @Option(
+        name: .long, help: ArgumentHelp("Ask for a checkpoint by a file that is made.", valueName: "path"))
+    package var checkpointFile: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "Who is asked: all or first. Default: all pods of a workload; of a process the one that is named.",
+            valueName: "ranks"))
+    package var checkpointRanks: QuiescePolicy.Ranks?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            A YAML file with all of this for workloads that have no annotations, by patterns of their names; \
+            annotations come before it, options before both.
+            """, valueName: "file"),
+        completion: .file())
+    package var policy: String?
+
+    @Option(
+        name: .long,
         help: ArgumentHelp(
             "Go on in spite of a trap, by the word that its refusal names; may be repeated.", valueName: "trap"))
     package var override: [String] = []
@@ -43,18 +82,50 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
         guard checkpointTimeout.map({ $0.seconds <= 86_400 }) ?? true else {
             throw ValidationError("'--checkpoint-timeout' takes at most 24h.")
         }
+        guard requests.count <= 1 else {
+            throw ValidationError("A checkpoint is asked for in one way: leave one of the options.")
+        }
+        var policy = QuiescePolicy()
+        for (setting, option, text) in requests {
+            guard policy.set(setting, text) else { throw ValidationError("'\(option)' \(setting.form).") }
+        }
+    }
+
+    /// The ways to ask that are given.
+    private var requests: [(setting: QuiescePolicy.Setting, option: String, text: String)] {
+        let all: [(QuiescePolicy.Setting, String, String?)] = [
+            (.checkpointSignal, "--checkpoint-signal", checkpointSignal),
+            (.checkpointCommand, "--checkpoint-command", checkpointCommand),
+            (.checkpointHTTP, "--checkpoint-http", checkpointHTTP),
+            (.checkpointFile, "--checkpoint-file", checkpointFile),
+        ]
+        return all.compactMap { setting, option, text in text.map { (setting, option, $0) } }
     }
 
     /// What they ask for.
-    func options(holder: String) -> QuiesceOptions {
+    func options(holder: String, _ context: CommandContext) async throws -> QuiesceOptions {
         var options = QuiesceOptions(holder: holder)
         options.policy.consistency = consistency
         options.policy.timeout = checkpointTimeout.map { QuiescePolicy.timeout(seconds: $0.seconds) }
+        options.policy.ranks = checkpointRanks
+        for (setting, _, text) in requests { _ = options.policy.set(setting, text) }
         options.deadlineSeconds = deadline.seconds
         options.stopSeconds = stopTimeout.seconds
         options.overrides = Set(override)
+        if let policy {
+            let path = context.path(policy)
+            let text = try await BlockingBridge.offload(name: "becalm-files") {
+                Result { try SystemFiles.read(path, what: "the policy file") }
+            }
+            do throws(WorkloadError) {
+                options.policies = try PolicyFile(parsing: text, source: policy)
+            } catch {
+                throw JourneyError.usage(error.message)
+            }
+        }
         return options
     }
 }
 
 extension QuiescePolicy.Consistency: ExpressibleByArgument {}
+extension QuiescePolicy.Ranks: ExpressibleByArgument {}

@@ -7,7 +7,7 @@ internal import Workloads
 package struct QuiesceCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "quiesce",
-        abstract: "Bring a workload of a cluster to a standstill, until it is resumed or its deadline is past.",
+        abstract: "Bring a workload to a standstill, until it is resumed or its deadline is past.",
         discussion: """
             A workload is named NAMESPACE/KIND/NAME, the kind as kubectl takes it: job, statefulset, pytorchjob, \
             jobs.batch.volcano.sh. It is asked for a checkpoint first where its annotations say how \
@@ -19,16 +19,22 @@ package struct QuiesceCommand: RunnableCommand {
             plugin/examples. When it does not stand still in time it is let go, and the exit code is 20; 21 when it \
             could not be asked for a checkpoint; 11 when somebody else holds it.
 
+            A process of this machine is named host/pid/NUMBER, or host/pid/NAME with '--pid-file' or a policy file. It is \
+            held with all that it has started: paused (SIGSTOP, or its cgroup frozen) or, where '--start-command' says how \
+            it begins again, told to end. It runs again at its deadline even if nobody comes: a small process waits for that.
+
             EXAMPLE:
               $ becalm quiesce train/pytorchjob/run42 --deadline 1h
               $ becalm resume train/pytorchjob/run42
+              $ becalm quiesce host/pid/4242 --checkpoint-signal USR1 --checkpoint-directory /data/run42
             """)
 
     @OptionGroup package var global: GlobalOptions
     @OptionGroup package var cluster: ClusterOptions
     @OptionGroup package var quiescing: QuiesceArguments
+    @OptionGroup(title: "A process of this machine") package var host: HostArguments
 
-    @Argument(help: "The workload: NAMESPACE/KIND/NAME.")
+    @Argument(help: "The workload: NAMESPACE/KIND/NAME, or host/pid/NAME.")
     package var workload: String
 
     @Option(name: .long, help: ArgumentHelp("Who holds it, for others to see. Default: user@host.", valueName: "name"))
@@ -38,14 +44,28 @@ package struct QuiesceCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         let reference = try JourneyError.reference(workload)
-        let client = try await cluster.client(context, global)
-        var options = quiescing.options(holder: holder ?? ClusterOptions.holder(unique: false))
+        var options = try await quiescing.options(holder: holder ?? ClusterOptions.holder(unique: false), context)
         options.isManual = true
+        if reference.isHost { return try await quiesceHost(reference, options, context) }
+        guard !host.isGiven else {
+            throw JourneyError.usage("\(reference) is no process of this machine: host/pid/NAME")
+        }
+        let client = try await cluster.client(context, global)
         let live = try await WorkloadFinder(client).find(reference)
         let report = QuiesceReport(context, global)
         let record = try await Quiescer(client, options: options) { report.tell($0) }.quiesce(live)
         let entry = try await QuiesceJournal(client, of: live.reference).read().entry
-        report.summary(record, entry)
+        report.summary(record, entry.map(HeldWorkload.init))
+        return .done
+    }
+
+    private func quiesceHost(
+        _ reference: WorkloadReference, _ options: QuiesceOptions, _ context: CommandContext
+    ) async throws -> ExitStatus {
+        let report = QuiesceReport(context, global)
+        let plan = try await host.plan(reference, options, context) { report.tell($0) }
+        let (record, journal) = try await plan.quiescer.quiesce(plan.workload)
+        report.summary(record, journal.map(HeldWorkload.init))
         return .done
     }
 }

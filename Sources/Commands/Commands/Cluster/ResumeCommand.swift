@@ -1,5 +1,5 @@
 package import ArgumentParser
-internal import Kubernetes
+internal import Basics
 package import Orchestration
 internal import Snapshots
 internal import Workloads
@@ -8,22 +8,24 @@ internal import Workloads
 package struct ResumeCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "resume",
-        abstract: "Let a workload of a cluster go that was brought to a standstill, or all whose deadline is past.",
+        abstract: "Let a workload go that was brought to a standstill, or all whose deadline is past.",
         discussion: """
             What 'becalm quiesce' or a backup changed is put back as it was. A field that somebody else has changed \
             meanwhile stays as it is, and is named. With '--expired' every workload is let go whose deadline is past or \
             whose holder died: run it every minute in the cluster (plugin/examples/resume-expired.yaml has the CronJob \
-            and the permissions).
+            and the permissions). It also lets go the processes of this machine that this user holds, and needs no \
+            cluster for that.
 
             EXAMPLE:
               $ becalm resume train/pytorchjob/run42
               $ becalm resume --expired
+              $ becalm resume host/pid/4242
             """)
 
     @OptionGroup package var global: GlobalOptions
     @OptionGroup package var cluster: ClusterOptions
 
-    @Argument(help: "The workload: NAMESPACE/KIND/NAME.")
+    @Argument(help: "The workload: NAMESPACE/KIND/NAME, or host/pid/NAME.")
     package var workload: String?
 
     @Flag(name: .long, help: "Let all go whose deadline is past or whose holder died.")
@@ -35,11 +37,15 @@ package struct ResumeCommand: RunnableCommand {
     @Flag(name: .long, help: "Let go what a backup holds that is at work; that backup then fails.")
     package var force = false
 
+    @Flag(name: .long, help: "With '--expired': only processes of this machine, and ask no cluster.")
+    package var host = false
+
     package init() {}
 
     package mutating func validate() throws {
         guard (workload != nil) != expired else { throw ValidationError("Name a workload, or give '--expired'.") }
         guard namespace == nil || expired else { throw ValidationError("'--namespace' goes with '--expired'.") }
+        guard !host || expired && namespace == nil else { throw ValidationError("'--host' goes with '--expired'.") }
         guard namespace != "" else { throw ValidationError("An empty name is no namespace.") }
         guard !(force && expired) else { throw ValidationError("'--force' goes with the name of a workload.") }
     }
@@ -48,33 +54,68 @@ package struct ResumeCommand: RunnableCommand {
         let report = QuiesceReport(context, global)
         guard let workload else { return try await sweep(context, report) }
         let reference = try JourneyError.reference(workload)
+        if reference.isHost {
+            let (resumer, force) = (self.resumer(context), force)
+            let resumption = try await BlockingBridge.offload(name: "becalm-resume") {
+                Result { try resumer.resume(reference, force: force) }
+            }
+            report.tell(resumption, isSummary: true)
+            return .done
+        }
         let client = try await cluster.client(context, global)
         let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))
         report.tell(try await resumer.resume(reference, force: force), isSummary: true)
         return .done
     }
 
+    private func resumer(_ context: CommandContext) -> HostResumer {
+        HostResumer(
+            .standard(environment: context.environment), environment: context.environment, clock: context.clock)
+    }
+
+    /// This machine first: it is quick, and a cluster may be out of reach.
     private func sweep(_ context: CommandContext, _ report: QuiesceReport) async throws -> ExitStatus {
-        let client = try await cluster.client(context, global)
-        let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))
-        let sweep = try await resumer.resumeExpired(namespace: namespace ?? "")
-        for resumption in sweep.resumed { report.tell(resumption, isSummary: false) }
-        for (workload, error) in sweep.failed {
+        var counts = (resumed: 0, failed: 0, left: 0)
+        if namespace == nil {
+            let resumer = resumer(context)
+            do {
+                let sweep = try await BlockingBridge.offload(name: "becalm-resume") {
+                    Result { try resumer.resumeExpired() }
+                }
+                tell(sweep.resumed, sweep.failed, sweep.left, &counts, report, context)
+            } catch {
+                // A directory that cannot be read, or is not to be trusted, keeps nobody from the cluster's workloads.
+                tell([], [("", error)], 0, &counts, report, context)
+            }
+        }
+        if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
+            let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))
+            let sweep = try await resumer.resumeExpired(namespace: namespace ?? "")
+            tell(sweep.resumed, sweep.failed, sweep.left.count, &counts, report, context)
+        }
+        context.output.summary(
+            [
+                .init("resumed", .unsigned(UInt64(counts.resumed))), .init("failed", .unsigned(UInt64(counts.failed))),
+                .init("left", .unsigned(UInt64(counts.left))),
+            ],
+            text: """
+                \(Format.count(UInt64(counts.resumed), "workload")) resumed, \(counts.failed) failed, \
+                \(counts.left) not over yet
+                """)
+        return counts.failed == 0 ? .done : .failed
+    }
+
+    private func tell(
+        _ resumed: [Resumer.Resumption], _ failed: [(workload: String, error: any Error)], _ left: Int,
+        _ counts: inout (resumed: Int, failed: Int, left: Int), _ report: QuiesceReport, _ context: CommandContext
+    ) {
+        for resumption in resumed { report.tell(resumption, isSummary: false) }
+        for (workload, error) in failed {
             let failure = JourneyError(error)
             context.output.emit(
                 "failed", [.init("workload", .string(workload)), .init("message", .string(failure.message))])
             if context.output.mode == .text { context.console.say(Console.oneLine("becalm: \(failure.message)")) }
         }
-        context.output.summary(
-            [
-                .init("resumed", .unsigned(UInt64(sweep.resumed.count))),
-                .init("failed", .unsigned(UInt64(sweep.failed.count))),
-                .init("left", .unsigned(UInt64(sweep.left.count))),
-            ],
-            text: """
-                \(Format.count(UInt64(sweep.resumed.count), "workload")) resumed, \(sweep.failed.count) failed, \
-                \(sweep.left.count) not over yet
-                """)
-        return sweep.failed.isEmpty ? .done : .failed
+        counts = (counts.resumed + resumed.count, counts.failed + failed.count, counts.left + left)
     }
 }

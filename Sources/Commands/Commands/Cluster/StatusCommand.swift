@@ -9,11 +9,13 @@ internal import Workloads
 package struct StatusCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Tell which workloads of a cluster are held, by whom and until when.",
+        abstract:
+            "Tell which workloads of a cluster and which processes of this machine are held, by whom and until when.",
         discussion: """
             EXAMPLE:
               $ becalm status
               $ becalm status train/pytorchjob/run42 --json
+              $ becalm status --host
             """)
 
     @OptionGroup package var global: GlobalOptions
@@ -25,37 +27,61 @@ package struct StatusCommand: RunnableCommand {
     @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Look in one namespace only.", valueName: "name"))
     package var namespace: String?
 
+    @Flag(name: .long, help: "Only processes of this machine: ask no cluster.")
+    package var host = false
+
     package init() {}
 
     package mutating func validate() throws {
+        guard !host || namespace == nil && workload == nil else {
+            throw ValidationError("'--host' is all processes of this machine.")
+        }
         guard namespace == nil || workload == nil else {
             throw ValidationError("Name a workload, or a namespace to look in.")
         }
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let client = try await cluster.client(context, global)
-        var held: [QuiesceJournal.Entry] = []
+        var held: [HeldWorkload] = []
         if let workload {
-            let live = try await WorkloadFinder(client).find(try JourneyError.reference(workload))
-            if let entry = try await QuiesceJournal(client, of: live.reference).read().entry { held.append(entry) }
+            held = try await one(try JourneyError.reference(workload), context)
         } else {
-            let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
-            held = entries.map(\.entry)
-            for error in unreadable { context.warn(error.message, kind: "journal", global) }
+            if namespace == nil {
+                do {
+                    let (entries, unreadable) = try HostJournal.list(.standard(environment: context.environment))
+                    held = entries.map(HeldWorkload.init)
+                    for error in unreadable { context.warn(error.message, kind: "journal", global) }
+                } catch {
+                    guard !host else { throw error }
+                    context.warn(JourneyError(error).message, kind: "journal", global)
+                }
+            }
+            if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
+                let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
+                held += entries.map { HeldWorkload($0.entry) }
+                for error in unreadable { context.warn(error.message, kind: "journal", global) }
+            }
         }
         var table = TextTable([.left("workload"), .left("step"), .left("holder"), .left("until")])
         for entry in held {
-            context.output.emit("held", QuiesceReport.members(entry, workload: "\(entry.workload)"))
-            table.add([
-                "\(entry.workload)", entry.step.rawValue, entry.lease.holder,
-                entry.deadline.map { CalendarTime($0).text } ?? "resumed by hand",
-            ])
+            context.output.emit("held", HeldWorkload.members(entry, workload: entry.workload))
+            table.add(entry.row)
         }
         if !table.isEmpty { context.output.lines(table.lines) }
         context.output.summary(
             [.init("held", .unsigned(UInt64(held.count)))],
             text: held.isEmpty ? "nothing is held" : Format.count(UInt64(held.count), "workload") + " held")
         return .done
+    }
+
+    private func one(_ reference: WorkloadReference, _ context: CommandContext) async throws -> [HeldWorkload] {
+        if reference.isHost {
+            let journal = HostJournal(.standard(environment: context.environment), of: reference)
+            return try journal.read().map { [HeldWorkload($0)] } ?? []
+        }
+        let client = try await cluster.client(context, global)
+        let live = try await WorkloadFinder(client).find(reference)
+        let entry = try await QuiesceJournal(client, of: live.reference).read().entry
+        return entry.map { [HeldWorkload($0)] } ?? []
     }
 }

@@ -11,7 +11,10 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
-            "Back up a workload of a cluster: NAMESPACE/KIND/NAME, its objects and its volumes.", valueName: "workload")
+            """
+            Back up a workload of a cluster: NAMESPACE/KIND/NAME, its objects and its volumes. With paths: host/pid/NAME, the \
+            process that writes to them, is held while they are read.
+            """, valueName: "workload")
     )
     package var workload: String?
 
@@ -51,6 +54,7 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
     @OptionGroup package var cluster: ClusterOptions
     @OptionGroup package var quiescing: QuiesceArguments
     @OptionGroup package var movers: MoverArguments
+    @OptionGroup package var processes: HostArguments
 
     package init() {}
 
@@ -75,7 +79,8 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
         let client = try await cluster.client(context, global)
         let open = try await session.opener(.writing)
         var request = WorkloadBackupRequest(
-            workload: reference, quiescing: quiescing.options(holder: ClusterOptions.holder(unique: true)),
+            workload: reference,
+            quiescing: try await quiescing.options(holder: ClusterOptions.holder(unique: true), context),
             movers: try await movers.settings(context), access: try await MoverArguments.access(session),
             scratch: context.scratch, host: host, user: SystemFiles.userName)
         request.source = source

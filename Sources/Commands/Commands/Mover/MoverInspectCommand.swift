@@ -1,9 +1,7 @@
 package import ArgumentParser
 internal import Basics
-internal import Checkpoints
 package import Orchestration
 internal import Snapshots
-internal import Synchronization
 internal import Workloads
 
 /// `becalm mover inspect`
@@ -37,7 +35,7 @@ package struct MoverInspectCommand: RunnableCommand {
             let clock = ContinuousClock()
             let end = clock.now.advanced(by: .seconds(timeout.seconds))
             while true {
-                let seen = try await Self.look(at: volume)
+                let seen = try await CheckpointLook(volume).look()
                 var word = MoverResult(.done)
                 word.checkpoint = seen.newest
                 guard let newerThan else { return word }
@@ -52,38 +50,5 @@ package struct MoverInspectCommand: RunnableCommand {
                 try await Task.sleep(for: .seconds(Self.pauseSeconds))
             }
         }
-    }
-
-    /// What is on a volume.
-    private struct Seen {
-        /// The complete checkpoint whose newest file is the newest.
-        var newest: SeenCheckpoint?
-        /// The same of those that are not complete, or cannot be told to be: when that was, and why it does not count.
-        var other = (modified: Int64.min, words: "")
-    }
-
-    private static func look(at volume: [UInt8]) async throws -> Seen {
-        let seen = Mutex(Seen())
-        try await SurveyJourney(path: volume, isDeep: false).run { event in
-            guard case .checkpoint(let finding) = event, finding.kind == .checkpoint, let modified = finding.modified
-            else { return }
-            seen.withLock { seen in
-                guard finding.judgement == .complete else {
-                    if modified > seen.other.modified { seen.other = (modified, words(finding)) }
-                    return
-                }
-                guard modified > seen.newest?.modified.nanoseconds ?? .min else { return }
-                seen.newest = SeenCheckpoint(
-                    claim: "", path: finding.path, format: finding.format.rawValue, step: finding.step,
-                    modified: Timestamp(nanoseconds: modified))
-            }
-        }
-        return seen.withLock { $0 }
-    }
-
-    /// Why one does not count.
-    private static func words(_ finding: CheckpointFinding) -> String {
-        let reason = finding.evidence.first.map { "\($0)" } ?? finding.doubts.first
-        return "\(finding.path) is \(finding.judgement.rawValue)" + (reason.map { " (\($0))" } ?? "")
     }
 }

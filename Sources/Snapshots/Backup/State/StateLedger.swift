@@ -16,6 +16,8 @@ final class StateLedger: Sendable {
         /// Files of states, by their raw absolute path, until they are stored.
         var files: [[UInt8]: StateFile] = [:]
         var incomplete: IncompleteState?
+        /// The greatest step of a checkpoint that is left out.
+        var leftOutStep: Int64?
     }
 
     private let contents = Mutex(Contents())
@@ -74,6 +76,7 @@ final class StateLedger: Sendable {
     func leaveOut(_ path: [UInt8], _ reason: String, unfinished state: StateInventory.State) {
         contents.withLock { contents in
             contents.note(IncompleteState(state))
+            contents.noteStep(state)
             contents.leaveOut(PathText.display(path), reason)
         }
     }
@@ -164,6 +167,7 @@ final class StateLedger: Sendable {
             var inventory = StateInventory()
             inventory.states = contents.states
             inventory.leftOut = contents.leftOut
+            inventory.leftOutStep = contents.leftOutStep
             inventory.unlisted = contents.unlisted
             inventory.runs = contents.runs.map { run in
                 var run = run
@@ -201,12 +205,18 @@ extension StateLedger.Contents {
         if var state = known {
             state.reasons = [reason]
             note(IncompleteState(state))
+            noteStep(state)
         }
         states.removeAll { TreePath.holds(path, $0.path) }
         leaveOut(PathText.display(place), reason)
     }
 
     mutating func note(_ state: IncompleteState) { incomplete = incomplete ?? state }
+
+    mutating func noteStep(_ state: StateInventory.State) {
+        guard state.kind == StateKind.checkpoint.rawValue, let step = state.step else { return }
+        leftOutStep = max(leftOutStep ?? step, step)
+    }
 
     mutating func leaveOut(_ path: String, _ reason: String) {
         guard leftOut.count < StateInventory.mostRecords else {
