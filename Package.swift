@@ -206,7 +206,11 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "OrchestrationTests", dependencies: ["Basics", "Kubernetes", "Orchestration", "Workloads"],
+            name: "OrchestrationTests",
+            dependencies: [
+                "Basics", "HTTPTestServer", "Kubernetes", "ObjectStorage", "Orchestration", "Repository",
+                "RepositoryFormat", "Sealing", "Snapshots", "Workloads", systemPackage, logging,
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests", dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "Workloads"],
