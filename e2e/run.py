@@ -41,6 +41,7 @@ CLUSTER = {
     "cluster-cron": (["cluster_cron.py"], ["cluster_cron.py"]),
     "cluster-training": (["cluster_training.py"], ["cluster_training.py"]),
     "cluster-volumes": (["cluster_volumes.py"], ["cluster_volumes.py"]),
+    "cluster-claims": (["cluster_claims.py"], ["cluster_claims.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

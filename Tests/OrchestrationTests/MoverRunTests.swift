@@ -164,7 +164,9 @@ struct MoverRunTests {
             #expect(try await world.left() == [], "write \(number), at first \(left)")
         }
         // Lease, Job, Secret, annotation, and what takes them away.
-        #expect(writes >= 6 && writes < 100 && (trouble == .lost || failures >= 4), "\(writes) \(failures)")
+        #expect(writes >= 6 && writes < 100, "\(writes)")
+        // What was done without an answer was done; what was refused keeps a run from its end, but for what takes it away.
+        #expect(trouble == .lost ? failures == 0 : failures >= 4, "\(failures)")
     }
 
     @Test(

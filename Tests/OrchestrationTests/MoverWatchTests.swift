@@ -121,6 +121,9 @@ struct MoverWatchTests {
             }
             if mayRead {
                 try await world.heard.wait(for: "data waits: FailedMount: driver not found")
+                // It is looked at again and again, and told once.
+                try await world.cluster.waitForRequests(world.cluster.requests.count + 5)
+                #expect(Set(world.heard.all).count == world.heard.all.count, "\(world.heard.all)")
             } else {
                 #expect(await world.failure().hasSuffix("it has not begun within 1 s"))
                 #expect(world.heard.all == [])

@@ -189,8 +189,9 @@ struct WorkloadJourneyTests {
 
     @Test("Claims of one pod whose class waits for it are bound together before they are filled; others are not")
     func together() async throws {
-        for mode in ["WaitForFirstConsumer", "Immediate", "forbidden"] {
-            let world = try await Self.world([try Self.claim("data"), try Self.claim("logs")])
+        for mode in ["WaitForFirstConsumer", "Immediate", "forbidden", "single"] {
+            let claims = try (mode == "single" ? ["data"] : ["data", "logs"]).map { try Self.claim($0) }
+            let world = try await Self.world(claims)
             if mode == "Immediate" {
                 world.cluster.put(
                     try KubernetesObject([
@@ -212,11 +213,11 @@ struct WorkloadJourneyTests {
             }
             _ = try await Self.restore(backup.joined.snapshot, world)
             let made = jobs.withLock { $0 }
-            let isBound = mode != "Immediate"
             let counts = made.map { job in
                 (job["spec", "template", "spec", "volumes"]?.array ?? []).count { $0["persistentVolumeClaim"] != nil }
             }
-            #expect(counts == (isBound ? [2, 1, 1] : [1, 1]), "\(mode)")
+            let wanted = ["Immediate": [1, 1], "single": [1]][mode] ?? [2, 1, 1]
+            #expect(counts == wanted, "\(mode)")
         }
     }
 }
