@@ -96,8 +96,13 @@ final class MoverCluster: Sendable {
     /// Puts an object there, over what is there.
     func put(_ object: KubernetesObject) { state.signal { _ = Self.store(object, &$0) } }
 
-    /// Takes an object away.
-    func remove(_ object: KubernetesObject) { state.signal { Self.remove(Self.path(object), &$0) } }
+    /// Takes an object away; `last` is what it was at the end, which nobody was told of before.
+    func remove(_ object: KubernetesObject, last: KubernetesObject? = nil) {
+        state.signal { state in
+            if let last { state.objects[Self.path(object)] = last }
+            Self.remove(Self.path(object), &state)
+        }
+    }
 
     /// All objects of a kind, by name.
     func all(_ kind: String) -> [KubernetesObject] {
@@ -146,6 +151,17 @@ final class MoverCluster: Sendable {
         let state = state
         try await BlockingBridge.offload(name: "test-wait") {
             .success(state.wait { $0.requests.count >= count ? () : nil })
+        }
+    }
+
+    /// Waits until so many requests that are meant have come behind the first one that `begins`.
+    func waitForRequests(
+        _ count: Int, after begins: @escaping @Sendable (Request) -> Bool,
+        where isMeant: @escaping @Sendable (Request) -> Bool
+    ) async throws {
+        let state = state
+        try await BlockingBridge.offload(name: "test-wait") {
+            .success(state.wait { $0.requests.drop { !begins($0) }.count(where: isMeant) >= count ? () : nil })
         }
     }
 

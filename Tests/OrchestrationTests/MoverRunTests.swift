@@ -100,6 +100,10 @@ struct MoverRunTests {
         run.cancel()
         _ = try await world.cluster.wait(for: "Job") { $0.isEmpty ? true : nil }
         _ = try await world.cluster.wait(for: "Secret") { $0.isEmpty ? true : nil }
+        // It lists pods to see which have not begun, lists them again, and watches.
+        try await world.cluster.waitForRequests(
+            3, after: { $0.method == "DELETE" && $0.path.contains("/jobs/") },
+            where: { $0.method == "GET" && $0.path.hasSuffix("/pods") })
         // The kubelet gives it a minute to publish what it has stored.
         let pod = try #require(world.cluster.all("Pod").first)
         let hasEnded = ended.load(ordering: .sequentiallyConsistent)

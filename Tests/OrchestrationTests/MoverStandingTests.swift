@@ -60,6 +60,16 @@ struct MoverStandingTests {
             MoverStanding(job: failed, pods: [passing], claim: "c") == .failed("BackoffLimitExceeded: no route"))
     }
 
+    @Test("Of several pods the newest has the last word, in whatever order they are listed")
+    func newest() throws {
+        let pods = try [(1, "second"), (0, "first")].map { minute, reason in
+            let state: JSONValue = ["terminated": ["exitCode": 1, "reason": .string(reason)]]
+            return try Self.pod("p\(minute)", phase: "Failed", state: state, minute: minute)
+        }
+        let standing = MoverStanding(job: try Self.job(), pods: pods, claim: "c")
+        #expect(standing == .waiting("the last pod ended so: second (exit code 1)"))
+    }
+
     @Test("A pod that is being deleted is not waited for: the Job makes another")
     func beingDeleted() throws {
         var going = try Self.pod("p", phase: "Running", state: ["running": [:]])

@@ -160,6 +160,15 @@ struct MoverWatchTests {
         world.cluster.remove(world.job)
         #expect(await world.failure().hasSuffix("its Job was deleted; Error (exit code 143)"))
 
+        // What a pod has come to may show only in what is told of its end.
+        let unseen = try World()
+        let running = MoverCluster.pod(of: unseen.job, phase: "Running", state: Self.running)
+        unseen.put(running)
+        try await unseen.cluster.waitForFollowers(1)
+        let ended = MoverStandingTests.ended(Self.result())
+        unseen.cluster.remove(running, last: MoverCluster.pod(of: unseen.job, phase: "Succeeded", state: ended))
+        #expect(try await unseen.task.value() == Self.result())
+
         let other = try World()
         other.put(MoverCluster.pod(of: other.job, phase: "Running", state: Self.running))
         try await other.cluster.waitForFollowers(1)
