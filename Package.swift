@@ -216,7 +216,7 @@ let package = Package(
             name: "OrchestrationTests",
             dependencies: [
                 "Basics", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting", "Orchestration",
-                "Repository", "RepositoryFormat", "Snapshots", "Workloads", systemPackage, logging,
+                "Repository", "RepositoryFormat", "Sealing", "Snapshots", "Workloads", systemPackage, logging,
             ],
             swiftSettings: strict),
         .testTarget(

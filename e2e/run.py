@@ -45,6 +45,7 @@ CLUSTER = {
     "cluster-velero": (["cluster_velero.py"], ["cluster_velero.py"]),
     "cluster-snapshots": (["cluster_snapshots.py"], ["cluster_snapshots.py"]),
     "cluster-datamover": (["cluster_datamover.py", "--quick"], ["cluster_datamover.py"]),
+    "cluster-claims": (["cluster_claims.py"], ["cluster_claims.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

@@ -76,6 +76,16 @@ package struct InspectionJourney: Sendable {
         }
     }
 
+    /// What lies below the directory `path` (components) of `snapshot`, in entries and in bytes without holes.
+    package func size(of path: [String], in snapshot: Identifier) async throws(JourneyError) -> TreeSize {
+        try await JourneyError.mapping {
+            let tree = try await trees(["\(snapshot)"])[0]
+            return try await Self.offload(name: "becalm-show") { check in
+                try TreeSize.measure(path.map { Array($0.utf8) }, in: tree, check: check)
+            }
+        }
+    }
+
     /// What a comparison found besides what was visited.
     package struct Comparison: Sendable {
         package var before: Identifier

@@ -70,18 +70,6 @@ struct MoverJobTests {
         #expect(mover.arguments.suffix(4) == ["--newer-than", "5", "--timeout", "90s"])
     }
 
-    @Test("A claim that one pod alone may mount is told from others")
-    func onePod() throws {
-        func claim(_ modes: JSONValue) throws -> KubernetesObject {
-            try KubernetesObject([
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": ["name": "c", "namespace": "n"],
-                "spec": ["accessModes": modes],
-            ])
-        }
-        #expect(MoverPlacement.isForOnePod(try claim(["ReadWriteOncePod"])))
-        #expect(!MoverPlacement.isForOnePod(try claim(["ReadWriteOnce", "ReadWriteMany"])))
-    }
-
     @Test("Neither keys nor credentials stand in the Job; the Secret is owned by it")
     func secrecy() throws {
         let mover = try Self.mover()
@@ -131,6 +119,41 @@ struct MoverJobTests {
         #expect(try Self.mover(.backup(shard: 1, of: 3)).name != Self.mover(.backup(shard: 2, of: 3)).name)
     }
 
+    @Test("A node that has the volume still is preferred, beside what the workload prefers, and not required")
+    func preferred() throws {
+        let own: JSONValue = ["preference": ["matchExpressions": []], "weight": 1]
+        let required: JSONValue = ["nodeSelectorTerms": [["matchExpressions": []]]]
+        var placement = MoverPlacement()
+        placement.nodeAffinity = [
+            "preferredDuringSchedulingIgnoredDuringExecution": [own],
+            "requiredDuringSchedulingIgnoredDuringExecution": required,
+        ]
+        placement.preferredNode = "n1"
+        let affinity = pod(try Self.mover(placement: placement))["affinity", "nodeAffinity"]
+        let preferred = affinity?["preferredDuringSchedulingIgnoredDuringExecution"]
+        #expect(preferred?.array?.count == 2 && preferred?[0] == own)
+        #expect(preferred?[1, "preference", "matchFields", 0, "values"] == ["n1"])
+        #expect(affinity?["requiredDuringSchedulingIgnoredDuringExecution"] == required)
+    }
+
+    @Test("A volume counts as attached where its attachment says so")
+    func attachments() throws {
+        func attachment(_ volume: String, _ node: String, _ attached: Bool) throws -> KubernetesObject {
+            try KubernetesObject([
+                "apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment",
+                "metadata": ["name": .string("a\(volume)")],
+                "spec": ["nodeName": .string(node), "source": ["persistentVolumeName": .string(volume)]],
+                "status": ["attached": .bool(attached)],
+            ])
+        }
+        let found = VolumeAttachments([try attachment("pvc-1", "n1", true), try attachment("pvc-2", "n2", false)])
+        let claim = try RestoredClaimTests.claim("1Gi")
+        #expect(found.node(of: claim) == "n1")
+        var other = claim
+        try other.set("pvc-2", at: ["spec", "volumeName"])
+        #expect(found.node(of: other) == nil)
+    }
+
     @Test("It runs beside the pod that has the volume, through the scheduler, past that node's taints")
     func placement() throws {
         let user = try KubernetesObject([
@@ -146,7 +169,14 @@ struct MoverJobTests {
         let term = pod[
             "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms", 0]
         #expect(term?["matchFields", 0, "values"] == ["gpu1"] && pod["nodeName"] == nil)
-        #expect(pod["tolerations"] == [["key": "nvidia.com/gpu", "operator": "Exists"]])
+        // A node that is being emptied is cordoned, and only there the volume is.
+        let cordoned: JSONValue = [
+            "effect": "NoSchedule", "key": "node.kubernetes.io/unschedulable", "operator": "Exists",
+        ]
+        #expect(pod["tolerations"] == [["key": "nvidia.com/gpu", "operator": "Exists"], cordoned])
+        placement.node = nil
+        let anywhere = self.pod(try Self.mover(placement: placement))
+        #expect(anywhere["tolerations"] == [["key": "nvidia.com/gpu", "operator": "Exists"]])
         #expect(pod["securityContext", "supplementalGroups"] == [8, 7] && pod["nodeSelector", "pool"] == "gpu")
         let claims = (pod["volumes"]?.array ?? []).compactMap { $0["persistentVolumeClaim", "claimName"]?.string }
         #expect(claims == ["data", "logs"])

@@ -78,6 +78,25 @@ struct MoverStandingTests {
             MoverStanding(job: failed, pods: [passing], claim: "c") == .failed("BackoffLimitExceeded: no route"))
     }
 
+    @Test("Of several pods the newest has the last word, in whatever order they are listed")
+    func newest() throws {
+        let pods = try [(1, "second"), (0, "first")].map { minute, reason in
+            let state: JSONValue = ["terminated": ["exitCode": 1, "reason": .string(reason)]]
+            return try Self.pod("p\(minute)", phase: "Failed", state: state, minute: minute)
+        }
+        let standing = MoverStanding(job: try Self.job(), pods: pods, claim: "c")
+        #expect(standing == .waiting("the last pod ended so: second (exit code 1)"))
+    }
+
+    @Test("A pod that is being deleted is not waited for: the Job makes another")
+    func beingDeleted() throws {
+        var going = try Self.pod("p", phase: "Running", state: ["running": [:]])
+        try going.set("2026-01-01T00:00:00Z", at: ["metadata", "deletionTimestamp"])
+        #expect(MoverStanding(job: try Self.job(), pods: [going], claim: "c") == .waiting(""))
+        let next = try Self.pod("q", phase: "Running", state: ["running": [:]], minute: 1)
+        #expect(MoverStanding(job: try Self.job(), pods: [next, going], claim: "c") == .running("q"))
+    }
+
     @Test("What keeps a pod from beginning is told in the cluster's words")
     func obstacles() throws {
         let job = try Self.job()

@@ -1,5 +1,4 @@
 import Basics
-import Glibc
 import ObjectStorage
 import ObjectStorageTesting
 import RepositoryFormat
@@ -28,40 +27,6 @@ struct CommitOrderTests {
         try await StateWorld(files, Self.inventory(), sizes: Self.sizes)
     }
 
-    /// Names as they appear in directories of the target, in order, but temporary ones.
-    private final class Watch {
-        private let descriptor = inotify_init1(CInt(O_NONBLOCK))
-        private var names: [CInt: String] = [:]
-
-        func add(_ path: FilePath, as name: String, leaving: Bool = false) {
-            let mask = leaving ? UInt32(IN_DELETE) | UInt32(IN_MOVED_FROM) : UInt32(IN_CREATE) | UInt32(IN_MOVED_TO)
-            names[inotify_add_watch(descriptor, path.string, mask)] = name
-        }
-
-        func events() -> [String] {
-            var buffer = [UInt8](repeating: 0, count: 64 << 10)
-            let count = read(descriptor, &buffer, buffer.count)
-            var events: [String] = []
-            var position = 0
-            while position + 16 <= count {
-                // struct inotify_event: wd, mask, cookie, len, name (inotify(7)).
-                let (watch, length) = buffer.withUnsafeBytes {
-                    (
-                        $0.loadUnaligned(fromByteOffset: position, as: CInt.self),
-                        Int($0.loadUnaligned(fromByteOffset: position + 12, as: UInt32.self))
-                    )
-                }
-                let name = String(
-                    decoding: buffer[position + 16..<position + 16 + length].prefix { $0 != 0 }, as: UTF8.self)
-                if !name.hasPrefix(".becalm-part-") { events.append("\(names[watch] ?? "?")/\(name)") }
-                position += 16 + length
-            }
-            return events
-        }
-
-        deinit { close(descriptor) }
-    }
-
     @Test(
         "Markers get their names after all other files, in the listed order, and trackers after all markers",
         arguments: [RestoreRequest.Overwrite.always, .ifChanged, .never])
@@ -69,7 +34,7 @@ struct CommitOrderTests {
         let world = try await world()
         // Directories that are there can be watched from the first name on.
         for directory in ["run/checkpoint-10", "run/checkpoint-20"] { try world.put("\(directory)/mine") }
-        let watch = Watch()
+        let watch = NameWatch()
         for directory in ["run", "run/checkpoint-10", "run/checkpoint-20"] {
             watch.add(world.target.path.pushing(FilePath(directory)), as: directory)
         }
@@ -178,7 +143,7 @@ struct CommitOrderTests {
     func withdrawnFirst(overwrite: RestoreRequest.Overwrite) async throws {
         let world = try await world()
         try await world.restore()
-        let watch = Watch()
+        let watch = NameWatch()
         for directory in ["run", "run/checkpoint-10", "run/checkpoint-20"] {
             watch.add(world.target.path.pushing(FilePath(directory)), as: directory, leaving: true)
         }

@@ -25,9 +25,10 @@ struct StateWorld {
 
     /// Backs `files` up, by path in the snapshot ("run/…"); a content that begins with "->" makes a symbolic link, one
     /// with "=>" a hard link to another path. Those in `sizes` have so many random bytes. With `inTwo`, the first half lies
-    /// in other packs than the second.
+    /// in other packs than the second; those in `ownPacks` are stored first, each in packs of its own.
     init(
-        _ files: [(String, String)], _ inventory: StateInventory?, sizes: [String: Int] = [:], inTwo: Bool = false
+        _ files: [(String, String)], _ inventory: StateInventory?, sizes: [String: Int] = [:], inTwo: Bool = false,
+        ownPacks: [String] = []
     ) async throws {
         memory = MemoryObjectStore()
         store = FaultyObjectStore(memory)
@@ -35,7 +36,11 @@ struct StateWorld {
         tree = try SourceTree()
         target = try ObjectStorageTesting.TemporaryDirectory()
         let request = BackupRequest(paths: [tree.bytes], host: "h", user: "u", program: "test")
-        for (index, (path, content)) in files.enumerated() {
+        for path in ownPacks {
+            try Self.write(path, "", sizes[path], tree)
+            _ = try await BackupOperation(repository: repository, request: request, progress: OperationProgress()).run()
+        }
+        for (index, (path, content)) in files.enumerated() where !ownPacks.contains(path) {
             if inTwo, index == files.count / 2 {
                 _ = try await BackupOperation(repository: repository, request: request, progress: OperationProgress())
                     .run()
@@ -86,14 +91,16 @@ struct StateWorld {
     /// A request for it, to be changed.
     func request() -> RestoreRequest { RestoreRequest(snapshot: snapshot, target: Array(target.path.string.utf8)) }
 
-    /// Restores.
+    /// Restores; from `other` where that stands before the store.
     @discardableResult
-    func restore(_ change: (inout RestoreRequest) -> Void = { _ in }) async throws -> RestoreResult {
+    func restore(
+        from other: (any ObjectStore)? = nil, _ change: (inout RestoreRequest) -> Void = { _ in }
+    ) async throws -> RestoreResult {
         var request = request()
         change(&request)
         // Opened anew: nothing is remembered of what the store had.
         let repository = try await Repository.open(
-            store: store, credential: Self.credential, options: Self.options)
+            store: other ?? store, credential: Self.credential, options: Self.options)
         return try await RestoreOperation(
             repository: repository, request: request, progress: OperationProgress()
         ).run()

@@ -12,11 +12,13 @@ package enum RestoredObject {
     /// On a claim: the snapshot that is being restored into it. It goes when all of its data is there.
     package static let restoring = "becalm.io/restoring"
 
-    /// A claim without its volume: a new one is made for it.
+    /// A claim without its volume: a new one is made for it, which has at least the room that the stored one's had.
+    /// `snapshot` is what is restored into it; nil for one that stays empty.
     package static func claim(
-        _ stored: KubernetesObject, namespace: String, classes: [String: String], snapshot: String
+        _ stored: KubernetesObject, namespace: String, classes: [String: String], snapshot: String?
     ) throws -> KubernetesObject {
         var claim = plain(stored, namespace: namespace)
+        if let capacity = stored["status", "capacity", "storage"]?.string { try claim.requestStorage(capacity) }
         for key in claim.annotations.keys where volumeAnnotations.contains(where: { key.hasPrefix($0) }) {
             claim.setAnnotation(key, nil)
         }
@@ -26,7 +28,7 @@ package enum RestoredObject {
         }
         // A selector finds volumes of the other cluster.
         claim.remove(at: ["spec", "selector"])
-        claim.setAnnotation(restoring, snapshot)
+        if let snapshot { claim.setAnnotation(restoring, snapshot) }
         return claim
     }
 

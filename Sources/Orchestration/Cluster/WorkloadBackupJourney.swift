@@ -38,6 +38,17 @@ package struct WorkloadBackupJourney: Sendable {
         var placement: MoverPlacement
     }
 
+    /// What was found of the workload's volumes.
+    private struct Survey: Sendable {
+        var volumes: [Volume] = []
+        /// Claims whose data their users do not want stored.
+        var leftOut: [String] = []
+        /// Claims that nobody else can mount while their pods run.
+        var exclusive: [String] = []
+        /// What users should know of them.
+        var remarks: [String] = []
+    }
+
     /// What was taken while the workload stood still.
     private struct Capture: Sendable {
         var objects: WorkloadCapture.Objects
@@ -60,13 +71,14 @@ package struct WorkloadBackupJourney: Sendable {
             namespace: live.namespace, settings: request.movers, access: request.access, role: .writer, open: open)
         let report = report
         return try await MoverRun.with(client, movers, report: { report(.mover($0)) }) { run in
-            let (volumes, remarks) = try await self.volumes(of: live, run)
-            for remark in remarks { report(.remark(remark)) }
+            let survey = try await self.survey(live, run)
+            for remark in survey.remarks { report(.remark(remark)) }
+            let volumes = survey.volumes
             let places = volumes.map {
                 MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
             }
-            // What one pod alone may mount cannot be looked at while that runs, and the checkpoint may be there.
-            let isSeen = !places.isEmpty && !volumes.contains { MoverPlacement.isForOnePod($0.claim) }
+            // What no mover can mount meanwhile may be where the checkpoint is.
+            let isSeen = !places.isEmpty && survey.exclusive.isEmpty
             let quiescer = Quiescer(
                 self.client, options: self.request.quiescing,
                 observer: isSeen ? MoverObserver(run, places: places) : nil
@@ -83,23 +95,32 @@ package struct WorkloadBackupJourney: Sendable {
                 return try await self.snapshots(run).copy(cut).name
             }
             // Within the run: parts that are not joined go with it.
-            return try await self.join(live, captured, record, moved.sorted { $0.claim < $1.claim }, facts, run)
+            return try await self.join(
+                live, captured, record, moved.sorted { $0.claim < $1.claim }, facts, survey, run)
         }
     }
 
     // MARK: Volumes
 
-    /// The workload's volumes, and how each is read.
-    private func volumes(of live: LiveWorkload, _ run: MoverRun) async throws -> ([Volume], [String]) {
-        var volumes: [Volume] = []
-        var remarks: [String] = []
+    /// The workload's volumes, and how each is read. Throws for one that cannot be.
+    private func survey(_ live: LiveWorkload, _ run: MoverRun) async throws -> Survey {
+        var survey = Survey()
         let pods = try await live.pods()
+        var attachments: VolumeAttachments?
+        let consistency = try await Quiescer(client, options: request.quiescing) { _ in }.policy(of: live).consistency
         for name in try await live.claims() {
             guard
                 let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
             else { continue }
+            guard try Self.isWanted(claim) else {
+                survey.leftOut.append(name)
+                survey.remarks.append(
+                    "\(claim.label) is left out, for its annotation \(BecalmAnnotation.volumeBackup) says so: a restore makes it anew, empty"
+                )
+                continue
+            }
             guard claim["status", "phase"]?.string == "Bound" else {
-                remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
+                survey.remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
                 continue
             }
             guard claim["spec", "volumeMode"]?.string != "Block" else {
@@ -108,20 +129,53 @@ package struct WorkloadBackupJourney: Sendable {
                     "\(claim.label) is a block device (volumeMode Block), which movers cannot read; leave the workload's volumes to CSI snapshots"
                 )
             }
-            var snapshotClass: String?
-            if request.source != .live {
-                let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
-                if found == nil, request.source == .snapshot {
-                    throw JourneyError(
-                        .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
-                }
-                snapshotClass = found
-            }
+            let snapshotClass = try await snapshotClass(for: claim, run)
             let user = pods.first { pod in Pod().podTemplates(pod).contains { $0.claimNames.contains(name) } }
-            volumes.append(
-                Volume(claim: claim, snapshotClass: snapshotClass, placement: placement(live, claim, user)))
+            if claim.accessModes.contains("ReadWriteOncePod"), let user, user.mayRun {
+                guard consistency != .checkpoint || snapshotClass != nil else { throw Self.exclusive(claim, user) }
+                survey.exclusive.append(name)
+                survey.remarks.append(
+                    "\(claim.label) is its pod's alone (ReadWriteOncePod), so a checkpoint on it cannot be looked at while that runs"
+                )
+            }
+            var place = placement(live, claim, user)
+            if user == nil, snapshotClass == nil {
+                if attachments == nil { attachments = try await VolumeAttachments(client) }
+                place.preferredNode = attachments?.node(of: claim)
+            }
+            survey.volumes.append(Volume(claim: claim, snapshotClass: snapshotClass, placement: place))
         }
-        return (volumes, remarks)
+        return survey
+    }
+
+    private static func exclusive(_ claim: KubernetesObject, _ user: KubernetesObject) -> JourneyError {
+        JourneyError(
+            .failed, kind: "volume_in_use",
+            "\(claim.label) is \(user.name)'s alone while that runs (ReadWriteOncePod), and with the consistency `checkpoint` it does: have the workload stopped meanwhile (--consistency pause), or its volumes read from CSI snapshots (--source snapshot)"
+        )
+    }
+
+    /// Whether the user of a claim wants its data stored.
+    private static func isWanted(_ claim: KubernetesObject) throws(JourneyError) -> Bool {
+        switch claim.annotations[BecalmAnnotation.volumeBackup] {
+        case nil, "true": return true
+        case "false": return false
+        case let other?:
+            throw .usage(
+                "\(claim.label): the annotation \(BecalmAnnotation.volumeBackup) is true or false, not `\(other.prefix(80))`"
+            )
+        }
+    }
+
+    /// The class of the snapshots that the claim is read from; nil to read it itself.
+    private func snapshotClass(for claim: KubernetesObject, _ run: MoverRun) async throws -> String? {
+        guard request.source != .live else { return nil }
+        let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
+        guard found != nil || request.source != .snapshot else {
+            throw JourneyError(
+                .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
+        }
+        return found
     }
 
     /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
@@ -129,13 +183,13 @@ package struct WorkloadBackupJourney: Sendable {
     private func placement(
         _ live: LiveWorkload, _ claim: KubernetesObject, _ user: KubernetesObject?
     ) -> MoverPlacement {
-        let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+        let modes = claim.accessModes
         let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
         if let user {
             // A checkpoint is looked for while it runs, so its node it is; once stopped, any node that reaches the volume.
             return isShared ? MoverPlacement(like: user.json) : MoverPlacement(beside: user)
         }
-        return live.workload.podTemplates.first.map { MoverPlacement(like: $0.json) } ?? MoverPlacement()
+        return ClaimUsers(live.workload).placement(of: claim.name)
     }
 
     /// Takes what must be taken while the workload stands still.
@@ -180,8 +234,7 @@ package struct WorkloadBackupJourney: Sendable {
                 group.addTask {
                     let claim = try await mounted(volume)
                     let isCopy = claim != volume.claim.name
-                    let modes = (volume.claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
-                    let count = modes.contains("ReadWriteMany") && !isCopy ? shards : 1
+                    let count = volume.claim.accessModes.contains("ReadWriteMany") && !isCopy ? shards : 1
                     var placement = volume.placement
                     if isCopy { placement.node = nil }
                     return try await Self.move(volume.claim.name, claim, isCopy, count, placement, run)
@@ -214,7 +267,8 @@ package struct WorkloadBackupJourney: Sendable {
 
     private func join(
         _ live: LiveWorkload, _ captured: Capture, _ record: QuiesceRecord,
-        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue, _ run: MoverRun
+        _ volumes: [(claim: String, result: MoverResult)], _ facts: Kubernetes.JSONValue, _ survey: Survey,
+        _ run: MoverRun
     ) async throws -> WorkloadBackupResult {
         report(.stage("joining its parts"))
         let repository = try await open()
@@ -232,7 +286,8 @@ package struct WorkloadBackupJourney: Sendable {
         }
         let document = WorkloadDocument(
             workload: live.reference, record: record, facts: facts,
-            claims: volumes.map(\.claim), remarks: remarks)
+            volumes: volumes.map { ($0.claim, $0.result.bytes) }, leftOut: survey.leftOut,
+            remarks: survey.remarks + remarks)
         let files = captured.objects.files + [document.file]
         let objects = try await ObjectFiles(repository: repository, scratch: request.scratch).store(
             files, host: request.host, user: request.user, tags: [MoverJob.partTag(run: run.id)])

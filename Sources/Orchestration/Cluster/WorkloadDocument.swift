@@ -14,6 +14,10 @@ struct WorkloadDocument: Sendable {
     var json: JSONValue
     /// The claims whose data is in the snapshot, at `volumePath`.
     var volumes: [String]
+    /// Bytes of their files, holes included, by claim; empty in snapshots of early versions.
+    var bytes: [String: UInt64]
+    /// The claims whose data was left out as their users want it.
+    var leftOut: [String]
 
     /// Where the data of a claim is in the snapshot.
     static func volumePath(_ namespace: String, _ claim: String) -> [String] { ["volumes", namespace, claim] }
@@ -21,15 +25,22 @@ struct WorkloadDocument: Sendable {
     /// What is to be stored; a claim that several movers have shared counts once.
     init(
         workload: WorkloadReference, record: QuiesceRecord, facts: JSONValue,
-        claims: [String], remarks: [String]
+        volumes: [(claim: String, bytes: UInt64)], leftOut: [String], remarks: [String]
     ) {
         self.workload = workload
-        var seen: Set<String> = []
-        volumes = claims.filter { seen.insert($0).inserted }
+        self.leftOut = leftOut
+        (self.volumes, bytes) = ([], [:])
+        for (claim, bytes) in volumes {
+            if self.bytes[claim] == nil { self.volumes.append(claim) }
+            self.bytes[claim, default: 0] &+= bytes
+        }
+        var sizes = JSONObject()
+        for claim in self.volumes { sizes[claim] = .integer(self.bytes[claim] ?? 0) }
         json = [
-            "facts": facts, "format": .string(Self.format), "quiesce": record.json,
-            "remarks": .array(remarks.map { .string($0) }), "version": .integer(Self.version),
-            "volumes": .array(volumes.map { .string($0) }), "workload": .string("\(workload)"),
+            "facts": facts, "format": .string(Self.format), "left_out": .array(leftOut.map { .string($0) }),
+            "quiesce": record.json, "remarks": .array(remarks.map { .string($0) }),
+            "version": .integer(Self.version), "volume_bytes": .object(sizes),
+            "volumes": .array(self.volumes.map { .string($0) }), "workload": .string("\(workload)"),
         ]
     }
 
@@ -59,5 +70,10 @@ struct WorkloadDocument: Sendable {
         self.workload = workload
         self.json = json
         self.volumes = volumes.compactMap(\.string)
+        bytes = [:]
+        for member in json["volume_bytes"]?.object?.members ?? [] {
+            bytes[member.key] = member.value.int64.map { UInt64(clamping: $0) }
+        }
+        leftOut = (json["left_out"]?.array ?? []).compactMap(\.string)
     }
 }

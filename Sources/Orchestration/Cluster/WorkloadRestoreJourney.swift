@@ -47,9 +47,10 @@ package struct WorkloadRestoreJourney: Sendable {
         guard try await client.find(resource, namespace: namespace, name: workload.object.name) == nil else {
             throw exists(workload.object)
         }
-        try await requireClasses(objects, document)
+        try await requireClasses(objects)
         try await createNamespace(objects, source, namespace, &result)
-        let claims = try await createClaims(objects, document, namespace, &result)
+        let room = VolumeRoom(repository, request.snapshot, document)
+        let claims = try await createClaims(objects, document, room, namespace, &result)
         try await createOthers(objects, workload, namespace, &result)
         result.volumes = try await fill(claims, source, namespace, workload)
         for claim in claims { try await finish(claim) }
@@ -107,9 +108,9 @@ package struct WorkloadRestoreJourney: Sendable {
     // MARK: Objects
 
     /// Throws `no_storage_class` for a claim whose class the cluster does not have, before anything is created.
-    private func requireClasses(_ objects: [KubernetesObject], _ document: WorkloadDocument) async throws {
+    private func requireClasses(_ objects: [KubernetesObject]) async throws {
         guard let resource = try await client.resource(group: "storage.k8s.io", kind: "StorageClass") else { return }
-        for claim in objects where claim.kind == "PersistentVolumeClaim" && document.volumes.contains(claim.name) {
+        for claim in objects where claim.kind == "PersistentVolumeClaim" {
             guard let stored = claim["spec", "storageClassName"]?.string, !stored.isEmpty else { continue }
             let name = request.storageClasses[stored] ?? stored
             let found: KubernetesObject?
@@ -152,28 +153,44 @@ package struct WorkloadRestoreJourney: Sendable {
         }
     }
 
+    /// Creates the claims, and answers those that are to be filled. What has no data in the snapshot is made empty, so that
+    /// pods find it.
     private func createClaims(
-        _ objects: [KubernetesObject], _ document: WorkloadDocument, _ namespace: String,
+        _ objects: [KubernetesObject], _ document: WorkloadDocument, _ room: VolumeRoom, _ namespace: String,
         _ result: inout WorkloadRestoreResult
     ) async throws -> [KubernetesObject] {
+        let stored = objects.filter {
+            $0.kind == "PersistentVolumeClaim" && $0.namespace == document.workload.namespace
+        }
         var claims: [KubernetesObject] = []
         for name in document.volumes {
-            let stored = objects.first {
-                $0.kind == "PersistentVolumeClaim" && $0.name == name && $0.namespace == document.workload.namespace
-            }
-            guard let stored else {
+            guard let stored = stored.first(where: { $0.name == name }) else {
                 throw JourneyError(
                     .integrity, kind: "damaged", "the snapshot has the data of claim \(name) and not its object")
             }
-            let claim = try RestoredObject.claim(
-                stored, namespace: namespace, classes: request.storageClasses, snapshot: "\(request.snapshot)")
             if let there = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name) {
                 guard there.annotations[RestoredObject.restoring] == "\(request.snapshot)" else { throw exists(there) }
                 claims.append(there)
                 continue
             }
+            var claim = try RestoredObject.claim(
+                stored, namespace: namespace, classes: request.storageClasses, snapshot: "\(request.snapshot)")
+            if let remark = try await room.provide(for: &claim) { result.remarks.append(remark) }
             claims.append(try await client.create(.persistentVolumeClaims, claim))
             result.created.append(claim.label)
+        }
+        for stored in stored where !document.volumes.contains(stored.name) {
+            let claim = try RestoredObject.claim(
+                stored, namespace: namespace, classes: request.storageClasses, snapshot: nil)
+            let created = result.created.count
+            try await create(.persistentVolumeClaims, claim, &result)
+            guard result.created.count > created else { continue }
+            let isLeftOut = document.leftOut.contains(stored.name)
+            result.remarks.append(
+                "\(claim.label) is empty: "
+                    + (isLeftOut
+                        ? "its data was left out of the backup, as its annotation \(BecalmAnnotation.volumeBackup) says"
+                        : "it had no data when it was backed up"))
         }
         return claims
     }
@@ -213,12 +230,20 @@ package struct WorkloadRestoreJourney: Sendable {
         let movers = MoverRun.Request(
             namespace: namespace, settings: request.movers, access: request.access, role: .full, open: open)
         let report = report
-        let placement = workload.podTemplates.first.map { MoverPlacement(like: $0.json) } ?? MoverPlacement()
+        let users = ClaimUsers(workload)
         let snapshot = "\(request.snapshot)"
+        let together = try await ClaimBinding(client: client).groups(of: users, among: claims)
         return try await MoverRun.with(client, movers, report: { report(.mover($0)) }) { run in
-            try await withThrowingTaskGroup(of: (claim: String, result: MoverResult).self) { group in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for claims in together {
+                    group.addTask { try await run.bind(claims, placement: users.placement(of: claims[0])) }
+                }
+                try await group.waitForAll()
+            }
+            return try await withThrowingTaskGroup(of: (claim: String, result: MoverResult).self) { group in
                 for claim in claims {
                     let path = WorkloadDocument.volumePath(source, claim.name)
+                    let placement = users.placement(of: claim.name)
                     group.addTask {
                         let result = try await run.move(
                             .restore(snapshot: snapshot, path: path), claim: claim.name, placement: placement)

@@ -40,6 +40,7 @@ package final class ChunkReader: Sendable {
     /// Who takes chunks.
     private struct Taker: Sendable {
         let place: @Sendable (ChunkID) -> UInt64
+        let order: @Sendable (ChunkID) -> Int
         let deliver: @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     }
 
@@ -57,12 +58,17 @@ package final class ChunkReader: Sendable {
     /// `place` answers where the chunk will be written, in bytes from a block of a disk: where it can, memory is laid out
     /// so that bytes for a block begin at a multiple of 4096, and need not be moved again.
     ///
+    /// Ranges are fetched in the order of the lowest number that `order` gives to a chunk in them, and where those are
+    /// equal pack by pack; what is asked for in one request does not depend on it. As many are under way as there are
+    /// threads, so that chunks whose numbers are near arrive in any order.
+    ///
     /// Blocks; call from a thread of ours. Answers the chunks that could not be read, with the reason.
     package func read(
         _ ids: [ChunkID], kind: ChunkKind, place: @escaping @Sendable (ChunkID) -> UInt64 = { _ in 0 },
+        order: @escaping @Sendable (ChunkID) -> Int = { _ in 0 },
         deliver: @escaping @Sendable (ChunkID, UnsafeRawBufferPointer) throws -> Void
     ) throws(RepositoryError) -> [Failure] {
-        let taker = Taker(place: place, deliver: deliver)
+        let taker = Taker(place: place, order: order, deliver: deliver)
         let failures = try pass(ids, kind, currentIndex, taker)
         guard !failures.isEmpty else { return [] }
         if failures.contains(where: \.isLost) {
@@ -86,7 +92,7 @@ package final class ChunkReader: Sendable {
         _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex,
         _ taker: Taker
     ) throws(RepositoryError) -> [Failure] {
-        let (reads, unknown) = plan(ids, kind, index)
+        let (reads, unknown) = plan(ids, kind, index, taker.order)
         let next = Atomic<Int>(0)
         let failures = Mutex<[Failure]>(unknown)
         let fatal = Mutex<RepositoryError?>(nil)
@@ -113,7 +119,7 @@ package final class ChunkReader: Sendable {
 
     /// Locates the chunks and joins neighbours: gaps up to 512 KiB are read along, ranges stay within the plan.
     private func plan(
-        _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex
+        _ ids: [ChunkID], _ kind: ChunkKind, _ index: RepositoryIndex, _ order: (ChunkID) -> Int
     ) -> ([RangeRead], [Failure]) {
         var located: [(id: ChunkID, location: ChunkLocation)] = []
         located.reserveCapacity(ids.count)
@@ -154,7 +160,10 @@ package final class ChunkReader: Sendable {
                     location: location, range: ObjectBlock.start(before: range.lowerBound)..<range.upperBound,
                     blobs: [(range.lowerBound, length, [id])]))
         }
-        return (reads, unknown)
+        let orders = reads.map { $0.blobs.lazy.flatMap(\.wanted).map(order).min() ?? 0 }
+        guard orders.contains(where: { $0 != orders[0] }) else { return (reads, unknown) }
+        let sorted = reads.indices.sorted { (orders[$0], $0) < (orders[$1], $1) }
+        return (sorted.map { reads[$0] }, unknown)
     }
 
     /// Fetches one range and hands its chunks on; damage and a missing pack are answered, all else is thrown.

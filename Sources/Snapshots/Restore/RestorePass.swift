@@ -3,9 +3,9 @@ internal import Repository
 internal import RepositoryFormat
 internal import Synchronization
 
-/// Walks the snapshot's tree and restores it in batches: files are fetched pack by pack. What commits checkpoints is
-/// fetched with the rest and gets its names afterwards, in order; directories get their metadata when everything in them
-/// is there.
+/// Walks the snapshot's tree and restores it in batches: files are fetched pack by pack. What a model's server begins with
+/// comes before everything else. What commits checkpoints is fetched with the rest and gets its names afterwards, in order;
+/// directories get their metadata when everything in them is there.
 ///
 /// Blocks; runs on a thread of ours.
 final class RestorePass {
@@ -27,6 +27,10 @@ final class RestorePass {
     private var links: [(path: [[UInt8]], first: [[UInt8]], entry: TreeEntry)] = []
     private var firstNames: [Link: [[UInt8]]] = [:]
     private var late: [LateEntry] = []
+    /// What became of entries that were visited before all others, by their paths in the snapshot.
+    private var early: [[UInt8]: TreeWalker.Step] = [:]
+    /// Whether a batch is read in the order of its files, not of the packs.
+    private var readsInOrder = false
 
     private struct Link: Hashable {
         let device: UInt64
@@ -67,9 +71,11 @@ final class RestorePass {
     func restore(pages: [ChunkID]) throws {
         try withdraw()
         tellTornTarget()
+        try restoreEarly(pages)
         var walker = TreeWalker(loader: loader)
         try walker.walk(pages: pages) { path, entry in
             try context.check()
+            if let step = early.isEmpty ? nil : early[StatePath.key(path)] { return step }
             return try visit(path, entry)
         }
         try restoreBatch()
@@ -111,6 +117,34 @@ final class RestorePass {
             }
         }
         try context.target.root.synchronizeFileSystem()
+    }
+
+    /// Restores what servers of the snapshot's models begin with, in order: reads only the directories that it lies in.
+    private func restoreEarly(_ pages: [ChunkID]) throws {
+        let plan = context.plan
+        guard var files = EarlyFiles(plan.inventory, late: Set(plan.late.keys)) else { return }
+        var walker = TreeWalker(loader: loader)
+        try walker.walk(pages: pages) { path, entry in
+            try context.check()
+            guard entry.metadata.type == .directory else {
+                files.take(path, entry)
+                return .skip
+            }
+            guard files.looksInto(path) else { return .skip }
+            let step = try visit(path, entry)
+            early[StatePath.key(path)] = step
+            return step
+        }
+        // Damage is found again, and told, by the walk of everything.
+        readsInOrder = true
+        for group in files.groups() {
+            for item in group {
+                try context.check()
+                early[StatePath.key(item.path)] = try visit(item.path, item.entry)
+            }
+            try restoreBatch()
+        }
+        readsInOrder = false
     }
 
     /// Whether the entry is wanted; takes note of the patterns that it fits.
@@ -435,13 +469,25 @@ final class RestorePass {
         let places = try prepare(files)
         let ids = Array(places.keys)
         let context = context
-        let failures = try reader.read(ids, kind: .data, place: { places[$0]?.first?.offset ?? 0 }) { id, bytes in
+        let order = readsInOrder ? Self.order(of: files, places) : [:]
+        let failures = try reader.read(
+            ids, kind: .data, place: { places[$0]?.first?.offset ?? 0 }, order: { order[$0] ?? 0 }
+        ) { id, bytes in
             try context.check()
             for place in places[id] ?? [] { try place.file.write(bytes, at: place.offset) }
         }
         for failure in failures {
             for place in places[failure.id] ?? [] { try place.file.lose(failure.error, at: place.offset) }
         }
+    }
+
+    /// Of each chunk the first file that it goes to.
+    private static func order(
+        of files: [RestoreFile], _ places: [ChunkID: [RestoreFile.Place]]
+    ) -> [ChunkID: Int] {
+        var positions: [ObjectIdentifier: Int] = [:]
+        for (position, file) in files.enumerated() { positions[ObjectIdentifier(file)] = position }
+        return places.mapValues { $0.compactMap { positions[ObjectIdentifier($0.file)] }.min() ?? 0 }
     }
 
     /// Looks at what is there and gathers what must be fetched; files that need nothing are completed.

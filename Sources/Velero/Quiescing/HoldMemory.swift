@@ -1,5 +1,6 @@
 internal import Basics
 internal import Kubernetes
+internal import Orchestration
 internal import Synchronization
 
 /// What a process knows of the workloads of the backups at work, so that calls about thousands of items do not ask the

@@ -88,7 +88,7 @@ struct PodOwnership: Sendable {
 extension KubernetesObject {
     /// Whether a pod has, or may get, a container that runs. One that is being deleted counts until the kubelet has seen
     /// its containers end: it is saving.
-    var mayRun: Bool {
+    package var mayRun: Bool {
         switch text("status", "phase") {
         case "Succeeded", "Failed":
             // An evicted pod has a verdict before its containers have ended.

@@ -105,7 +105,7 @@ package struct Quiescer: Sendable {
     }
 
     /// What the user asks for, then what the workload's annotations say, or its pods', then what a policy file says.
-    private func policy(of live: LiveWorkload) async throws -> QuiescePolicy {
+    package func policy(of live: LiveWorkload) async throws -> QuiescePolicy {
         var policy = options.policy
         var said = try QuiescePolicy(of: live.object)
         if said == nil, let pod = try await live.pods().first { said = try QuiescePolicy(of: pod) }

@@ -21,6 +21,8 @@ package struct MoverJob: Sendable {
     package var settings: MoverSettings
     /// What a backup calls the volume in its snapshot, and how it marks that; nil for the namespace and the origin.
     package var subject: MoverSubject?
+    /// Whether its container has the claim's volume; without it the pod is only scheduled where that is reached.
+    var mountsClaim = true
 
     package init(
         run: String, namespace: String, claim: String, origin: String? = nil, action: MoverAction,
@@ -169,19 +171,34 @@ package struct MoverJob: Sendable {
         if !settings.serviceAccount.isEmpty { spec["serviceAccountName"] = .string(settings.serviceAccount) }
         // Time to publish what has been stored, before the kubelet kills it.
         spec["terminationGracePeriodSeconds"] = 60
-        let tolerations = placement.tolerations + settings.tolerations.filter { !placement.tolerations.contains($0) }
+        var tolerations = placement.tolerations + settings.tolerations.filter { !placement.tolerations.contains($0) }
+        // Where only one node reaches the volume, it is read there: before a node is emptied is when people back up.
+        if placement.node != nil, !tolerations.contains(Self.unschedulable) { tolerations.append(Self.unschedulable) }
         if !tolerations.isEmpty { spec["tolerations"] = .array(tolerations) }
         spec["volumes"] = .array(volumes)
         return .object(spec)
     }
 
+    /// Has a pod go to a node that is cordoned.
+    private static let unschedulable: JSONValue = [
+        "effect": "NoSchedule", "key": "node.kubernetes.io/unschedulable", "operator": "Exists",
+    ]
+
     /// The workload's own affinity, and the node that has the volume, which goes through the scheduler all the same.
     private var affinity: JSONValue? {
-        guard let node = placement.node else { return placement.nodeAffinity }
-        let onNode: JSONValue = [
-            "matchFields": [["key": "metadata.name", "operator": "In", "values": [.string(node)]]]
-        ]
-        return ["requiredDuringSchedulingIgnoredDuringExecution": ["nodeSelectorTerms": [onNode]]]
+        if let node = placement.node {
+            return ["requiredDuringSchedulingIgnoredDuringExecution": ["nodeSelectorTerms": [Self.term(node)]]]
+        }
+        guard let node = placement.preferredNode else { return placement.nodeAffinity }
+        let key = "preferredDuringSchedulingIgnoredDuringExecution"
+        var affinity = placement.nodeAffinity?.object ?? JSONObject()
+        let others = affinity[key]?.array ?? []
+        affinity[key] = .array(others + [["preference": Self.term(node), "weight": 100]])
+        return .object(affinity)
+    }
+
+    private static func term(_ node: String) -> JSONValue {
+        ["matchFields": [["key": "metadata.name", "operator": "In", "values": [.string(node)]]]]
     }
 
     private var podSecurity: JSONValue {
@@ -208,7 +225,9 @@ package struct MoverJob: Sendable {
 
     private var container: JSONValue {
         var mounts: [JSONValue] = [
-            ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)],
+            mountsClaim
+                ? ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)]
+                : ["mountPath": .string(Self.volumePath), "name": "scratch", "subPath": "empty"],
             ["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"],
         ]
         if action.needsRepository {

@@ -5,6 +5,8 @@ internal import Workloads
 package struct MoverPlacement: Sendable, Equatable {
     /// The node that has the volume mounted: a volume that one node at a time can mount is read there. Nil for any.
     package var node: String?
+    /// The node that is best where any will do: the volume is attached to it still.
+    package var preferredNode: String?
     package var nodeSelector: [String: String] = [:]
     /// `nodeAffinity` of the workload's pods.
     package var nodeAffinity: JSONValue?
@@ -13,7 +15,7 @@ package struct MoverPlacement: Sendable, Equatable {
     package var groups: [Int64] = []
     package var seLinuxOptions: JSONValue?
     /// Other claims of the same pod, which are scheduled with this one so that all of them come to be where one node
-    /// reaches them. They are not mounted.
+    /// reaches them. They are not mounted: the kubelet sees to what a container uses, the scheduler to all.
     package var companions: [String] = []
 
     package init() {}
@@ -39,11 +41,6 @@ package struct MoverPlacement: Sendable, Equatable {
         let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
         let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
         if isShared { self.init(like: user.json) } else { self.init(beside: user) }
-    }
-
-    /// Whether no second pod may mount the claim while one has it.
-    package static func isForOnePod(_ claim: KubernetesObject) -> Bool {
-        (claim["spec", "accessModes"]?.array ?? []).contains { $0.string == "ReadWriteOncePod" }
     }
 
     /// Where pods made from `template` (an object with `spec`) would run.

@@ -102,6 +102,27 @@ package struct MoverRun: Sendable {
         let mover = MoverJob(
             run: id, namespace: request.namespace, claim: claim, origin: origin, action: action, placement: placement,
             settings: request.settings)
+        let result = try await run(mover)
+        report(.ended(claim: mover.origin, result: result))
+        return try checked(result, mover)
+    }
+
+    /// Has the volumes of `claims` made where one node reaches all of them, by a pod that is scheduled with them all: those
+    /// of classes that wait for their first consumer are made for that pod. Returns when they are bound; nothing is
+    /// mounted, and so nothing is in the way of a mover of one of them.
+    package func bind(_ claims: [String], placement: MoverPlacement) async throws {
+        guard let first = claims.first else { return }
+        var placement = placement
+        placement.companions = Array(claims.dropFirst())
+        var mover = MoverJob(
+            run: id, namespace: request.namespace, claim: first, action: .inspect(newerThan: nil, seconds: 0),
+            placement: placement, settings: request.settings)
+        mover.mountsClaim = false
+        _ = try checked(try await run(mover), mover)
+    }
+
+    /// What a mover says at its end, which has its Job taken away.
+    private func run(_ mover: MoverJob) async throws -> MoverResult {
         let job: KubernetesObject
         do throws(KubernetesError) {
             job = try await client.create(.jobs, mover.job())
@@ -110,7 +131,7 @@ package struct MoverRun: Sendable {
             guard error.isAmbiguous else { throw error }
             job = try await client.get(.jobs, namespace: mover.namespace, name: mover.name)
         }
-        if action.needsRepository {
+        if mover.action.needsRepository {
             do throws(KubernetesError) {
                 _ = try await client.create(.secrets, mover.secret(for: job, files: entries))
             } catch {
@@ -122,11 +143,14 @@ package struct MoverRun: Sendable {
         // The claim is free again when the pod is gone.
         try await client.delete(
             .jobs, namespace: mover.namespace, name: mover.name, DeleteOptions(propagation: .background))
-        report(.ended(claim: mover.origin, result: result))
+        return result
+    }
+
+    private func checked(_ result: MoverResult, _ mover: MoverJob) throws(JourneyError) -> MoverResult {
         guard result.status == .done || result.status == .partial else {
             throw JourneyError(
                 result.status, kind: result.kind.isEmpty ? "mover_failed" : result.kind,
-                "the mover of claim \(mover.namespace)/\(mover.origin) (\(action.word)): \(result.error)")
+                "the mover of claim \(mover.namespace)/\(mover.origin) (\(mover.action.word)): \(result.error)")
         }
         return result
     }

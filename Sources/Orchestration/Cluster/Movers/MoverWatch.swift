@@ -1,5 +1,6 @@
 internal import Basics
 internal import Kubernetes
+internal import Synchronization
 internal import Workloads
 
 /// Follows one mover's Job to its end.
@@ -10,6 +11,8 @@ struct MoverWatch: Sendable {
     let job: String
     /// Told of what a mover says while it works, and of what keeps it from beginning, each once.
     let report: @Sendable (MoverEvent) -> Void
+    /// Seconds between looks at what keeps a pod from beginning, and between annotations with progress.
+    var tickSeconds = 5.0
 
     private enum Change: Sendable {
         case job(KubernetesObject?)
@@ -18,9 +21,6 @@ struct MoverWatch: Sendable {
         case tick
         case lost(any Error)
     }
-
-    /// Seconds between looks at what keeps a pod from beginning, and between annotations with progress.
-    private static let tickSeconds = 5.0
 
     /// The mover's last word. Throws `mover_failed` for one that has none, and what the cluster refuses.
     func result() async throws -> MoverResult {
@@ -40,7 +40,7 @@ struct MoverWatch: Sendable {
             }
             group.addTask {
                 while true {
-                    do { try await Task.sleep(for: .seconds(Self.tickSeconds)) } catch { return nil }
+                    do { try await Task.sleep(for: .seconds(tickSeconds)) } catch { return nil }
                     feed.yield(.tick)
                 }
             }
@@ -99,6 +99,7 @@ struct MoverWatch: Sendable {
         var job: KubernetesObject??
         var pods: [KubernetesObject]?
         var (told, hasBegun) = ("", false)
+        var ticksWithoutJob = 0
         var (said, written) = (MoverProgress(), MoverProgress())
         // It reads the log of the pod that runs, and ends with this function.
         var logs: (pod: String, task: OwnedTask<Void, Never>)?
@@ -122,7 +123,13 @@ struct MoverWatch: Sendable {
             case .ended(let result):
                 try await annotate(MoverJob.resultAnnotation, result.json)
                 return result
-            case .failed(let reason): throw failure(reason)
+            case .failed(let reason):
+                // The Job's watch may be ahead of the pods', which tell what a pod said before it went with the Job.
+                if known == nil, ticksWithoutJob < 2 {
+                    if case .tick = change { ticksWithoutJob += 1 }
+                    continue
+                }
+                throw failure(reason)
             case .running(let pod):
                 hasBegun = true
                 if logs?.pod != pod { logs = (pod, OwnedTask { await self.follow(pod, feed) }) }
@@ -175,24 +182,26 @@ struct MoverWatch: Sendable {
 
     // MARK: The log
 
-    /// Reads what a pod says until it ends. A connection that breaks is made anew; what was said meanwhile is old anyway.
+    /// Reads what a pod says until it ends. A connection that breaks is made anew, and one that the server ends: it does so
+    /// with those that grow old. What was said meanwhile is old anyway.
     private func follow(_ pod: String, _ feed: AsyncStream<Change>.Continuation) async {
         var failures = 0
         while !Task.isCancelled, failures < 20 {
+            let heard = Atomic<Bool>(false)
             do {
                 try await client.readLines(
                     namespace: mover.namespace, pod: pod, LogOptions(follows: true, tailLines: 1)
                 ) { line in
                     if let json = try? JSONValue(parsing: line), let said = MoverProgress(json) {
+                        heard.store(true, ordering: .relaxed)
                         feed.yield(.progress(said))
                     }
                 }
-                return
             } catch {
                 // Progress is for people: without it the mover does its work all the same.
-                failures += 1
-                do { try await Task.sleep(for: .seconds(min(Double(failures), 5))) } catch { return }
             }
+            failures = heard.load(ordering: .relaxed) ? 1 : failures + 1
+            do { try await Task.sleep(for: .seconds(min(Double(failures), 5))) } catch { return }
         }
     }
 }

@@ -1,0 +1,223 @@
+import Basics
+import Kubernetes
+import Repository
+import RepositoryFormat
+import Snapshots
+import SystemPackage
+import Testing
+import Workloads
+
+@testable import Orchestration
+
+/// A workload is backed up and restored against a server that holds its objects; what its movers say is made up.
+@Suite("Backing a workload up and restoring it")
+struct WorkloadJourneyTests {
+    private static func claim(
+        _ name: String, phase: String = "Bound", modes: Kubernetes.JSONValue = ["ReadWriteOnce"], size: String = "10Gi",
+        annotations: Kubernetes.JSONValue = [:], mode: String = "Filesystem"
+    ) throws -> KubernetesObject {
+        try KubernetesObject([
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": ["name": .string(name), "namespace": "train", "annotations": annotations],
+            "spec": [
+                "accessModes": modes, "resources": ["requests": ["storage": .string(size)]],
+                "storageClassName": "fast", "volumeMode": .string(mode),
+            ],
+            "status": ["phase": .string(phase), "capacity": ["storage": .string(size)]],
+        ])
+    }
+
+    /// A StatefulSet that mounts the claims, with its pod.
+    private static func world(_ claims: [KubernetesObject], podPhase: String = "Running") async throws -> MoverWorld {
+        let world = try await MoverWorld()
+        let volumes = claims.map { claim -> Kubernetes.JSONValue in
+            ["name": .string(claim.name), "persistentVolumeClaim": ["claimName": .string(claim.name)]]
+        }
+        let template: Kubernetes.JSONValue = ["containers": [["name": "c", "image": "i"]], "volumes": .array(volumes)]
+        let set = try KubernetesObject([
+            "apiVersion": "apps/v1", "kind": "StatefulSet",
+            "metadata": ["name": "web", "namespace": "train", "uid": "s"],
+            "spec": [
+                "replicas": 1, "selector": ["matchLabels": ["app": "web"]],
+                "template": ["metadata": ["labels": ["app": "web"]], "spec": template],
+            ],
+        ])
+        let pod = try KubernetesObject([
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": ["name": "web-0", "namespace": "train", "labels": ["app": "web"]],
+            "spec": template, "status": ["phase": .string(podPhase)],
+        ])
+        for namespace in ["train", "lab"] {
+            world.cluster.put(
+                try KubernetesObject([
+                    "apiVersion": "v1", "kind": "Namespace", "metadata": ["name": .string(namespace)],
+                ]))
+            world.cluster.put(
+                try KubernetesObject([
+                    "apiVersion": "v1", "kind": "ServiceAccount",
+                    "metadata": ["name": "default", "namespace": .string(namespace)],
+                ]))
+        }
+        world.cluster.put(
+            try KubernetesObject([
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": ["name": "fast"],
+                "provisioner": "p", "volumeBindingMode": "WaitForFirstConsumer",
+            ]))
+        for object in claims + [set, pod] { world.cluster.put(object) }
+        return world
+    }
+
+    private static func backUp(_ world: MoverWorld) async throws -> (WorkloadBackupResult, remarks: [String]) {
+        var quiescing = QuiesceOptions(holder: "test")
+        quiescing.policy.consistency = .checkpoint
+        let scratch = Array(world.directory.string.utf8)
+        var request = WorkloadBackupRequest(
+            workload: try WorkloadReference(parsing: "train/statefulsets.apps/web"), quiescing: quiescing,
+            movers: try MoverJobTests.settings(), access: MoverWorld.access, scratch: scratch, host: "h", user: "u")
+        request.source = .live
+        let remarks = Monitor<[String]>([])
+        let journey = WorkloadBackupJourney(
+            world.cluster.client, request, progress: OperationProgress(), open: { try await world.open() },
+            report: { event in if case .remark(let text) = event { remarks.signal { $0.append(text) } } })
+        let result = try await journey.run()
+        return (result, remarks.withLock { $0 })
+    }
+
+    private static func restore(_ snapshot: Identifier, _ world: MoverWorld) async throws -> WorkloadRestoreResult {
+        var request = WorkloadRestoreRequest(
+            snapshot: snapshot, movers: try MoverJobTests.settings(), access: MoverWorld.access,
+            scratch: Array(world.directory.string.utf8))
+        request.namespaces = ["train": "lab"]
+        return try await WorkloadRestoreJourney(
+            world.cluster.client, request, open: { try await world.open() }, report: { _ in }
+        ).run()
+    }
+
+    /// Has movers answer as if each had stored `snapshot`, of so many bytes.
+    private static func answer(_ world: MoverWorld, _ snapshot: Identifier, bytes: UInt64) {
+        world.answer { _ in
+            var result = MoverResult(.done)
+            (result.snapshot, result.bytes, result.files) = ("\(snapshot)", bytes, 1)
+            return result
+        }
+    }
+
+    private static func claims(_ world: MoverWorld) -> [KubernetesObject] {
+        world.cluster.all("PersistentVolumeClaim").filter { $0.namespace == "lab" }
+    }
+
+    @Test("A claim whose user wants its data left out is left out, said so, and made empty; so is one without a volume")
+    func leftOut() async throws {
+        let marked: Kubernetes.JSONValue = ["becalm.io/volume-backup": "false"]
+        let world = try await Self.world([
+            try Self.claim("cache", annotations: marked), try Self.claim("data"),
+            try Self.claim("later", phase: "Pending"),
+            // What nobody reads need not be readable.
+            try Self.claim("raw", annotations: marked, mode: "Block"),
+        ])
+        let part = try await world.backUp("some", run: "r")
+        Self.answer(world, part, bytes: 4)
+        let (backup, remarks) = try await Self.backUp(world)
+        #expect(backup.volumes.map(\.claim) == ["data"])
+        #expect(remarks.filter { $0.contains("becalm.io/volume-backup") }.count == 2, "\(remarks)")
+
+        let repository = try await world.open()
+        let files = try await ObjectFiles(repository: repository, scratch: Array(world.directory.string.utf8))
+            .load(backup.joined.snapshot, roots: ["becalm"])
+        let document = try WorkloadDocument(files, snapshot: "s")
+        #expect(document.volumes == ["data"] && document.leftOut == ["cache", "raw"])
+        #expect(document.bytes == ["data": 4])
+        let words = (document.json["remarks"]?.array ?? []).compactMap(\.string)
+        #expect(words.contains { $0.hasPrefix("PersistentVolumeClaim train/cache is left out") }, "\(words)")
+
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.volumes.map(\.claim) == ["data"])
+        #expect(Self.claims(world).map(\.name) == ["cache", "data", "later", "raw"])
+        #expect(Self.claims(world).allSatisfy { $0.annotations[RestoredObject.restoring] == nil })
+        let empty = restored.remarks.filter { $0.contains(" is empty: ") }
+        #expect(empty.count == 3, "\(restored.remarks)")
+        #expect(empty.contains("PersistentVolumeClaim lab/later is empty: it had no data when it was backed up"))
+        #expect(restored.created.contains("StatefulSet lab/web"))
+    }
+
+    @Test("An annotation that is neither true nor false is refused before anything is done")
+    func annotation() async throws {
+        let world = try await Self.world([try Self.claim("data", annotations: ["becalm.io/volume-backup": "no"])])
+        let error = await #expect(throws: JourneyError.self) { try await Self.backUp(world) }
+        #expect(error?.status == .usage && error?.message.contains("is true or false, not `no`") == true)
+        #expect(!world.cluster.requests.contains { $0.method == "POST" && $0.path.hasSuffix("/jobs") })
+    }
+
+    @Test("A claim that is its pod's alone is refused while that runs, with what to do; not once it has ended")
+    func exclusive() async throws {
+        let alone = try Self.claim("data", modes: ["ReadWriteOncePod"])
+        let world = try await Self.world([alone])
+        let error = await #expect(throws: JourneyError.self) { try await Self.backUp(world) }
+        #expect(error?.kind == "volume_in_use" && error?.status == .failed)
+        let message = error?.message ?? ""
+        #expect(message.contains("web-0's alone") && message.contains("--consistency pause"), "\(message)")
+        #expect(message.contains("--source snapshot"))
+        #expect(!world.cluster.requests.contains { $0.method == "POST" && $0.path.hasSuffix("/jobs") })
+        #expect(try await world.left() == [])
+
+        let ended = try await Self.world([alone], podPhase: "Failed")
+        Self.answer(ended, try await ended.backUp("some", run: "r"), bytes: 4)
+        #expect(try await Self.backUp(ended).0.volumes.map(\.claim) == ["data"])
+    }
+
+    @Test(
+        "A claim asks for what its data needs, where that is more than its volume was said to have; holes need nothing")
+    func room() async throws {
+        for isSparse in [false, true] {
+            let world = try await Self.world([try Self.claim("data", size: "1Mi")])
+            let bytes = 3 << 20
+            var part = try await world.backUp(String(repeating: "x", count: isSparse ? 10 : bytes), run: "r")
+            if isSparse {
+                let file = try FileDescriptor.open(world.directory.appending("volume/file"), .writeOnly)
+                try file.closeAfter { try file.resize(to: Int64(bytes)) }
+                part = try await world.backUp(nil, run: "r")
+            }
+            Self.answer(world, part, bytes: UInt64(bytes))
+            let (backup, _) = try await Self.backUp(world)
+            let restored = try await Self.restore(backup.joined.snapshot, world)
+            let claim = try #require(Self.claims(world).first)
+            #expect(claim["spec", "resources", "requests", "storage"] == (isSparse ? "1Mi" : "5Mi"))
+            let told = restored.remarks.filter { $0.contains("asks for 5Mi") && $0.contains("does not fit in 1Mi") }
+            #expect(told.count == (isSparse ? 0 : 1), "\(restored.remarks)")
+        }
+    }
+
+    @Test("Claims of one pod whose class waits for it are bound together before they are filled; others are not")
+    func together() async throws {
+        for mode in ["WaitForFirstConsumer", "Immediate", "forbidden", "single"] {
+            let claims = try (mode == "single" ? ["data"] : ["data", "logs"]).map { try Self.claim($0) }
+            let world = try await Self.world(claims)
+            if mode == "Immediate" {
+                world.cluster.put(
+                    try KubernetesObject([
+                        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": ["name": "fast"],
+                        "provisioner": "p", "volumeBindingMode": "Immediate",
+                    ]))
+            }
+            let part = try await world.backUp("some", run: "r")
+            Self.answer(world, part, bytes: 4)
+            let (backup, _) = try await Self.backUp(world)
+            if mode == "forbidden" { world.cluster.refuse { $0.path.contains("/storageclasses/") ? 403 : nil } }
+            let jobs = Monitor<[KubernetesObject]>([])
+            world.cluster.onJob { job in
+                jobs.signal { $0.append(job) }
+                var result = MoverResult(.done)
+                result.snapshot = "\(part)"
+                let word = MoverStandingTests.ended(result)
+                return [MoverCluster.pod(of: job, phase: "Succeeded", state: word)]
+            }
+            _ = try await Self.restore(backup.joined.snapshot, world)
+            let made = jobs.withLock { $0 }
+            let counts = made.map { job in
+                (job["spec", "template", "spec", "volumes"]?.array ?? []).count { $0["persistentVolumeClaim"] != nil }
+            }
+            let wanted = ["Immediate": [1, 1], "single": [1]][mode] ?? [2, 1, 1]
+            #expect(counts == wanted, "\(mode)")
+        }
+    }
+}
