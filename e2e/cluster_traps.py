@@ -221,7 +221,7 @@ def other_version(bench, namespace, what):
         outcome = bench.becalm.run("status", "-n", namespace)
         bench.report.check(journal in outcome.err.decode(), f"{what}: {key}: status warns", str(outcome))
         bench.api.patch(LEASES, namespace, journal, {"metadata": {"annotations": {key: old}}})
-    end = bench.api.now() + 3
+    end = cluster.seconds(there.journals()[0]["metadata"]["annotations"]["becalm.io/deadline"])
     wait("the deadline is past", lambda: bench.api.now() > end)
     bench.check(bench.becalm.run("resume", "--expired", "-n", namespace), [0], f"{what}: resume --expired")
     there.wait_running()
@@ -404,12 +404,12 @@ def deleted(bench, namespace, what):
 @trap("deleted and made anew while it is held")
 def replaced(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "5s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
     bench.api.delete(STATEFULSETS, namespace, there.name)
     body = there.created[-1][1]
     wait("the name is free", lambda: bench.api.find(STATEFULSETS, namespace, there.name) is None)
     bench.api.create(STATEFULSETS, {**body, "spec": {**body["spec"], "replicas": 1}})
-    end = bench.api.now() + 6
+    end = cluster.seconds(there.journals()[0]["metadata"]["annotations"]["becalm.io/deadline"])
     wait("the deadline is past", lambda: bench.api.now() > end)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
     bench.check(outcome, [0], f"{what}: resume --expired")

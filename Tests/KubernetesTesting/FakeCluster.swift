@@ -65,7 +65,8 @@ package final class FakeCluster: Sendable {
     }
 
     /// The object of that kind and name; nil when there is none.
-    package func get(_ kind: String, _ name: String, namespace: String = "ml", group: String = "") -> KubernetesObject? {
+    package func get(_ kind: String, _ name: String, namespace: String = "ml", group: String = "") -> KubernetesObject?
+    {
         state.withLock { state in
             state.objects.values.first {
                 $0.kind == kind && $0.name == name && $0.namespace == namespace && (group.isEmpty || $0.group == group)

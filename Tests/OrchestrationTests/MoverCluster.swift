@@ -187,7 +187,10 @@ final class MoverCluster: Sendable {
                 "name": .string("\(job.name)-\(suffix)"), "namespace": .string(job.namespace),
                 "creationTimestamp": .string("2026-01-01T00:0\(minute):00Z"), "labels": .object(labels),
                 "ownerReferences": [
-                    ["apiVersion": "batch/v1", "controller": true, "kind": "Job", "name": .string(job.name), "uid": .string(job.uid)]
+                    [
+                        "apiVersion": "batch/v1", "controller": true, "kind": "Job", "name": .string(job.name),
+                        "uid": .string(job.uid),
+                    ]
                 ],
             ],
             "status": [
