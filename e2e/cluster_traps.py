@@ -469,7 +469,7 @@ def no_journal(bench, namespace, what):
 def stay(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
     bench.check(bench.becalm.run("quiesce", there.reference, "--consistency", "stop", "--deadline", "20s"), [0], f"{what}: quiesce")
-    end = bench.api.now() + 4
+    end = bench.api.now() + 21
     wait("the deadline is past", lambda: bench.api.now() > end)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
     bench.report.check(outcome.code == 0 and outcome.summary.get("resumed") == 0, f"{what}: no deadline lets it go", str(outcome))
