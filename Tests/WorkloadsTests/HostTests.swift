@@ -8,12 +8,12 @@ import Workloads
     import Musl
 #endif
 
-/// Real processes of this machine, brought to a standstill and let go.
-@Suite("Processes of this machine", .timeLimit(.minutes(5)))
+/// Real processes of this machine, brought to a standstill and let go; one test at a time, for they fork all the while.
+@Suite("Processes of this machine", .serialized, .timeLimit(.minutes(5)))
 struct HostTests {
     /// Counts in a file, and forks all the time: what ends at once, and what stays for a while.
     private static let forking =
-        #"touch "$1/up"; (while :; do sleep 0.3 & sleep 0.003; done) & i=0; while :; do i=$((i+1)); echo $i >"$1/count"; /bin/true; done"#
+        #"touch "$1/up"; (while :; do sleep 0.3 & sleep 0.01; done) & i=0; while :; do i=$((i+1)); echo $i >"$1/count"; sleep 0.01; done"#
 
     private func started(_ script: String) async throws -> HostProcesses {
         let processes = try HostProcesses(script)
@@ -41,7 +41,7 @@ struct HostTests {
     @Test("What somebody else had stopped before stays stopped")
     func foreign() async throws {
         let processes = try await started(
-            #"(exec -a sleeper sleep 1000) & kill -STOP $!; touch "$1/up"; while :; do sleep 0.01; done"#)
+            #"(exec -a sleeper sleep 1000) & kill -STOP $!; touch "$1/up"; while :; do sleep 0.1; done"#)
         try #require(await HostProcesses.waits { processes.states.contains("T") })
         let (record, _) = try await processes.quiescer().quiesce(try processes.found())
         #expect(record.remarks.contains { $0.contains("stopped by somebody else before") })
@@ -51,7 +51,7 @@ struct HostTests {
 
     @Test("A journal of a number that has passed on to another process touches that one not")
     func reused() async throws {
-        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.01; done"#)
+        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.1; done"#)
         _ = try await processes.quiescer().quiesce(try processes.found())
         // As if the journal's processes had ended, and these had got their numbers.
         let path = "state/host-\(processes.pid).json"
@@ -165,7 +165,7 @@ struct HostTests {
     @Test("A checkpoint is asked for by a signal, and the process runs on once it is written")
     func signal() async throws {
         let processes = try await started(
-            #"s=0; trap 's=$((s+1)); echo $s >"$1/checkpoint"' USR1; touch "$1/up"; while :; do sleep 0.01; done"#)
+            #"s=0; trap 's=$((s+1)); echo $s >"$1/checkpoint"' USR1; touch "$1/up"; while :; do sleep 0.1; done"#)
         for step in 1...2 {
             let (record, journal) = try await processes.quiescer(observer: FileObserver(processes: processes)) {
                 $0.common.policy = QuiescePolicy(consistency: .checkpoint, request: .signal("SIGUSR1"))
@@ -194,7 +194,7 @@ struct HostTests {
 
     @Test("A process that ends instead of writing its checkpoint is told of, and nothing is left")
     func dies() async throws {
-        let processes = try await started(#"trap 'exit 3' USR1; touch "$1/up"; while :; do sleep 0.01; done"#)
+        let processes = try await started(#"trap 'exit 3' USR1; touch "$1/up"; while :; do sleep 0.1; done"#)
         let error = await #expect(throws: QuiesceError.self) {
             try await processes.quiescer(observer: FileObserver(processes: processes)) {
                 $0.common.policy = QuiescePolicy(consistency: .pause, request: .signal("SIGUSR1"))
@@ -239,7 +239,7 @@ struct HostTests {
     @Test("A process that was told to end and has ended is started again, once")
     func stop() async throws {
         let processes = try await started(
-            #"trap 'echo saved >"$1/saved"; exit 0' TERM; touch "$1/up"; while :; do sleep 0.01; done"#)
+            #"trap 'echo saved >"$1/saved"; exit 0' TERM; touch "$1/up"; while :; do sleep 0.1; done"#)
         let start = ["/bin/sh", "-c", "echo x >>\(processes.directory)/started"]
         let (record, journal) = try await processes.quiescer {
             $0.common.policy.consistency = .stop
@@ -256,7 +256,7 @@ struct HostTests {
 
     @Test("A process that ignores the end is told of in time, not killed, and begins again once it has ended")
     func stubborn() async throws {
-        let processes = try await started(#"trap '' TERM; touch "$1/up"; while :; do sleep 0.01; done"#)
+        let processes = try await started(#"trap '' TERM; touch "$1/up"; while :; do sleep 0.1; done"#)
         let error = await #expect(throws: QuiesceError.self) {
             try await processes.quiescer {
                 $0.common.policy.consistency = .stop
@@ -276,7 +276,7 @@ struct HostTests {
 
     @Test("A start that may have begun is not begun again by itself")
     func startedTwice() async throws {
-        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.01; done"#)
+        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.1; done"#)
         _ = try await processes.quiescer {
             $0.common.policy.consistency = .stop
             $0.startCommand = ["/bin/sh", "-c", "echo x >>\(processes.directory)/started"]
@@ -294,7 +294,7 @@ struct HostTests {
 
     @Test("A pid file that is older than the process, that others may write to, or that names none, is refused")
     func pidFiles() async throws {
-        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.01; done"#)
+        let processes = try await started(#"touch "$1/up"; while :; do sleep 0.1; done"#)
         let named = WorkloadReference(namespace: "host", kind: "pid", name: "trainer")
         let path = processes.directory + "/pid"
         processes.write("pid", "\(processes.pid)\n")
