@@ -94,7 +94,7 @@ struct LeaderElectionTests {
         }
     }
 
-    private static let timing = LeaderElection.Timing(leaseSeconds: 4, renewSeconds: 2.5, retrySeconds: 0.5)
+    private static let timing = LeaderElection.Timing(leaseSeconds: 12, renewSeconds: 8, retrySeconds: 0.5)
 
     private func candidate(_ name: String, _ server: LeaseServer, _ record: Record) -> OwnedTask<Void, any Error> {
         let election = LeaderElection(
