@@ -310,6 +310,10 @@ struct WorkloadHoldTests {
         let hold = try unmarked.process().backupAction(.quiesce)
         let item = unmarked.pod.serialized()
         #expect(try await hold.execute(item: item, backup: backup).item == item && unmarked.replicas == 1)
+        // Nor is one of a kind that the settings leave out, whatever comes by first.
+        let others = try unmarked.process(["consistency": "pause", "resources": "jobs.batch"]).backupAction(.quiesce)
+        _ = try await others.execute(item: item, backup: backup)
+        #expect(unmarked.replicas == 1 && unmarked.journals == 0)
         // Where the settings say so for all, it is.
         let all = try unmarked.process(["consistency": "pause"]).backupAction(.quiesce)
         _ = try await all.execute(item: item, backup: backup)

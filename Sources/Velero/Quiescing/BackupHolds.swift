@@ -95,9 +95,14 @@ struct BackupHolds: Sendable {
     ) async throws -> [KubernetesObject] {
         guard ResourceKind.persistentVolumeClaim.matches(object) else { return [object] }
         let pods = try await environment.holds.pods(object.namespace, backup, environment.clock.now()) {
-            () throws(KubernetesError) in try await client.list(.pods, namespace: object.namespace).items
+            () throws(KubernetesError) in
+            // Those that matter to some claim: a large namespace is not kept whole.
+            try await client.list(.pods, namespace: object.namespace).items.filter {
+                $0.labels[BecalmAnnotation.run] == nil
+                    && Pod().podTemplates($0).contains { !$0.claimNames.isEmpty || !$0.ephemeralVolumes.isEmpty }
+            }
         }
-        let users = pods.filter { $0.labels[BecalmAnnotation.run] == nil && Self.writes($0, to: object.name) }
+        let users = pods.filter { Self.writes($0, to: object.name) }
         if !users.isEmpty { return users }
         // What a process that died has stopped has no pods any more.
         var held: [KubernetesObject] = []
@@ -110,10 +115,14 @@ struct BackupHolds: Sendable {
         (pod["spec", "volumes"]?.array ?? []).contains {
             $0["persistentVolumeClaim", "claimName"]?.string == claim
                 && $0["persistentVolumeClaim", "readOnly"]?.bool != true
-        }
-            || Pod().podTemplates(pod).contains { _ in
-                Pod().claims(pod).contains { $0.name == claim && $0.origin == .ephemeral }
-            }
+        } || Pod().claims(pod).contains { $0.name == claim && $0.origin == .ephemeral }
+    }
+
+    /// Whether a workload is of a kind that the action is for. Single pods are looked at with everything else.
+    private func isMeant(_ live: LiveWorkload) -> Bool {
+        let resource = live.resource
+        let names = ["*", resource.plural, "\(resource)"] + resource.shortNames
+        return live.workload.kind == Pod().kind || names.contains { settings.resources.contains($0) }
     }
 
     /// Holds the workload that an object is or belongs to; nil for nothing to hold.
@@ -123,7 +132,7 @@ struct BackupHolds: Sendable {
         let ownMark = object.kind == Pod().kind.kind && object.group.isEmpty ? policy(object, isDefault: false) : nil
         let manager = object.controller?.uid ?? object.uid
         if ownMark == nil, environment.holds.isUnmarked(manager, backup) { return nil }
-        guard let live = try await root(of: object, backup, client) else { return nil }
+        guard let live = try await root(of: object, backup, client), isMeant(live) else { return nil }
         let hold = WorkloadHold(
             client: client, environment: environment, run: backup.uid, backupName: backup.name, uid: live.object.uid,
             reference: live.reference)
@@ -176,9 +185,9 @@ struct BackupHolds: Sendable {
         for template in live.workload.podTemplates {
             var pod = KubernetesObject(
                 GroupVersionKind(version: "v1", kind: "Pod"), namespace: live.namespace, name: live.object.name)
-            for (key, value) in (template.json["metadata", "annotations"]?.object?.members ?? []).map({
-                ($0.key, $0.value.string)
-            }) { pod.setAnnotation(key, value) }
+            for member in template.json["metadata", "annotations"]?.object?.members ?? [] {
+                pod.setAnnotation(member.key, member.value.string)
+            }
             if let said = policy(pod, isDefault: false) { return said }
         }
         return live.workload.kind == Pod().kind ? nil : policy(live.object)
