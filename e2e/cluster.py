@@ -8,6 +8,7 @@ its images by `BECALM_CLUSTER load $BECALM_CLUSTER_NAME`, by `kind load` where t
 
 import base64
 import calendar
+import contextlib
 import copy
 import email.utils
 import http.client
@@ -26,6 +27,7 @@ import urllib.parse
 
 import container_image
 import harness
+import servers
 
 CONFIGURATION = "becalm-e2e"  # the label on everything that outlives a namespace
 TRACES = "/var/tmp/becalm-e2e-traces"  # on the node
@@ -543,6 +545,16 @@ def differences(before, after, path=""):
 
 
 # ---------------------------------------------------------------- the command and workloads
+
+@contextlib.contextmanager
+def repository(cluster, scratch):
+    """The command, which talks to the cluster, with a new repository that the cluster's pods reach."""
+    with servers.start("rclone", cluster.address()) as server:
+        becalm = harness.Becalm(f"s3://{server.bucket()}/becalm", scratch, environment={
+            **server.environment(), "KUBECONFIG": cluster.kubeconfig, "BECALM_MOVER_IMAGE": container_image.BECALM})
+        becalm.init()
+        yield becalm
+
 
 def command(cluster, scratch, kubeconfig=None, **environment):
     """The command, which talks to the cluster."""

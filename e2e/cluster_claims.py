@@ -11,9 +11,7 @@ import shutil
 
 import cluster
 import compare
-import container_image
 import harness
-import servers
 import trees
 
 VOLUMES = cluster.Resource("", "v1", "persistentvolumes", "PersistentVolume", False)
@@ -124,11 +122,7 @@ def main():
             report.skip("claims that wait for a pod in a cluster", "its node is another machine")
             harness.finish(report)
         place.load_command(report)
-        with servers.start("rclone", place.address()) as server:
-            becalm = harness.Becalm(
-                f"s3://{server.bucket()}/becalm", scratch,
-                environment={**server.environment(), "KUBECONFIG": place.kubeconfig, "BECALM_MOVER_IMAGE": container_image.BECALM})
-            becalm.init()
+        with cluster.repository(place, scratch) as becalm:
             journey(place, report, becalm, options)
     harness.finish(report)
 

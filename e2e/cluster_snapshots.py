@@ -29,7 +29,6 @@ import cluster_csi
 import cluster_training
 import container_image
 import harness
-import servers
 import torchpython
 from cluster_kinds import SNAPSHOT, SNAPSHOT_CLASS, SNAPSHOT_CONTENT
 
@@ -509,11 +508,7 @@ def main():
             report.skip("snapshots of a training's volumes", str(reason))
             harness.finish(report)
         place.load_command(report)
-        with driver, servers.start("rclone", place.address()) as server:
-            becalm = harness.Becalm(
-                f"s3://{server.bucket()}/becalm", scratch,
-                environment={**server.environment(), "KUBECONFIG": place.kubeconfig, "BECALM_MOVER_IMAGE": container_image.BECALM})
-            becalm.init()
+        with driver, cluster.repository(place, scratch) as becalm:
             bench = Bench(place, report, becalm, driver, interpreter, scratch)
             for part in parts:
                 began = time.monotonic()

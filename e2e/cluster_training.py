@@ -17,7 +17,6 @@ import threading
 import cluster
 import container_image
 import harness
-import servers
 import torchpython
 
 LOOP = os.path.join(harness.HERE, "training_loop.py")
@@ -184,11 +183,7 @@ def main():
             report.skip("a training job in a cluster", "its pods need this machine's PyTorch, and its node is another machine")
             harness.finish(report)
         place.load_command(report)
-        with servers.start("rclone", place.address()) as server:
-            becalm = harness.Becalm(
-                f"s3://{server.bucket()}/becalm", scratch,
-                environment={**server.environment(), "KUBECONFIG": place.kubeconfig, "BECALM_MOVER_IMAGE": container_image.BECALM})
-            becalm.init()
+        with cluster.repository(place, scratch) as becalm:
             journey(place, report, scratch, becalm, interpreter, options)
     harness.finish(report)
 

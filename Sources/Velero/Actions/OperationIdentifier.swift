@@ -51,8 +51,8 @@ package struct OperationIdentifier: Hashable, Sendable {
     /// The text. Throws when it would be too long, which names of the API never are.
     package func text() throws(Malformed) -> String {
         let text =
-            ([Self.version, kind.rawValue, run, Self.resource(subject), subject.namespace, subject.name, uid]
-            + [Self.resource(watched), watched.namespace, watched.name])
+            ([Self.version, kind.rawValue, run, subject.groupResource, subject.namespace, subject.name, uid]
+            + [watched.groupResource, watched.namespace, watched.name])
             .map(Self.escape).joined(separator: "/")
         guard text.utf8.count <= Self.maximumBytes else {
             throw Malformed(message: "an operation id of \(text.utf8.count) bytes is too long")
@@ -91,16 +91,9 @@ package struct OperationIdentifier: Hashable, Sendable {
         }
     }
 
-    private static func resource(_ object: ResourceIdentifier) -> String {
-        object.group.isEmpty ? object.resource : "\(object.resource).\(object.group)"
-    }
-
     private static func identifier(_ fields: ArraySlice<String>) -> ResourceIdentifier {
-        let resource = fields[fields.startIndex]
-        let dot = resource.firstIndex(of: ".")
-        return ResourceIdentifier(
-            group: dot.map { String(resource[resource.index(after: $0)...]) } ?? "",
-            resource: dot.map { String(resource[..<$0]) } ?? resource, namespace: fields[fields.startIndex + 1],
+        ResourceIdentifier(
+            groupResource: fields[fields.startIndex], namespace: fields[fields.startIndex + 1],
             name: fields[fields.startIndex + 2])
     }
 

@@ -7,9 +7,9 @@ internal import Workloads
 /// `becalm.io/quiesce`: looks at workloads that users marked, writes down in the backup what it found, and has what they
 /// need backed up with them.
 ///
-/// With `mode: hold` it brings them to a standstill, too: at the first of the workload, its pods and its claims that comes
-/// by, which is before the data of any of them is taken, for this action comes before those that take it. An operation of
-/// the backup lets them go when that is done. With `mode: observe` it changes nothing in the cluster, and a workload that
+/// With `mode: hold` it brings them to a standstill, too (`BackupHolds`): at the first call about the workload, its pods or
+/// its claims, which mostly is one of `becalm.io/training-group`. An operation of the backup lets them go when the data of
+/// their claims is stored. With `mode: observe` it changes nothing in the cluster, and a workload that
 /// runs though it should not is told as a warning.
 struct QuiesceAction: BackupItemAction {
     let name = PluginName.quiesce

@@ -14,4 +14,15 @@ package struct ResourceIdentifier: Hashable, Sendable {
         self.namespace = namespace
         self.name = name
     }
+
+    /// With resource and group in one word: `jobs.batch`, `pods`.
+    package init(groupResource: String, namespace: String, name: String) {
+        let dot = groupResource.firstIndex(of: ".")
+        self.init(
+            group: dot.map { String(groupResource[groupResource.index(after: $0)...]) } ?? "",
+            resource: dot.map { String(groupResource[..<$0]) } ?? groupResource, namespace: namespace, name: name)
+    }
+
+    /// `jobs.batch`, `pods`.
+    package var groupResource: String { group.isEmpty ? resource : "\(resource).\(group)" }
 }

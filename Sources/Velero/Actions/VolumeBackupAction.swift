@@ -1,7 +1,6 @@
 internal import Kubernetes
 internal import Logging
 internal import Orchestration
-internal import RepositoryFormat
 internal import Workloads
 
 /// `becalm.io/volume-backup`: decides which claims' data is Becalm's to store, by the backup's volume policies and the
@@ -130,13 +129,9 @@ struct VolumeBackupAction: BackupItemAction {
         do {
             guard let client = try await environment.cluster.client(),
                 let mover = VolumeMovers.mover(subject(claim, backup).identifier, client),
-                case .ended(let ending) = try await mover.standing(),
-                let repository = Identifier(hex: ending.repository),
-                let snapshot = Identifier(hex: ending.result.snapshot)
+                case .ended(let ending) = try await mover.standing(), let place = ClaimSnapshot(ending)
             else { return nil }
             var stored = claim
-            let place = ClaimSnapshot(
-                id: VolumeSnapshotID(repository: repository, snapshot: snapshot), digest: ending.result.contentDigest)
             stored.setAnnotation(BecalmAnnotation.volumeSnapshot, "\(place)")
             return BackupItemOutcome(item: stored.serialized())
         } catch {

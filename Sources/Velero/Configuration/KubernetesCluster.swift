@@ -110,8 +110,7 @@ final class KubernetesCluster: ClusterSource {
         // Those of every server need no discovery.
         for known in [APIResource.configMaps, .persistentVolumes, .persistentVolumeClaims]
         where identifier.group.isEmpty && known.plural == identifier.resource { return known }
-        let group = identifier.group.isEmpty ? "" : ".\(identifier.group)"
-        return try await client.resource(named: identifier.resource + group)
+        return try await client.resource(named: identifier.groupResource)
     }
 }
 

@@ -76,7 +76,7 @@ struct VolumeMovers: Sendable {
     ) async throws -> String {
         let request = MoverRun.Request(
             namespace: subject.namespace, settings: configuration.movers,
-            access: try await configuration.access(environment), role: action.writes ? .full : .writer,
+            access: try await configuration.access(environment), role: action.role,
             open: { try await open() })
         let logger = environment.logger
         let identifier = try subject.identifier.text()
@@ -155,14 +155,7 @@ struct VolumeMovers: Sendable {
     private static func isDone(_ result: MoverResult) -> Bool { result.status == .done || result.status == .partial }
 
     private static func status(of result: MoverResult) -> OperationStatus {
-        var status: OperationStatus
-        switch result.status {
-        case .done: status = OperationStatus(.succeeded)
-        case .partial:
-            let first = result.remarks.first.map { ", the first: \($0)" } ?? ""
-            status = OperationStatus(.failed("not all data was moved: \(result.problems) problems\(first)"))
-        default: status = OperationStatus(.failed(result.error.isEmpty ? "the mover failed" : result.error))
-        }
+        var status = OperationStatus(result.failure.map { .failed($0) } ?? .succeeded)
         status.completed = Int64(clamping: result.bytes)
         status.total = status.completed
         status.description = "\(result.files) files"

@@ -11,7 +11,7 @@ package final class HoldMemory: Sendable {
         var turnstiles: [String: (turnstile: Turnstile, users: Int)] = [:]
         /// What manages items of which none is to be held, by backup and uid.
         var unmarked: Set<String> = []
-        /// Pods by backup and namespace, as of a time.
+        /// Pods that mount claims, by backup and namespace, as of a time.
         var pods: [String: (time: Timestamp, pods: [KubernetesObject])] = [:]
     }
 
@@ -54,7 +54,7 @@ package final class HoldMemory: Sendable {
         }
     }
 
-    /// The pods of a namespace, as of half a minute ago at most.
+    /// What `list` says of a namespace, as of half a minute ago at most.
     func pods(
         _ namespace: String, _ backup: VeleroBackup, _ now: Timestamp,
         _ list: () async throws(KubernetesError) -> [KubernetesObject]

@@ -8,13 +8,13 @@ internal import Workloads
 /// A workload that a backup stops, and lets go when its volumes are stored.
 ///
 /// A call brings it to a standstill and returns; it stays so, by its journal (`QuiesceJournal`), until an operation of the
-/// backup sees that the movers of its volumes have ended, or until its deadline, by which `becalm resume --expired` and the
-/// next backup let it go when no Velero is there any more. What has come of it is in a record (`HoldRecord`), so that each
+/// backup sees that the movers of its volumes have ended, or until its deadline, after which `becalm resume --expired` or the
+/// next backup of it lets it go when no Velero is there any more. What has come of it is in a record (`HoldRecord`), so that each
 /// call may be served by another process.
 struct WorkloadHold: Sendable {
     /// How it is brought to a standstill.
     struct Terms: Sendable {
-        /// What is asked for where the workload does not say.
+        /// What is asked for.
         var policy: QuiescePolicy
         /// Seconds until it is let go whatever happens, and that it may take to stop.
         var deadlineSeconds: Double
@@ -273,18 +273,13 @@ struct WorkloadHold: Sendable {
 extension ResourceIdentifier {
     /// A workload by the name that means the same everywhere.
     init(_ reference: WorkloadReference) {
-        let dot = reference.kind.firstIndex(of: ".")
-        self.init(
-            group: dot.map { String(reference.kind[reference.kind.index(after: $0)...]) } ?? "",
-            resource: dot.map { String(reference.kind[..<$0]) } ?? reference.kind, namespace: reference.namespace,
-            name: reference.name)
+        self.init(groupResource: reference.kind, namespace: reference.namespace, name: reference.name)
     }
 }
 
 extension WorkloadReference {
     /// The workload that an operation is about.
     init(_ identifier: ResourceIdentifier) {
-        let group = identifier.group.isEmpty ? "" : ".\(identifier.group)"
-        self.init(namespace: identifier.namespace, kind: identifier.resource + group, name: identifier.name)
+        self.init(namespace: identifier.namespace, kind: identifier.groupResource, name: identifier.name)
     }
 }

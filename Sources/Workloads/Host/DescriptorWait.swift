@@ -1,5 +1,4 @@
 internal import Basics
-internal import CProcessShims
 
 #if canImport(Glibc)
     internal import Glibc
@@ -12,7 +11,7 @@ enum DescriptorWait {
     /// Whether `descriptor` is readable, or at its end, within `seconds`; -1 for one that never is. Throws
     /// `CancellationError`.
     static func isReadable(_ descriptor: Int32, seconds: Double) async throws -> Bool {
-        let waking = try Waking()
+        let waking = try Pipe()
         return try await withTaskCancellationHandler {
             try await BlockingBridge.offload(name: "becalm-wait") {
                 Result { try wait(descriptor, waking, seconds) }
@@ -22,7 +21,7 @@ enum DescriptorWait {
         }
     }
 
-    private static func wait(_ descriptor: Int32, _ waking: Waking, _ seconds: Double) throws -> Bool {
+    private static func wait(_ descriptor: Int32, _ waking: Pipe, _ seconds: Double) throws -> Bool {
         let clock = ContinuousClock()
         let end = clock.now.advanced(by: .seconds(max(0, min(seconds, 1e9))))
         while true {
@@ -38,46 +37,5 @@ enum DescriptorWait {
             if count > 0, looks[1].revents != 0 { throw CancellationError() }
             if left <= 0 { return false }
         }
-    }
-
-    /// A pipe that is written to so that who waits at its other end wakes up.
-    private final class Waking: Sendable {
-        let reader: Int32
-        private let writer: Int32
-
-        init() throws(HostFile.Failure) {
-            var ends: [Int32] = [-1, -1]
-            let code = ps_pipe(&ends)
-            guard code == 0 else { throw HostFile.Failure(-code) }
-            (reader, writer) = (ends[0], ends[1])
-        }
-
-        deinit {
-            close(reader)
-            close(writer)
-        }
-
-        func wake() {
-            var byte: UInt8 = 0
-            _ = write(writer, &byte, 1)
-        }
-    }
-}
-
-/// A pipe: who has its reading end sees the end of the process that has the other.
-final class LifeLine: Sendable {
-    let reader: Int32
-    private let writer: Int32
-
-    init() throws(HostFile.Failure) {
-        var ends: [Int32] = [-1, -1]
-        let code = ps_pipe(&ends)
-        guard code == 0 else { throw HostFile.Failure(-code) }
-        (reader, writer) = (ends[0], ends[1])
-    }
-
-    deinit {
-        close(reader)
-        close(writer)
     }
 }

@@ -91,12 +91,12 @@ package struct HostQuiescer: Sendable {
         let policy: QuiescePolicy
         /// Ours until it is let go.
         private let lock: HostLock
-        private let line: LifeLine
+        private let line: Pipe
         private let state = Mutex<(record: QuiesceRecord?, isEnding: Bool)>((nil, false))
 
         init(
             _ workload: HostWorkload, _ journal: HostJournal, _ opening: String, _ policy: QuiescePolicy,
-            _ lock: HostLock, _ line: LifeLine
+            _ lock: HostLock, _ line: Pipe
         ) {
             self.workload = workload
             self.journal = journal
@@ -117,7 +117,7 @@ package struct HostQuiescer: Sendable {
 
     private func begin(_ workload: HostWorkload) async throws -> Hold {
         let directory = directory
-        let line = try LifeLine()
+        let line = try Pipe()
         let hold = try await BlockingBridge.offload(name: "becalm-journal") {
             Result { try self.open(workload, line) }
         }
@@ -140,7 +140,7 @@ package struct HostQuiescer: Sendable {
     }
 
     /// Looks whether it can be done at all, and opens the journal. Blocks.
-    private func open(_ workload: HostWorkload, _ line: LifeLine) throws -> Hold {
+    private func open(_ workload: HostWorkload, _ line: Pipe) throws -> Hold {
         var policy = options.common.policy
         let consistency = policy.consistency ?? .pause
         policy.consistency = consistency

@@ -1,5 +1,4 @@
 internal import Kubernetes
-internal import RepositoryFormat
 
 extension TransferWorker {
     /// The mover of a transfer, in Velero's namespace.
@@ -37,7 +36,7 @@ extension TransferWorker {
         }
         let request = MoverRun.Request(
             namespace: settings.namespace, settings: movers, access: try await access(),
-            role: action.writes ? .full : .writer, open: open)
+            role: action.role, open: open)
         let (report, label) = (report, transfer.label)
         try await mover(of: transfer).start(
             action, claim: transfer.exposedName, subject: subject, placement: placement,
@@ -60,16 +59,5 @@ extension TransferWorker {
             forgetsSnapshots: forgetsSnapshots, forgetsLease: forgetsLease, open: open)
         for message in left { report(.trouble("\(transfer.label): \(message)")) }
         return left
-    }
-}
-
-extension ClaimSnapshot {
-    /// What a mover has stored; nil where it does not say.
-    init?(_ ending: DetachedMover.Ending) {
-        guard let repository = Identifier(hex: ending.repository),
-            let snapshot = Identifier(hex: ending.result.snapshot)
-        else { return nil }
-        self.init(
-            id: VolumeSnapshotID(repository: repository, snapshot: snapshot), digest: ending.result.contentDigest)
     }
 }

@@ -166,7 +166,7 @@ struct TransferWorker: Sendable {
         case .waiting(let reason, _): return (nil, reason)
         case .running: return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
         case .ended(let ending):
-            if let failure = Self.failure(ending) { return (try await end(transfer, .failed, failure), "") }
+            if let failure = ending.result.failure { return (try await end(transfer, .failed, failure), "") }
             return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
         }
     }
@@ -206,23 +206,11 @@ struct TransferWorker: Sendable {
             outcome.pace = .after(seconds: settings.pollSeconds)
             return outcome
         case .ended(let ending):
-            if let failure = Self.failure(ending) {
+            if let failure = ending.result.failure {
                 return try await fail(transfer, ending, failure)
             }
             return transfer.kind == .upload
                 ? try await complete(transfer, ending) : try await handOver(transfer, ending)
-        }
-    }
-
-    /// Why what a mover came to is no success; nil where it is one.
-    private static func failure(_ ending: DetachedMover.Ending) -> String? {
-        let result = ending.result
-        switch result.status {
-        case .done: return nil
-        case .partial:
-            let first = result.remarks.first.map { ", the first: \($0)" } ?? ""
-            return "not all data was moved: \(result.problems) problems\(first)"
-        default: return result.error.isEmpty ? "the mover failed" : result.error
         }
     }
 
@@ -234,15 +222,13 @@ struct TransferWorker: Sendable {
         var status = TransferStatus(.failed, message: message)
         status.completed = try await now()
         // What was read is kept, and goes with the backup.
-        if transfer.kind == .upload { status.snapshotID = Self.place(ending)?.description }
+        if transfer.kind == .upload { status.snapshotID = ClaimSnapshot(ending)?.description }
         return try await save(transfer, status)
     }
 
-    private static func place(_ ending: DetachedMover.Ending) -> ClaimSnapshot? { ClaimSnapshot(ending) }
-
     private func complete(_ upload: Transfer, _ ending: DetachedMover.Ending) async throws -> Outcome {
         let result = ending.result
-        guard let place = Self.place(ending) else {
+        guard let place = ClaimSnapshot(ending) else {
             return try await end(upload, .failed, "the mover does not say which snapshot it has made")
         }
         var status = TransferStatus(.completed, message: "")
@@ -291,7 +277,7 @@ struct TransferWorker: Sendable {
     private func cancel(_ transfer: Transfer) async throws -> Outcome {
         let mover = mover(of: transfer)
         if transfer.kind == .download, try await handover(transfer, waited: 0).isHandedOver(),
-            case .ended(let ending) = try await mover.standing(), Self.failure(ending) == nil
+            case .ended(let ending) = try await mover.standing(), ending.result.failure == nil
         {
             return try await handOver(transfer, ending)
         }

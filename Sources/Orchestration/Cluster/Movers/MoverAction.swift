@@ -1,4 +1,5 @@
 package import Basics
+package import RepositoryFormat
 
 /// What a mover does with the volume that it is given.
 package enum MoverAction: Sendable, Hashable {
@@ -22,6 +23,9 @@ package enum MoverAction: Sendable, Hashable {
     package var needsRepository: Bool {
         if case .inspect = self { false } else { true }
     }
+
+    /// What the key of its run must be able to do: only who may do everything reads a repository.
+    package var role: KeyRole { writes ? .full : .writer }
 
     /// Whether it changes the volume.
     package var writes: Bool {

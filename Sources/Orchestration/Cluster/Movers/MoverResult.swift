@@ -42,6 +42,17 @@ package struct MoverResult: Sendable, Equatable {
         }
     }
 
+    /// Why it is no success, on one line; nil where it is one. What was done in part is none.
+    package var failure: String? {
+        switch status {
+        case .done: return nil
+        case .partial:
+            let first = remarks.first.map { ", the first: \($0)" } ?? ""
+            return "not all data was moved: \(problems) problems\(first)"
+        default: return error.isEmpty ? "the mover failed" : error
+        }
+    }
+
     /// Bytes that the kubelet takes.
     package static let maximumBytes = 4096
 
