@@ -47,7 +47,13 @@ struct ClaimSnapshots: Sendable {
             return (nil, "its volume may not be read: \(error)")
         }
         guard let driver else { return (nil, "its volume is no CSI driver's") }
-        let meant = try await client.list(classes).items.filter { $0["driver"]?.string == driver }
+        return Self.choose(try await client.list(classes).items, of: driver)
+    }
+
+    /// The class for snapshots of a driver's volumes: its default one, else its only one; nil where there is none. The word
+    /// says why. Pure.
+    static func choose(_ classes: [KubernetesObject], of driver: String) -> (name: String?, reason: String) {
+        let meant = classes.filter { $0["driver"]?.string == driver }
         let defaults = meant.filter { $0.annotations["snapshot.storage.kubernetes.io/is-default-class"] == "true" }
         let chosen = defaults.count == 1 ? defaults : meant
         guard let only = chosen.first else { return (nil, "there is no VolumeSnapshotClass of \(driver)") }
