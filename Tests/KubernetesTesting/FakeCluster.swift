@@ -17,7 +17,15 @@ package final class FakeCluster: Sendable {
         /// Whether the write that is one too many is done all the same, and only its answer lost.
         var doesLastWrite = false
         var isDead = false
-        var writes = 0
+        /// Whether pods of Deployments come and go; they are Ready after so many lists of pods.
+        var playsDeployments = false
+        var looksUntilReady = 0
+        /// `PUT httproutes`, `GET proxy`: what is refused.
+        var forbidden: Set<String> = []
+        /// What pods answer.
+        var podAnswer: @Sendable (String) -> (Int, String) = { _ in (200, "saved") }
+        /// Writes that were done, and requests to pods: `PUT /apis/apps/v1/namespaces/ml/deployments/w`.
+        var history: [String] = []
         /// Requests to pods: `POST /api/v1/namespaces/ml/pods/w:8080/proxy/save`.
         var asked: [String] = []
     }
@@ -33,6 +41,7 @@ package final class FakeCluster: Sendable {
         ("kueue.x-k8s.io", "v1beta1", "Workload", "workloads"), ("kaito.sh", "v1beta1", "Workspace", "workspaces"),
         ("ray.io", "v1", "RayJob", "rayjobs"), ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects"),
         ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
+        ("inference.networking.x-k8s.io", "v1alpha2", "InferencePool", "inferencepools"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
     ]
 
@@ -97,6 +106,26 @@ package final class FakeCluster: Sendable {
         }
     }
 
+    /// Has pods of Deployments come and go with their replicas, each Ready when pods have been listed `looks` times since.
+    package func playDeployments(readyAfterLooks looks: Int = 0) {
+        state.withLock { state in
+            state.playsDeployments = true
+            state.looksUntilReady = looks
+            Self.control(&state)
+        }
+    }
+
+    /// Refuses a method on a resource: `PUT httproutes`, `GET proxy`.
+    package func forbid(_ request: String) { state.withLock { _ = $0.forbidden.insert(request) } }
+
+    /// Has pods answer what is asked through the proxy, by the path.
+    package func answerPods(_ answer: @escaping @Sendable (String) -> (Int, String)) {
+        state.withLock { $0.podAnswer = answer }
+    }
+
+    /// Writes that were done and requests that pods got, in their order.
+    package var history: [String] { state.withLock { $0.history } }
+
     /// Requests that pods got.
     package var asked: [String] { state.withLock { $0.asked } }
 
@@ -120,7 +149,10 @@ package final class FakeCluster: Sendable {
                 state.writesLeft = left - 1
             }
             let (status, body) = Self.act(request, &state)
-            if isWrite { Self.control(&state) }
+            if isWrite {
+                if status < 300 { state.history.append("\(request.method) \(request.target.prefix { $0 != "?" })") }
+                Self.control(&state)
+            }
             let now = SystemWallClock().now().seconds + state.ahead
             let headers = [("Content-Type", "application/json"), ("Date", Self.httpDate(now))]
             return [.answer(status, headers, body)]
@@ -146,13 +178,20 @@ package final class FakeCluster: Sendable {
         let path = parts[0]
         if let discovered = discovery(path) { return (200, discovered) }
         let query = parts.count > 1 ? parts[1] : ""
+        let refused = state.forbidden.contains { refused in
+            let words = refused.split(separator: " ")
+            return request.method == words[0] && path.split(separator: "/").contains(words[1])
+        }
+        if refused { return status(403, "Forbidden") }
         if path.contains("/proxy/") {
             state.asked.append("\(request.method) \(path)")
-            return (200, "saved")
+            if request.method == "GET" { state.history.append("GET \(path)") }
+            return state.podAnswer(path)
         }
         switch request.method {
         case "GET":
             if query.contains("watch=") { return (200, "") }
+            if path.hasSuffix("/pods") { makeReady(&state) }
             if let object = state.objects[path] { return (200, text(object.json)) }
             guard let kind = kinds.first(where: { path.hasSuffix("/\($0.plural)") && path.contains(prefix($0)) }) else {
                 return status(404, "NotFound")
@@ -235,6 +274,48 @@ package final class FakeCluster: Sendable {
 
     // MARK: Controllers
 
+    /// A list of pods brings them one look nearer to being Ready.
+    private static func makeReady(_ state: inout State) {
+        let waiting = state.objects.filter { $0.value["metadata", "annotations", "looks"] != nil }
+        for (path, pod) in waiting {
+            var pod = pod
+            let left = (Int(pod.annotations["looks"] ?? "") ?? 0) - 1
+            pod.setAnnotation("looks", left > 0 ? "\(left)" : nil)
+            if left <= 0 { try? pod.set(.array([["type": "Ready", "status": "True"]]), at: ["status", "conditions"]) }
+            state.objects[path] = pod
+        }
+    }
+
+    /// The pods that a Deployment wants, and no others.
+    private static func play(_ deployment: KubernetesObject, _ state: inout State) {
+        let wanted = Int(deployment["spec", "replicas"]?.int64 ?? 1)
+        for index in 0..<16 {
+            var pod = KubernetesObject(
+                GroupVersionKind(group: "", version: "v1", kind: "Pod"), namespace: deployment.namespace,
+                name: "\(deployment.name)-\(index)")
+            guard index < wanted else {
+                state.objects.removeValue(forKey: path(pod))
+                continue
+            }
+            guard state.objects[path(pod)] == nil else { continue }
+            state.version += 1
+            pod.uid = "uid-\(state.version)"
+            pod.resourceVersion = "\(state.version)"
+            for member in deployment["spec", "template", "metadata", "labels"]?.object?.members ?? [] {
+                pod.setLabel(member.key, member.value.string)
+            }
+            try? pod.set(deployment["spec", "template", "spec"] ?? [:], at: ["spec"])
+            let isReady = state.looksUntilReady == 0
+            try? pod.set(
+                [
+                    "phase": "Running",
+                    "conditions": .array([["type": "Ready", "status": isReady ? "True" : "False"]]),
+                ], at: ["status"])
+            if !isReady { pod.setAnnotation("looks", "\(state.looksUntilReady)") }
+            state.objects[path(pod)] = pod
+        }
+    }
+
     /// Does what controllers would do at once: pods come and go with what is wanted.
     private static func control(_ state: inout State) {
         for (path, object) in state.objects {
@@ -271,6 +352,9 @@ package final class FakeCluster: Sendable {
                 where pod.kind == "Pod" && pod.ownerReferences.contains(where: { $0.uid == object.uid }) {
                     state.objects.removeValue(forKey: path)
                 }
+                continue
+            case ("apps", "Deployment") where state.playsDeployments:
+                play(object, &state)
                 continue
             case ("ray.io", "RayJob"):
                 let isSuspended = object["spec", "suspend"] == true

@@ -62,6 +62,8 @@ final class MoverCluster: Sendable {
         Kind(group: "apps", version: "v1", kind: "StatefulSet", plural: "statefulsets"),
         Kind(group: "apps", version: "v1", kind: "ReplicaSet", plural: "replicasets"),
         Kind(group: "coordination.k8s.io", version: "v1", kind: "Lease", plural: "leases"),
+        Kind(group: "inference.networking.k8s.io", version: "v1", kind: "InferencePool", plural: "inferencepools"),
+        Kind(group: "gateway.networking.k8s.io", version: "v1", kind: "HTTPRoute", plural: "httproutes"),
         Kind(
             group: "storage.k8s.io", version: "v1", kind: "StorageClass", plural: "storageclasses",
             isNamespaced: false),
@@ -293,8 +295,11 @@ final class MoverCluster: Sendable {
             if let object = state.objects[path] { return (200, text(object.json)) }
             guard let kind = kinds.first(where: { path.hasPrefix($0.prefix + "/") && path.hasSuffix("/" + $0.plural) })
             else { return status(404, "NotFound") }
+            // Without a namespace, those of all.
+            let isOfAll = !path.contains("/namespaces/")
             let items = state.objects.filter {
-                $0.value.kind == kind.kind && $0.key.hasPrefix(path + "/") && isMeant($0.value, query)
+                $0.value.kind == kind.kind && $0.value.group == kind.group
+                    && (isOfAll || $0.key.hasPrefix(path + "/")) && isMeant($0.value, query)
             }
             let list: JSONValue = [
                 "kind": "List", "apiVersion": "v1", "metadata": ["resourceVersion": .string("\(state.version)")],

@@ -151,6 +151,46 @@ struct WorkloadHoldTests {
         #expect(try await action.execute(item: now, backup: finalizing).item == now)
     }
 
+    @Test("A model server's route is closed for the backup; the operation goes on until its pods are Ready")
+    func route() async throws {
+        let world = try World()
+        var pod = world.pod
+        try pod.set(.array([["type": "Ready", "status": "True"]]), at: ["status", "conditions"])
+        world.cluster.put(pod)
+        for yaml in [
+            """
+            apiVersion: inference.networking.k8s.io/v1
+            kind: InferencePool
+            metadata: {name: pool, namespace: ml}
+            spec: {selector: {matchLabels: {app: run42}}, targetPorts: [{number: 8000}]}
+            """,
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: chat, namespace: ml}
+            spec: {rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, weight: 7}]}]}
+            """,
+        ] { world.cluster.put(try ActionWorld.object(yaml)) }
+        world.cluster.answerPods { _ in (200, "sglang:num_running_reqs 0\nsglang:num_queue_reqs 0\n") }
+        func weight() -> Int64? {
+            world.cluster.get("HTTPRoute", "chat")?["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64
+        }
+        let outcome = try await world.process().backupAction(.quiesce)
+            .execute(item: world.claim.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        #expect(world.replicas == 0 && weight() == 0)
+        try world.mover(isAtWork: false)
+        // Its pod is not there yet: no call waits for it.
+        for _ in 0..<2 {
+            let status = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+            #expect(status.outcome == .running && world.replicas == 1 && weight() == 0 && world.journals == 1)
+        }
+        world.cluster.put(pod)
+        let done = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+        #expect(done.outcome == .succeeded && weight() == 7 && world.journals == 0, "\(done)")
+        #expect(world.cluster.get("HTTPRoute", "chat")?.annotations.isEmpty == true)
+    }
+
     @Test("What stands still no more is let go, and the operation has failed")
     func disturbances() async throws {
         for way in ["somebody let", "changed", "runs"] {

@@ -95,7 +95,38 @@ package struct WorkloadCapture: Sendable {
                     "\(live.object.label) names \(reference.kind.kind) \(reference.name), which is not there")
             }
         }
+        let (objects, remarks) = try await poolsAndRoutes(of: live)
+        found.remarks += remarks
+        for object in objects { add(object, try await client.resource(of: object)) }
         return found
+    }
+
+    /// The InferencePools that its pods belong to, and the routes to them with the weights that their users gave them. What
+    /// may not be read is told of: a restore can do without.
+    private func poolsAndRoutes(
+        of live: LiveWorkload
+    ) async throws -> (objects: [KubernetesObject], remarks: [String]) {
+        let (pools, routes) = try await PoolFinder(client).surroundings(of: live)
+        var remarks = (pools.refusals + routes.refusals).map {
+            "InferencePools of \(live.object.label) and routes to them may be missing in the backup: \($0)"
+        }
+        for pool in pools.objects {
+            guard let picker = InferencePool(pool).endpointPicker else { continue }
+            remarks.append(
+                "\(pool.label) asks the endpoint picker Service \(picker), which is not in the backup: it must be there after a restore"
+            )
+        }
+        var objects = pools.objects
+        for route in routes.objects {
+            var route = route
+            do throws(WorkloadError) {
+                try RouteDrain.openAll(&route)
+            } catch {
+                remarks.append("\(error.message); it is stored as it is")
+            }
+            objects.append(route)
+        }
+        return (objects, remarks)
     }
 
     /// What it refers to beside claims; a StatefulSet's Service, too, by which its pods have their names.

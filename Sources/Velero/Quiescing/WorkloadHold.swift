@@ -169,6 +169,8 @@ struct WorkloadHold: Sendable {
     private func letGoAfterFailure() async {
         do {
             _ = try await release()
+        } catch let error as QuiesceError where error.code == .notServing {
+            environment.logger.info("\(error)")
         } catch {
             environment.logger.error(
                 "\(reference) stands still and is let go at its deadline, or by 'becalm resume \(reference)': \(error)")
@@ -178,11 +180,12 @@ struct WorkloadHold: Sendable {
     // MARK: Letting go
 
     /// Lets it go where this backup holds it. Answers how long it stood still, and what should not have happened meanwhile;
-    /// nil where it holds nothing.
+    /// nil where it holds nothing. Throws `.notServing` while its routes wait for its pods: a call waits for nothing.
     private func release() async throws -> (pauseSeconds: Double, remarks: [String])? {
         guard let entry = try await journal.read().entry, entry.lease.holder == holder else { return nil }
         // What a process of ours took over in order to let it go looks like somebody at work.
-        let resumption = try await Resumer(client, holder: holder).resume(reference, force: true)
+        let resumption = try await Resumer(client, holder: holder, waitSeconds: 0).resume(reference, force: true)
+        for notice in resumption.notices { environment.logger.warning("\(notice)") }
         return (resumption.pauseSeconds, resumption.remarks)
     }
 
@@ -220,9 +223,14 @@ struct WorkloadHold: Sendable {
             try await write(record)
             fallthrough
         case .releasing:
-            if let (pause, remarks) = try await release() {
-                record.pauseSeconds = pause
-                if record.reason.isEmpty { record.reason = remarks.first ?? "" }
+            do {
+                if let (pause, remarks) = try await release() {
+                    record.pauseSeconds = pause
+                    if record.reason.isEmpty { record.reason = remarks.first ?? "" }
+                }
+            } catch let error as QuiesceError where error.code == .notServing {
+                // It runs, and the next call opens its routes.
+                return record
             }
             record.state = record.reason.isEmpty ? .released : .failed
         }
@@ -249,7 +257,12 @@ struct WorkloadHold: Sendable {
             return
         }
         guard record.state == .stopping || record.state == .held || record.state == .releasing else { return }
-        record.pauseSeconds = try await release()?.pauseSeconds
+        do {
+            record.pauseSeconds = try await release()?.pauseSeconds
+        } catch let error as QuiesceError where error.code == .notServing {
+            // It runs; whoever comes next opens its routes.
+            environment.logger.info("\(error)")
+        }
         record.state = .failed
         record.reason = "the operation was cancelled before its volumes were stored"
         try await write(record)
