@@ -47,6 +47,7 @@ CLUSTER = {
     "cluster-datamover": (["cluster_datamover.py", "--quick"], ["cluster_datamover.py"]),
     "cluster-claims": (["cluster_claims.py"], ["cluster_claims.py"]),
     "cluster-role": (["cluster_role.py"], ["cluster_role.py"]),
+    "cluster-block": (["cluster_block.py"], ["cluster_block.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

@@ -189,6 +189,39 @@ struct WorkloadJourneyTests {
         #expect(made?["spec", "rules", 0, "backendRefs", 0, "weight"] == 7)
     }
 
+    @Test("A block device is stored as a file and restored onto a device as large; what is on it is said to be unknown")
+    func block() async throws {
+        let world = try await Self.world([try Self.claim("raw", size: "1Mi", mode: "Block")])
+        let (bytes, image) = (UInt64(3 << 20) + 512, world.directory.appending("volume"))
+        try SystemFiles.write([UInt8](repeating: 7, count: Int(bytes)), to: Array(image.string.utf8))
+        let request = BackupRequest(
+            paths: [Array(image.string.utf8)], host: "train/raw", user: "root", readsAsDevices: true, program: "test")
+        let part = try await BackupJourney(
+            repository: try await world.open(), request: request, progress: OperationProgress()
+        ).run()
+        let jobs = Monitor<[KubernetesObject]>([])
+        world.cluster.onJob { job in
+            jobs.signal { $0.append(job) }
+            var result = MoverResult(.done)
+            (result.snapshot, result.bytes, result.files) = ("\(part.snapshot)", bytes, 1)
+            return [MoverCluster.pod(of: job, phase: "Succeeded", state: MoverStandingTests.ended(result))]
+        }
+        let (backup, remarks) = try await Self.backUp(world)
+        #expect(remarks.contains { $0.contains("train/raw is a block device") }, "\(remarks)")
+        #expect(backup.record.recovery?.devices == ["raw"])
+        let words = backup.record.recovery?.words ?? ""
+        #expect(words.contains("no checkpoint can be seen") && words.contains("raw holds, a block device"), "\(words)")
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.remarks.contains { $0.contains("asks for 4Mi") }, "\(restored.remarks)")
+        let claim = try #require(Self.claims(world).first)
+        #expect(claim["spec", "resources", "requests", "storage"] == "4Mi" && claim["spec", "volumeMode"] == "Block")
+        let containers = jobs.withLock { $0 }.map { $0["spec", "template", "spec", "containers", 0] ?? .null }
+        // None looks for checkpoints: one stores it, one writes it.
+        #expect(containers.count == 2 && containers.allSatisfy { $0["volumeDevices"] != nil }, "\(containers)")
+        let arguments = (containers.last?["args"]?.array ?? []).compactMap(\.string)
+        #expect(arguments.contains("volumes/train/raw"), "\(arguments)")
+    }
+
     @Test("An annotation that is neither true nor false is refused before anything is done")
     func annotation() async throws {
         let world = try await Self.world([try Self.claim("data", annotations: ["becalm.io/volume-backup": "no"])])

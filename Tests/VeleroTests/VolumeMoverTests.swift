@@ -117,6 +117,18 @@ struct VolumeMoverTests {
             annotation.hasPrefix("becalm1:") && annotation.hasSuffix(":\(Self.snapshot):d1") && stored.operation == nil)
     }
 
+    @Test("A claim that is a block device is given to its mover as a device")
+    func block() async throws {
+        let world = try await World()
+        var claim = try claim()
+        try claim.set("Block", at: ["spec", "volumeMode"])
+        let process = world.process(.volumeBackup)
+        let outcome = try await process.backupAction(.volumeBackup).execute(item: claim.serialized(), backup: backup)
+        #expect(outcome.operation != nil, "\(process.log.lines)")
+        let container = try #require(world.api.all("Job").first)["spec", "template", "spec", "containers", 0]
+        #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
+    }
+
     @Test("Cancel takes the Job and what it opens the repository with, and the operation has failed")
     func cancels() async throws {
         let world = try await World()

@@ -279,7 +279,8 @@ package struct WorkloadRestoreJourney: Sendable {
                     let placement = users.placement(of: claim.name)
                     group.addTask {
                         let result = try await run.move(
-                            .restore(snapshot: snapshot, path: path), claim: claim.name, placement: placement)
+                            .restore(snapshot: snapshot, path: path), claim: claim.name, isBlock: claim.isBlockVolume,
+                            placement: placement)
                         return (claim.name, result)
                     }
                 }

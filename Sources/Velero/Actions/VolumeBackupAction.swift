@@ -101,11 +101,6 @@ struct VolumeBackupAction: BackupItemAction {
         guard !backup.uid.isEmpty else {
             throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
         }
-        guard claim["spec", "volumeMode"]?.string != "Block" else {
-            throw VeleroError(
-                .invalidArgument,
-                "its volume is a block device, which movers cannot read: let a volume policy say snapshot for it")
-        }
         guard parameters.source != .snapshot else {
             throw VeleroError(
                 .invalidArgument,
@@ -116,8 +111,8 @@ struct VolumeBackupAction: BackupItemAction {
         do {
             let pods = try await movers.client.list(.pods, namespace: claim.namespace).items
             return try await movers.start(
-                .backup(shard: 0, of: 1), subject(claim, backup), placement: MoverPlacement(of: claim, pods: pods),
-                timeout: backup.itemOperationTimeout)
+                .backup(shard: 0, of: 1), subject(claim, backup), isBlock: claim.isBlockVolume,
+                placement: MoverPlacement(of: claim, pods: pods), timeout: backup.itemOperationTimeout)
         } catch {
             throw VeleroError(error, doing: "its mover cannot be started")
         }

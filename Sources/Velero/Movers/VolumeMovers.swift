@@ -70,9 +70,9 @@ struct VolumeMovers: Sendable {
         }
     }
 
-    /// Begins to move a claim's data and answers the operation's id.
+    /// Begins to move a claim's data and answers the operation's id. `isBlock` says that the claim is a device.
     func start(
-        _ action: MoverAction, _ subject: Subject, placement: MoverPlacement, timeout: GoDuration
+        _ action: MoverAction, _ subject: Subject, isBlock: Bool, placement: MoverPlacement, timeout: GoDuration
     ) async throws -> String {
         let request = MoverRun.Request(
             namespace: subject.namespace, settings: configuration.movers,
@@ -81,7 +81,7 @@ struct VolumeMovers: Sendable {
         let logger = environment.logger
         let identifier = try subject.identifier.text()
         try await DetachedMover(client, namespace: subject.namespace, run: subject.moverRun).start(
-            action, claim: subject.name, placement: placement, seconds: Self.seconds(timeout), request
+            action, claim: subject.name, isBlock: isBlock, placement: placement, seconds: Self.seconds(timeout), request
         ) { logger.info("\($0)") }
         return identifier
     }

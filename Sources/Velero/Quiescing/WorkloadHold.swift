@@ -156,7 +156,8 @@ struct WorkloadHold: Sendable {
         var places: [MoverObserver.Place] = []
         for name in try await live.claims() {
             let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
-            guard let claim, claim["status", "phase"]?.string == "Bound" else { continue }
+            // Nothing can be seen on a device without a file system.
+            guard let claim, claim["status", "phase"]?.string == "Bound", !claim.isBlockVolume else { continue }
             places.append(.init(claim: name, placement: MoverPlacement(of: claim, pods: pods)))
         }
         guard !places.isEmpty else { return try await work(nil) }

@@ -120,6 +120,7 @@ struct ClaimSnapshots: Sendable {
         wanted["dataSource"] = ["apiGroup": .string(group), "kind": "VolumeSnapshot", "name": .string(cut.name)]
         wanted["resources"] = ["requests": ["storage": size]]
         if let name = spec["storageClassName"] { wanted["storageClassName"] = name }
+        if let mode = spec["volumeMode"] { wanted["volumeMode"] = mode }
         claim.setMember("spec", .object(wanted))
         return claim
     }

@@ -42,12 +42,13 @@ package struct DetachedMover: Sendable {
     // MARK: Beginning
 
     /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
-    /// `seconds` is how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
+    /// `isBlock` says that the claim is a device, `seconds` how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
     /// is left but what `report` tells of, unless `staysBegun`: who is sure to begin it again, or to take it away, goes on
     /// from what is there.
     package func start(
-        _ action: MoverAction, claim: String, subject: MoverSubject? = nil, placement: MoverPlacement, seconds: Int,
-        staysBegun: Bool = false, _ request: MoverRun.Request, report: @escaping @Sendable (String) -> Void
+        _ action: MoverAction, claim: String, isBlock: Bool = false, subject: MoverSubject? = nil,
+        placement: MoverPlacement, seconds: Int, staysBegun: Bool = false, _ request: MoverRun.Request,
+        report: @escaping @Sendable (String) -> Void
     ) async throws {
         guard !request.settings.image.isEmpty else {
             throw JourneyError.usage("no image for movers is named: give one that has becalm in it")
@@ -63,9 +64,10 @@ package struct DetachedMover: Sendable {
         settings.deadlineSeconds = min(settings.deadlineSeconds, seconds)
         // Who asks after a while still finds what it said.
         settings.lifeSeconds = max(settings.lifeSeconds, seconds)
-        let mover = MoverJob(
+        var mover = MoverJob(
             run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings,
             subject: subject)
+        mover.isBlock = isBlock
         do {
             try await lease.take(
                 repository: repository, seconds: seconds + Self.spareSeconds, startSeconds: settings.startSeconds)

@@ -2,7 +2,7 @@ internal import Basics
 package import Kubernetes
 internal import Workloads
 
-/// A mover as the cluster sees it: a Job of one pod that mounts one claim, and the Secret that it opens the repository
+/// A mover as the cluster sees it: a Job of one pod that mounts one claim, or has it as a device, and the Secret that it opens the repository
 /// with. Pure: nothing here asks a cluster.
 ///
 /// The pod gets no token for the API and no more of root than its work takes: it is given the volume's files, whoever owns
@@ -21,6 +21,8 @@ package struct MoverJob: Sendable {
     package var settings: MoverSettings
     /// What a backup calls the volume in its snapshot, and how it marks that; nil for the namespace and the origin.
     package var subject: MoverSubject?
+    /// Whether the claim is a block device (`volumeMode: Block`), which is not mounted.
+    package var isBlock = false
     /// Whether its container has the claim's volume; without it the pod is only scheduled where that is reached.
     var mountsClaim = true
 
@@ -42,7 +44,9 @@ package struct MoverJob: Sendable {
 
     /// Where the volume is in the pod. A backup stores it under the last component.
     package static let volumePath = "/volume"
-    /// The name that the volume has at the root of a mover's snapshot.
+    /// Where a volume that is a device is in the pod: by the same last component.
+    package static let devicePath = "/dev/volume"
+    /// The name that the volume has at the root of a mover's snapshot: a directory or, of a device, a file of its size.
     package static let volumeName = "volume"
     /// Where the Secret is in the pod.
     package static let accessPath = "/run/becalm/access"
@@ -131,7 +135,7 @@ package struct MoverJob: Sendable {
 
     /// What the pod runs. Nothing here is secret: arguments are for all to see.
     package var arguments: [String] {
-        var words = ["mover", action.word, "--volume", Self.volumePath, "--json"]
+        var words = ["mover", action.word, "--volume", isBlock ? Self.devicePath : Self.volumePath, "--json"]
         if action.needsRepository {
             words += ["--access", Self.accessPath, "--cache-dir", Self.cachePath]
             if !settings.memory.isEmpty { words += ["--memory", settings.memory] }
@@ -224,12 +228,13 @@ package struct MoverJob: Sendable {
     }
 
     private var container: JSONValue {
-        var mounts: [JSONValue] = [
+        let hasDevice = mountsClaim && isBlock
+        let volume: JSONValue =
             mountsClaim
-                ? ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)]
-                : ["mountPath": .string(Self.volumePath), "name": "scratch", "subPath": "empty"],
-            ["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"],
-        ]
+            ? ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)]
+            : ["mountPath": .string(Self.volumePath), "name": "scratch", "subPath": "empty"]
+        var mounts = hasDevice ? [] : [volume]
+        mounts.append(["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"])
         if action.needsRepository {
             mounts.append(["mountPath": .string(Self.accessPath), "name": "access", "readOnly": true])
             mounts.append(["mountPath": .string(Self.cachePath), "name": "scratch", "subPath": "cache"])
@@ -248,6 +253,8 @@ package struct MoverJob: Sendable {
         ]
         // The end of the log where the mover had no chance to say what happened.
         container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+        // The node of the device is its owner's and its group's, mostly root's and `disk`'s: root needs nothing more to read it.
+        if hasDevice { container["volumeDevices"] = [["devicePath": .string(Self.devicePath), "name": "volume"]] }
         container["volumeMounts"] = .array(mounts)
         return .object(container)
     }
