@@ -128,6 +128,13 @@ package struct DoctorJourney: Sendable {
                     "key", .fine,
                     "key \(slot.id) (\(slot.kind.name)) has the role '\(slot.role.name)'; there are \(repository.slots.count)"
                 ))
+            if !slot.isAnchored, slot.kind != .recipient {
+                findings.append(
+                    Finding(
+                        "key", .warning,
+                        "key \(slot.id) was made before keys were tied to their repository, so that whoever can write to the store could replace what it opens: renew it with 'becalm key passwd'"
+                    ))
+            }
         }
         do {
             let listing = try await repository.listSnapshots()

@@ -110,11 +110,7 @@ package struct MaintenanceJourney: Sendable {
                     (host == nil || candidate.host == host) && tags.allSatisfy(candidate.tags.contains)
                         && (path == nil || candidate.paths.contains { Self.fits($0, path ?? "") })
                 }
-                if repository.keyring.role != .full {
-                    throw RepositoryError(
-                        .notPermitted,
-                        "a writer key cannot see which snapshots a rule keeps: use a key of the role 'full'")
-                }
+                try repository.require(.read, to: "see which snapshots a rule keeps")
                 result.decisions = try rule.decide(candidates, mayEmptySources: mayEmptySources)
                 result.chosen = result.decisions.filter { !$0.isKept }.map(\.candidate.id)
                 result.kept = result.decisions.count - result.chosen.count

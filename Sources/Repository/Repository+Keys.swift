@@ -91,9 +91,7 @@ extension Repository {
         _ what: String, _ body: (Timestamp) throws -> ([KeySlot], Keyring)
     ) async throws(RepositoryError) -> Repository {
         do {
-            guard keyring.role == .full else {
-                throw RepositoryError(.notPermitted, "a writer key cannot \(what): use a key of the role 'full'")
-            }
+            try require(.manage, to: what)
             let (slots, keyring) = try body(try await store.serverTime())
             let table = try KeyTable.create(generation: keyTable.generation + 1, slots: slots, keyring: keyring)
             do {

@@ -176,6 +176,19 @@ package final class Repository: Sendable {
         try await store.put(ObjectNames.keyTableCopy(table.generation), bytes: bytes, options: PutOptions())
     }
 
+    /// Throws `.notPermitted`, with a line that names the roles that can, where the key in use cannot do `what`, for which
+    /// it needs `ability`.
+    package func require(_ ability: KeyRole.Ability, to what: String) throws(RepositoryError) {
+        guard !keyring.role.can(ability) else { return }
+        throw RepositoryError(.notPermitted, keyring.role.refusal(ability, to: what))
+    }
+
+    /// The same over another view of its store, such as one that knows what the store can be trusted with.
+    package func using(_ store: any ObjectStore) -> Repository {
+        Repository(
+            store: store, config: config, keyring: keyring, slotID: slotID, keyTable: keyTable, options: options)
+    }
+
     /// Retention for an object that is stored now, by the options; nil for none.
     func retention(from now: Timestamp) -> Retention? {
         options.retention.map { Retention(mode: $0.mode, until: now.advanced(bySeconds: $0.seconds)) }

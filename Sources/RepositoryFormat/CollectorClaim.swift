@@ -1,5 +1,5 @@
 internal import Basics
-package import Sealing
+internal import Sealing
 
 /// Who is collecting, under `claims/collector`: for economy, so that two collectors do not do the same work. Nothing
 /// rests on it for safety (Format.md, "Collection").
@@ -22,7 +22,7 @@ package struct CollectorClaim: Hashable, Sendable {
     }
 
     /// The stored bytes.
-    package func encoded(keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package func encoded(keyring: Keyring) throws -> [UInt8] {
         var writer = ByteWriter(reserving: 256)
         writer.write(raw: id.bytes)
         writer.write(prefixed: Array(host.utf8))

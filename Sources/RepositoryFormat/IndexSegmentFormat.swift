@@ -1,5 +1,5 @@
 package import Basics
-package import Sealing
+internal import Sealing
 
 /// A pack as an index segment knows it: 48 bytes, and its session in a table of its own.
 package struct IndexedPack: Hashable, Sendable {
@@ -198,7 +198,7 @@ package struct IndexSegmentLayout: Sendable {
     }
 
     /// The stored object of plain bytes.
-    package static func seal(_ plain: Buffer, id: Identifier, keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package static func seal(_ plain: Buffer, id: Identifier, keyring: Keyring) throws -> [UInt8] {
         try MetaBox.seal(plain.array(), label: label, name: id.description, keyring: keyring)
     }
 

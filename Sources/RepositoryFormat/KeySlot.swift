@@ -66,10 +66,36 @@ package struct KeySlot: Sendable {
     var salt: [UInt8]
     var cost: ScryptCost
     var publicKey: X25519PublicKey
-    /// Empty for recipients: `commitment (32) ‖ AES-256-GCM(private key)`.
+    /// Empty for recipients: `commitment (32) ‖ AES-256-GCM(private key ‖ anchor)`; without the anchor in slots that were
+    /// made before there was one.
     var wrappedPrivateKey: [UInt8]
     /// The keyring of its role, sealed to `publicKey`.
     var sealedKeyring: [UInt8]
+    /// What is to be wrapped once a table takes the slot up, whose key makes the anchor; nil in a slot of a table.
+    private var pending: Pending?
+
+    private struct Pending: Sendable {
+        var key: SecretKey
+        var commitment: [UInt8]
+        var privateKey: X25519PrivateKey
+    }
+
+    /// What `unlock` finds: the slot's private key, and the salt of the box that its keyring is in.
+    struct Unlocked {
+        var privateKey: X25519PrivateKey
+        /// Empty where the slot has none.
+        var anchor: [UInt8]
+    }
+
+    /// Bytes of an anchor.
+    private static let anchorSize = 32
+    private static let wrappedSize = Digest.size + 32 + AES256GCM.tagSize
+
+    /// Whether only who knows the table key can seal a keyring to the slot that its credential opens. Those of recipients
+    /// never are: nobody else can give the owner of a private key a secret that is known to be from the right hands.
+    package var isAnchored: Bool {
+        kind != .recipient && (pending != nil || wrappedPrivateKey.count == Self.wrappedSize + Self.anchorSize)
+    }
 
     /// A slot that `credential` opens. Its keyring is filled in by the table that takes it up.
     package static func create(
@@ -100,9 +126,27 @@ package struct KeySlot: Sendable {
                 .invalidParameters, "scrypt cost n=\(cost.n) r=\(cost.r) p=\(cost.p) is outside what is allowed")
         }
         let (key, commitment) = try slot.wrappingKey(credential)
-        slot.wrappedPrivateKey =
-            commitment + (try AES256GCM(key: key).seal(nonce: 0, context: slot.context, keyPair.secret.array))
+        slot.pending = Pending(key: key, commitment: commitment, privateKey: keyPair)
         return slot
+    }
+
+    /// Ties a new slot to the repository whose table key this is; one that is tied stays as it is.
+    mutating func tie(to tableKey: SecretKey) throws {
+        guard let pending else { return }
+        wrappedPrivateKey =
+            pending.commitment
+            + (try AES256GCM(key: pending.key).seal(
+                nonce: 0, context: context, pending.privateKey.secret.array + anchor(tableKey)))
+        self.pending = nil
+    }
+
+    /// The salt of the box that the slot's keyring is sealed in, which the table key gives to who makes tables and the
+    /// wrapped private key to who opens the slot. So nobody else makes a keyring that opens: the slot's public key, which
+    /// a sealed box takes otherwise, is in the table for everybody to see.
+    func anchor(_ tableKey: SecretKey) -> [UInt8] {
+        guard isAnchored else { return [] }
+        return HKDF.derive(
+            secret: tableKey.array, salt: [], info: Array("becalm slot anchor v1 \(id)".utf8), count: Self.anchorSize)
     }
 
     /// A slot for the holder of the private key to `recipient`, who need not be there.
@@ -120,20 +164,22 @@ package struct KeySlot: Sendable {
         kind == .recipient && publicKey.bytes == recipient
     }
 
-    /// The slot's private key when `credential` opens it, nil when it does not.
-    func unlock(_ credential: KeyCredential) throws -> X25519PrivateKey? {
+    /// The slot's private key and anchor when `credential` opens it, nil when it does not.
+    func unlock(_ credential: KeyCredential) throws -> Unlocked? {
         switch (kind, credential) {
         case (.recipient, .identity(let identity)):
-            return identity.publicKey.bytes == publicKey.bytes ? identity : nil
+            return identity.publicKey.bytes == publicKey.bytes ? Unlocked(privateKey: identity, anchor: []) : nil
         case (.passphrase, .passphrase), (.keyFile, .keyFile):
-            guard wrappedPrivateKey.count == Digest.size + 32 + AES256GCM.tagSize else {
+            guard wrappedPrivateKey.count == Self.wrappedSize || isAnchored else {
                 throw FormatError(.damaged, "key slot \(id) is damaged")
             }
             let (key, commitment) = try wrappingKey(credential)
             guard Array(wrappedPrivateKey.prefix(Digest.size)) == commitment else { return nil }
             let bytes = try AES256GCM(key: key).open(
                 nonce: 0, context: context, Array(wrappedPrivateKey.dropFirst(Digest.size)))
-            return try X25519PrivateKey(secret: SecretKey(bytes: bytes))
+            return Unlocked(
+                privateKey: try X25519PrivateKey(secret: SecretKey(bytes: Array(bytes.prefix(32)))),
+                anchor: Array(bytes.dropFirst(32)))
         default:
             return nil
         }
@@ -179,7 +225,12 @@ package struct KeySlot: Sendable {
 
     static func read(_ reader: inout ByteReader) throws -> KeySlot {
         let id = String(decoding: try reader.readPrefixed(maximum: 16), as: UTF8.self)
-        guard let role = KeyRole(rawValue: try reader.readByte()) else { throw reader.malformed("role expected") }
+        let number = try reader.readByte()
+        guard let role = KeyRole(rawValue: number) else {
+            throw FormatError(
+                .newerVersion,
+                "key slot \(id) has the role \(number), which this becalm does not know: install a newer one")
+        }
         guard let kind = KeySlotKind(rawValue: try reader.readByte()) else {
             throw reader.malformed("slot kind expected")
         }

@@ -5,7 +5,8 @@ internal import Sealing
 /// next generation, so that it happens wholly or not at all (Format.md, "Keys").
 package struct KeyTable: Sendable {
     private static let magic: [UInt8] = Array("BCLMKEYS".utf8)
-    private static let version: UInt16 = 1
+    /// The newest form that is read: with slots of the role `reader`, or anchored ones.
+    private static let newestVersion: UInt16 = 2
 
     package let repositoryID: Identifier
     /// Counts from 1; the highest one that is whole counts.
@@ -18,16 +19,18 @@ package struct KeyTable: Sendable {
         generation: UInt32, slots: [KeySlot], keyring: Keyring
     ) throws -> KeyTable {
         guard let tableKey = keyring.tableKey else {
-            throw FormatError(.notPermitted, "a writer key cannot change keys: use a key of the role 'full'")
+            try keyring.role.require(.manage, to: "change keys")
+            throw FormatError(.damaged, "the keyring lacks the table key")
         }
         var table = KeyTable(
             repositoryID: keyring.repositoryID, generation: generation, slots: slots,
             authenticator: SHA256State.digest(of: []))
         for index in table.slots.indices {
+            try table.slots[index].tie(to: tableKey)
             let slot = table.slots[index]
             table.slots[index].sealedKeyring = try SealedBox.seal(
-                keyring.restricted(to: slot.role).encoded(), to: slot.publicKey, salt: [], label: label,
-                context: table.context(slot))
+                keyring.restricted(to: slot.role).encoded(), to: slot.publicKey, salt: slot.anchor(tableKey),
+                label: label, context: table.context(slot))
         }
         table.authenticator = HMACSHA256(key: tableKey).authenticate(table.body())
         return table
@@ -37,25 +40,30 @@ package struct KeyTable: Sendable {
 
     /// The keyring and the slot that `credential` opens. Throws `.wrongKey` when it opens none.
     ///
-    /// A full keyring also proves the table: a slot that somebody slipped in shows here and is refused.
+    /// A keyring that opens was sealed by who has the table key, where the slot is anchored; a full one also proves the
+    /// table by it: a slot that somebody slipped in shows here and is refused.
     package func open(_ credential: KeyCredential) throws(FormatError) -> (keyring: Keyring, slot: KeySlot) {
         for slot in slots {
-            let privateKey: X25519PrivateKey?
+            let unlocked: KeySlot.Unlocked?
             do {
-                privateKey = try slot.unlock(credential)
+                unlocked = try slot.unlock(credential)
             } catch let error as FormatError {
                 throw error
             } catch {
                 throw FormatError(.damaged, "key slot \(slot.id) is damaged: \(error)", cause: error)
             }
-            guard let privateKey else { continue }
+            guard let unlocked else { continue }
             let keyring: Keyring
             do {
                 keyring = try Keyring(
                     decoding: SealedBox.open(
-                        slot.sealedKeyring, with: privateKey, salt: [], label: Self.label, context: context(slot)))
+                        slot.sealedKeyring, with: unlocked.privateKey, salt: unlocked.anchor, label: Self.label,
+                        context: context(slot)))
             } catch {
-                throw FormatError(.damaged, "the keyring of key slot \(slot.id) is damaged: \(error)", cause: error)
+                throw FormatError(
+                    .damaged,
+                    "the keyring of key slot \(slot.id) in key table \(generation) is damaged, or was made by somebody without a full key: \(error)",
+                    cause: error)
             }
             guard keyring.repositoryID == repositoryID, keyring.role == slot.role else {
                 throw FormatError(.damaged, "key table \(generation) belongs to another repository")
@@ -80,10 +88,13 @@ package struct KeyTable: Sendable {
         Array("becalm keyring v1 \(repositoryID) \(generation) \(slot.id) \(slot.role.rawValue)".utf8)
     }
 
+    /// The oldest form that holds these slots.
+    private var version: UInt16 { slots.contains { $0.role == .reader || $0.isAnchored } ? 2 : 1 }
+
     private func body() -> [UInt8] {
         var writer = ByteWriter(reserving: 1024)
         writer.write(raw: Self.magic)
-        writer.write(littleEndian: Self.version)
+        writer.write(littleEndian: version)
         writer.write(raw: repositoryID.bytes)
         writer.write(littleEndian: generation)
         writer.write(varint: UInt64(slots.count))
@@ -100,7 +111,8 @@ package struct KeyTable: Sendable {
             let checked = try Checksummed.verified(bytes, "the key table")
             var reader = ByteReader(checked)
             guard try reader.readRaw(8).elementsEqual(Self.magic) else { throw reader.malformed("magic expected") }
-            guard try reader.read(UInt16.self) <= Self.version else {
+            let version = try reader.read(UInt16.self)
+            guard version <= Self.newestVersion else {
                 throw FormatError(.newerVersion, "the key table has a newer form: install a newer becalm")
             }
             let repositoryID = try Identifier.read(&reader)
@@ -110,8 +122,12 @@ package struct KeyTable: Sendable {
             for _ in 0..<count { slots.append(try KeySlot.read(&reader)) }
             let authenticator = try Digest.read(&reader)
             try reader.expectEnd()
-            return KeyTable(
+            let table = KeyTable(
                 repositoryID: repositoryID, generation: generation, slots: slots, authenticator: authenticator)
+            guard table.version == version else {
+                throw reader.malformed("form \(table.version) expected, for these slots")
+            }
+            return table
         }
     }
 

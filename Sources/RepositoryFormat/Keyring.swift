@@ -1,28 +1,19 @@
 internal import Basics
 package import Sealing
 
-/// What a key slot may do.
-package enum KeyRole: UInt8, Sendable, CaseIterable {
-    /// Everything.
-    case full = 1
-    /// Add chunks and snapshots, recognise chunks that are there already; decrypt no content.
-    case writer = 2
-
-    /// As the command line spells it.
-    package var name: String { self == .full ? "full" : "writer" }
-}
-
 /// The keys of one epoch. A rotation begins a new one; the old stay, for what was written under them.
 package struct EpochKeys: Sendable {
     /// Counts from 1.
     package var number: UInt32
-    /// Seals index segments, pack footers, snapshot chains and other bookkeeping; writers hold it.
+    /// Seals and opens index segments, pack footers, snapshot chains and other bookkeeping; every role holds it.
     package var metaKey: SecretKey
-    /// Enters every session's key, so that only holders of a slot can make objects that are believed.
+    /// Enters every session's key, so that only holders of a slot can make objects that are believed. Opening one takes it
+    /// too, so readers hold it: what keeps them from writing is this program and the store, not a cipher (Format.md,
+    /// "Threat model").
     package var sessionSecret: SecretKey
     /// Session keys are sealed to it.
     package var publicKey: X25519PublicKey
-    /// Opens session keys; nil for the writer role.
+    /// Opens session keys; nil for the writer role, which cannot read.
     package var privateKey: X25519PrivateKey?
 }
 
@@ -36,16 +27,16 @@ package struct Keyring: Sendable {
     package var dataIDKey: SecretKey
     /// Makes ids of tree chunks.
     package var treeIDKey: SecretKey
-    /// Makes the chunker's table; two repositories cut differently.
-    package var chunkerKey: SecretKey
-    /// Authenticates key tables; nil for the writer role, which may not change them.
+    /// Makes the chunker's table; two repositories cut differently. Nil for the reader role: restoring cuts nothing.
+    package var chunkerKey: SecretKey?
+    /// Authenticates key tables; nil for all but the full role, which alone may change them.
     package var tableKey: SecretKey?
     /// In ascending order; the last is the present one. Never empty.
     package var epochs: [EpochKeys]
 
     private init(
         role: KeyRole, repositoryID: Identifier, configDigest: Digest, dataIDKey: SecretKey, treeIDKey: SecretKey,
-        chunkerKey: SecretKey, tableKey: SecretKey?, epochs: [EpochKeys]
+        chunkerKey: SecretKey?, tableKey: SecretKey?, epochs: [EpochKeys]
     ) {
         self.role = role
         self.repositoryID = repositoryID
@@ -87,11 +78,13 @@ package struct Keyring: Sendable {
 
     /// What `role` is given of these secrets.
     package func restricted(to role: KeyRole) -> Keyring {
-        guard role == .writer else { return self }
         var restricted = self
-        restricted.role = .writer
-        restricted.tableKey = nil
-        for index in restricted.epochs.indices { restricted.epochs[index].privateKey = nil }
+        restricted.role = role
+        if !role.can(.manage) { restricted.tableKey = nil }
+        if !role.can(.write) { restricted.chunkerKey = nil }
+        if !role.can(.read) {
+            for index in restricted.epochs.indices { restricted.epochs[index].privateKey = nil }
+        }
         return restricted
     }
 
@@ -100,12 +93,19 @@ package struct Keyring: Sendable {
         ChunkIdentifier(dataKey: dataIDKey.array, treeKey: treeIDKey.array)
     }
 
-    /// 2048 bytes for the chunker's table: HKDF of the chunker key.
-    package var chunkerMaterial: [UInt8] {
-        HKDF.derive(secret: chunkerKey.array, salt: [], info: Array("becalm gear table v1".utf8), count: 2048)
+    /// 2048 bytes for the chunker's table: HKDF of the chunker key. Throws `.notPermitted` for a reader, who cuts nothing.
+    package func chunkerMaterial() throws(FormatError) -> [UInt8] {
+        guard let chunkerKey else {
+            try role.require(.write, to: "cut files into chunks")
+            throw FormatError(.damaged, "the keyring lacks the chunker key")
+        }
+        return HKDF.derive(secret: chunkerKey.array, salt: [], info: Array("becalm gear table v1".utf8), count: 2048)
     }
 
-    /// Fields in order; absent secrets have length 0. Only ever stored sealed.
+    /// What stands for a chunker key that the role lacks.
+    private static let noKey = [UInt8](repeating: 0, count: 32)
+
+    /// Fields in order; absent secrets have length 0, or are zeros where the length is fixed. Only ever stored sealed.
     func encoded() -> [UInt8] {
         var writer = ByteWriter(reserving: 512)
         writer.write(1 as UInt8)
@@ -114,7 +114,7 @@ package struct Keyring: Sendable {
         writer.write(raw: configDigest.bytes)
         writer.write(raw: dataIDKey.array)
         writer.write(raw: treeIDKey.array)
-        writer.write(raw: chunkerKey.array)
+        writer.write(raw: chunkerKey?.array ?? Self.noKey)
         writer.write(prefixed: tableKey?.array ?? [])
         writer.write(varint: UInt64(epochs.count))
         for epoch in epochs {
@@ -134,10 +134,13 @@ package struct Keyring: Sendable {
                 throw FormatError(.newerVersion, "the keyring has a newer form: install a newer becalm")
             }
             guard let role = KeyRole(rawValue: try reader.readByte()) else { throw reader.malformed("role expected") }
+            let (repositoryID, configDigest) = (try Identifier.read(&reader), try Digest.read(&reader))
+            let (dataIDKey, treeIDKey) = (try SecretKey.read(&reader), try SecretKey.read(&reader))
+            let chunkerKey = Array(try reader.readRaw(Self.noKey.count))
             var keyring = Keyring(
-                role: role, repositoryID: try Identifier.read(&reader), configDigest: try Digest.read(&reader),
-                dataIDKey: try SecretKey.read(&reader), treeIDKey: try SecretKey.read(&reader),
-                chunkerKey: try SecretKey.read(&reader), tableKey: try SecretKey.readOptional(&reader), epochs: [])
+                role: role, repositoryID: repositoryID, configDigest: configDigest, dataIDKey: dataIDKey,
+                treeIDKey: treeIDKey, chunkerKey: chunkerKey == Self.noKey ? nil : try SecretKey(bytes: chunkerKey),
+                tableKey: try SecretKey.readOptional(&reader), epochs: [])
             let count = try reader.readCount(minimumSize: 100)
             for _ in 0..<count {
                 let number = try reader.read(UInt32.self)

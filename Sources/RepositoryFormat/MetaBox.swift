@@ -1,5 +1,5 @@
 internal import Basics
-package import Sealing
+internal import Sealing
 
 /// Bookkeeping sealed under an epoch's meta key, which every role holds.
 ///
@@ -10,11 +10,12 @@ package enum MetaBox {
     /// Bytes that a box is longer than what it holds.
     package static let overhead = 4 + 32 + AES256GCM.tagSize
 
-    /// Seals `plaintext` for the object `name` under the keyring's current epoch. Throws when a cipher or the system's
-    /// randomness fails.
+    /// Seals `plaintext` for the object `name` under the keyring's current epoch. Throws `.notPermitted` for a reader, and
+    /// when a cipher or the system's randomness fails.
     package static func seal(
         _ plaintext: [UInt8], label: String, name: String, keyring: Keyring
-    ) throws(SealingError) -> [UInt8] {
+    ) throws -> [UInt8] {
+        try keyring.role.require(.write, to: "store anything")
         let epoch = keyring.currentEpoch
         let salt = try SecureRandom.bytes(32)
         var header = ByteWriter(reserving: 36)

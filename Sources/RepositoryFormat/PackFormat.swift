@@ -1,5 +1,5 @@
 internal import Basics
-package import Sealing
+internal import Sealing
 
 /// The bytes before the first blob of a pack: 128, in the clear.
 ///
@@ -85,7 +85,7 @@ package enum PackFooter {
     private static let label = "pack footer v1"
 
     /// The footer's bytes, trailer included.
-    package static func encode(_ blobs: [PackedBlob], pack: Identifier, keyring: Keyring) throws(SealingError)
+    package static func encode(_ blobs: [PackedBlob], pack: Identifier, keyring: Keyring) throws
         -> [UInt8]
     {
         var writer = ByteWriter(reserving: blobs.count * 48)

@@ -23,7 +23,7 @@ package struct CondemnedRecord: Hashable, Sendable {
     package init(packs: [Pack]) { self.packs = packs }
 
     /// The stored bytes.
-    package func encoded(id: Identifier, keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package func encoded(id: Identifier, keyring: Keyring) throws -> [UInt8] {
         var writer = ByteWriter(reserving: packs.count * 64)
         writer.write(varint: UInt64(packs.count))
         for pack in packs {
@@ -80,7 +80,7 @@ package struct ForgottenRecord: Hashable, Sendable {
     package init(snapshots: [Snapshot]) { self.snapshots = snapshots }
 
     /// The stored bytes.
-    package func encoded(id: Identifier, keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package func encoded(id: Identifier, keyring: Keyring) throws -> [UInt8] {
         var writer = ByteWriter(reserving: snapshots.count * 96)
         writer.write(varint: UInt64(snapshots.count))
         for snapshot in snapshots {
@@ -145,7 +145,7 @@ package struct JournalRecord: Hashable, Sendable {
     package init(files: [File]) { self.files = files }
 
     /// The stored bytes.
-    package func encoded(name: String, keyring: Keyring) throws(SealingError) -> [UInt8] {
+    package func encoded(name: String, keyring: Keyring) throws -> [UInt8] {
         var writer = ByteWriter(reserving: 4096)
         writer.write(varint: UInt64(files.count))
         for file in files {

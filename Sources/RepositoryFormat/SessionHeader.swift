@@ -14,8 +14,10 @@ package struct SessionHeader: Hashable, Sendable {
     package let epoch: UInt32
     private let sealedKey: [UInt8]
 
-    /// A new session: random id, random key. The key never leaves the process but sealed.
-    package static func create(keyring: Keyring) throws(SealingError) -> (header: SessionHeader, key: SecretKey) {
+    /// A new session: random id, random key. The key never leaves the process but sealed. Throws `.notPermitted` for a
+    /// reader, and when a cipher or the system's randomness fails.
+    package static func create(keyring: Keyring) throws -> (header: SessionHeader, key: SecretKey) {
+        try keyring.role.require(.write, to: "store anything")
         let epoch = keyring.currentEpoch
         let sessionID = try Identifier.random()
         let key = SecretKey()
@@ -39,8 +41,8 @@ package struct SessionHeader: Hashable, Sendable {
             throw FormatError(.damaged, "session \(sessionID) names key epoch \(epoch), which this key does not have")
         }
         guard let privateKey = keys.privateKey else {
-            throw FormatError(
-                .notPermitted, "a writer key cannot decrypt what is stored: use a key of the role 'full'")
+            try keyring.role.require(.read, to: "decrypt what is stored")
+            throw FormatError(.damaged, "the keyring lacks the private key of epoch \(epoch)")
         }
         do {
             let bytes = try SealedBox.open(

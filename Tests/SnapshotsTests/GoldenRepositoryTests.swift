@@ -14,11 +14,13 @@ import Testing
 struct GoldenRepositoryTests {
     private static let root = FilePath(#filePath).removingLastComponent().appending("Golden")
 
-    private func open(_ version: String) async throws -> Repository {
+    private static let password = KeyCredential.passphrase(Array("golden repository".utf8))
+
+    private func open(_ version: String, with credential: KeyCredential = password) async throws -> Repository {
         // Reading leaves no trace, and writing is refused.
         let store = ReadOnlyObjectStore(try await DirectoryObjectStore(root: Self.root.appending(version)))
         return try await Repository.open(
-            store: store, credential: .passphrase(Array("golden repository".utf8)),
+            store: store, credential: credential,
             options: RepositoryOptions(processors: 2, logger: Logger(label: "golden")))
     }
 
@@ -121,6 +123,72 @@ struct GoldenRepositoryTests {
             VerifyOptions(depth: .full, displayPath: { PathText.display($0) }))
         #expect(report.problems.isEmpty)
         #expect(report.snapshots == snapshots)
+    }
+
+    @Test("Slots of version 2 of the key table, one of them a reader's, open two epochs")
+    func roles() async throws {
+        for (credential, role) in [
+            (Self.password, KeyRole.full), (.keyFile([UInt8](repeating: 0x33, count: 40)), .reader),
+        ] {
+            let repository = try await open("v1-roles", with: credential)
+            #expect(repository.keyring.role == role && repository.keyring.epochs.count == 2)
+            #expect(repository.slots.map(\.role) == [.full, .reader] && repository.slots.allSatisfy(\.isAnchored))
+            for (snapshot, contentDigest) in [
+                (
+                    "61d18840c766982a1e79a45d487f5e74",
+                    "bd804f24468830a49950e0ec263a7ef87fe687255c52130982c10d6e9b32ecd9"
+                ),
+                (
+                    "0f4fa56e4dc8457ecd5bbeefd6d24d60",
+                    "a679be7a6819efc79355d1c2c19e8eb030e9c08ddbbfaa18f67fa8b6caedc622"
+                ),
+            ] {
+                let target = try ObjectStorageTesting.TemporaryDirectory()
+                let request = RestoreRequest(
+                    snapshot: try #require(Identifier(hex: snapshot)), target: Array(target.path.string.utf8),
+                    verify: true)
+                let result = try await RestoreOperation(
+                    repository: repository, request: request, progress: OperationProgress()
+                ).run()
+                #expect(result.damaged.isEmpty && result.failed.isEmpty && result.files == 2)
+                #expect(result.contentDigest == contentDigest)
+            }
+            let report = try await Verifier(repository: repository).verify(
+                VerifyOptions(depth: .full, displayPath: { PathText.display($0) }))
+            #expect(report.problems.isEmpty && report.snapshots == 2)
+        }
+    }
+
+    @Test("A repository of version 1 takes new keys, and its old ones go on opening it")
+    func takesKeys() async throws {
+        let golden = try await DirectoryObjectStore(root: Self.root.appending("v1"))
+        let store = MemoryObjectStore()
+        for object in try await golden.listAll(prefix: "") {
+            try await store.put(object.key, bytes: try await golden.get(object.key, maximumBytes: 64 << 20))
+        }
+        let options = RepositoryOptions(processors: 2, logger: Logger(label: "golden"))
+        let password = Self.password
+        let (reader, renewed) = (
+            KeyCredential.keyFile([UInt8](repeating: 3, count: 40)),
+            KeyCredential.keyFile([UInt8](repeating: 4, count: 40))
+        )
+        var repository = try await Repository.open(store: store, credential: password, options: options)
+        #expect(repository.slots.map(\.isAnchored) == [false])
+        repository = try await repository.addSlot(reader, role: .reader, label: "audit")
+        for credential in [password, reader] {
+            let opened = try await Repository.open(store: store, credential: credential, options: options)
+            #expect(opened.slots.map(\.isAnchored) == [false, true])
+            let report = try await Verifier(repository: opened).verify(
+                VerifyOptions(depth: .full, displayPath: { PathText.display($0) }))
+            #expect(report.problems.isEmpty && report.snapshots == 2)
+        }
+        repository = try await repository.replaceOwnSlot(with: renewed)
+        #expect(repository.slots.map(\.isAnchored) == [true, true])
+        let opened = try await Repository.open(store: store, credential: renewed, options: options)
+        #expect(try await opened.listSnapshots().snapshots.allSatisfy { $0.manifest != nil })
+        await #expect(throws: RepositoryError.self) {
+            _ = try await Repository.open(store: store, credential: password, options: options)
+        }
     }
 
     @Test("A wrong password is told from damage")

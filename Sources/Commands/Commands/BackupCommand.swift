@@ -145,7 +145,7 @@ package struct BackupCommand: RunnableCommand {
             try await SourceGuard(repository: repository, excludes: excludes).check(sources)
         }
         let repository = try await session.open(
-            .writing,
+            .writing(to: "back up"),
             retention: lockFor.map { RepositoryOptions.RetentionPolicy(mode: lockMode, seconds: $0.seconds) })
         let bases: BackupRequest.Bases
         switch delta {

@@ -101,7 +101,8 @@ package struct ForgetCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(dryRun ? .reading : .writing)
+        let repository = try await RepositorySession(global, context).open(
+            dryRun ? .reading : .managing(to: "forget snapshots"))
         let choice: MaintenanceJourney.Choice =
             snapshots.isEmpty
             ? .rule(rule, host: host, tags: tag, path: path, mayEmptySources: allowEmpty) : .named(snapshots)

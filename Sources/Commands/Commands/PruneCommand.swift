@@ -55,7 +55,7 @@ package struct PruneCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(dryRun ? .reading : .writing)
+        let repository = try await RepositorySession(global, context).open(dryRun ? .reading : .managing(to: "prune"))
         let progress = OperationProgress()
         let options = PruneOptions(
             graceSeconds: grace.map { UInt64($0.seconds) }, isDryRun: dryRun,

@@ -65,7 +65,8 @@ package struct VerifyCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(rebuildIndex || repair ? .writing : .reading)
+        let repository = try await RepositorySession(global, context).open(
+            rebuildIndex || repair ? .managing(to: "repair") : .reading)
         let progress = OperationProgress()
         let journey = MaintenanceJourney(repository: repository, progress: progress)
         if rebuildIndex {

@@ -261,7 +261,7 @@ package struct WorkloadRestoreJourney: Sendable {
         guard !claims.isEmpty else { return [] }
         report(.stage("filling its volumes"))
         let movers = MoverRun.Request(
-            namespace: namespace, settings: request.movers, access: request.access, role: .full, open: open)
+            namespace: namespace, settings: request.movers, access: request.access, role: .reader, open: open)
         let report = report
         let users = ClaimUsers(workload)
         let snapshot = "\(request.snapshot)"

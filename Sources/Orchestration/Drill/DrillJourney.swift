@@ -41,10 +41,7 @@ package struct DrillJourney: Sendable {
     private func drill() async throws -> DrillReport {
         let began = clock.now()
         let listed = try await repository.findSnapshot(request.snapshot)
-        guard let manifest = listed.manifest else {
-            throw JourneyError(
-                .failed, kind: "not_permitted", "a writer key cannot restore: use a key of the role 'full'")
-        }
+        let manifest = try listed.manifest(to: "restore")
         guard String(validating: request.place, as: UTF8.self) != nil else {
             throw JourneyError.usage("\(PathText.display(request.place)) is not UTF-8: name another --scratch")
         }

@@ -6,14 +6,26 @@ package import RepositoryFormat
 internal import Snapshots
 
 /// The way from a store to a repository in it, which the command line and Velero's plugins share: first contact, then
-/// the key, then, for writing, what the store can be trusted with.
+/// the key and what it may do, then, for writing, what the store can be trusted with.
 package struct RepositoryOpening: Sendable {
     /// What the repository is opened for.
     package enum Purpose: Sendable {
         /// Nothing in the store is changed, so that read-only media will do.
         case reading
-        /// A store that was never probed from this machine is probed first.
-        case writing
+        /// A store that was never probed from this machine is probed first, unless the key cannot do `what` anyway: a
+        /// reader's is refused before anything is written.
+        case writing(to: String)
+        /// As for writing, with a key of the role `full` only.
+        case managing(to: String)
+
+        /// What the key must be able to do, and for what; nil where that shows later.
+        fileprivate var need: (ability: KeyRole.Ability, what: String)? {
+            switch self {
+            case .reading: nil
+            case .writing(let what): (.write, what)
+            case .managing(let what): (.manage, what)
+            }
+        }
     }
 
     package var opened: OpenedStore
@@ -39,7 +51,8 @@ package struct RepositoryOpening: Sendable {
     /// Opens the repository.
     ///
     /// A place without a repository, or one that `check` throws for, is told before anybody is asked for a `credential`.
-    /// Throws what `RepositoryAccess.open`, the store and the two closures throw.
+    /// Throws `not_permitted` for a key that cannot do what it is opened for, and what `RepositoryAccess.open`, the store and
+    /// the two closures throw.
     package func open(
         _ purpose: Purpose, check: () async throws -> Void = {}, credential: () async throws -> KeyCredential
     ) async throws -> Repository {
@@ -50,8 +63,13 @@ package struct RepositoryOpening: Sendable {
         }
         try await check()
         let credential = try await credential()
-        let capabilities = try await capabilities(purpose)
-        return try await access(credential, capabilities).open()
+        let (memory, identity) = (memory, opened.identity)
+        let known = try await BlockingBridge.offload(name: "becalm-cache") { Result { memory.load(identity) } }
+        let repository = try await access(credential, known).open()
+        guard let need = purpose.need else { return repository }
+        try await JourneyError.mapping { try repository.require(need.ability, to: need.what) }
+        guard known == nil, let found = try await probe() else { return repository }
+        return repository.using(decorated(found))
     }
 
     /// Makes the repository. What `check` throws is told before anybody is asked for a `credential`. Throws
@@ -86,17 +104,12 @@ package struct RepositoryOpening: Sendable {
     private static let leftovers: Set<String> = [".tmp~", "probe", "keys", "keys-copy", "lost+found"]
 
     private func access(_ credential: KeyCredential, _ capabilities: StoreCapabilities?) -> RepositoryAccess {
-        RepositoryAccess(
-            store: decoration.around(opened.store, capabilities: capabilities, policy: .patient),
-            credential: credential, options: options)
+        RepositoryAccess(store: decorated(capabilities), credential: credential, options: options)
     }
 
-    /// What is known of the store: remembered, or for writing found out now; nil takes the store's word.
-    private func capabilities(_ purpose: Purpose) async throws -> StoreCapabilities? {
-        let (memory, identity) = (memory, opened.identity)
-        let known = try await BlockingBridge.offload(name: "becalm-cache") { Result { memory.load(identity) } }
-        if let known { return known }
-        return purpose == .writing ? try await probe() : nil
+    /// The store with what a repository wants around it; `capabilities` nil takes the store's word.
+    private func decorated(_ capabilities: StoreCapabilities?) -> any ObjectStore {
+        decoration.around(opened.store, capabilities: capabilities, policy: .patient)
     }
 
     /// Probes the store and remembers the verdict; nil when the credentials do not allow it. Throws for a store that no

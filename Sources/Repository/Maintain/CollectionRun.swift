@@ -146,10 +146,7 @@ struct CollectionRun {
     }
 
     private static func roots(of snapshot: ListedSnapshot) throws -> [ChunkID] {
-        guard let manifest = snapshot.manifest else {
-            throw RepositoryError(.notPermitted, "snapshot \(snapshot.id) cannot be read with this key")
-        }
-        return try manifest.rootPages()
+        try snapshot.manifest(to: "see what snapshots refer to").rootPages()
     }
 
     /// The error that names the snapshot whose tree cannot be read.

@@ -38,15 +38,15 @@ package final class Collector: Sendable {
 
     /// One collection: rescue, remove what was condemned long enough ago, tidy the index, condemn what is dead by now.
     ///
-    /// Throws `.notPermitted` without the role `full`; `.busy` when another collection is under way; `.damaged` when a
-    /// snapshot or a directory cannot be read, for then nobody knows what it refers to, and nothing is changed;
-    /// `.storage`; `.cancelled`. May be interrupted anywhere and run again.
+    /// Throws `.notPermitted` without the role `full`, or for a dry run with a writer key; `.busy` when another collection is
+    /// under way; `.damaged` when a snapshot or a directory cannot be read, for then nobody knows what it refers to, and
+    /// nothing is changed; `.storage`; `.cancelled`. May be interrupted anywhere and run again.
     package func prune(_ options: PruneOptions = PruneOptions()) async throws(RepositoryError) -> PruneReport {
         do {
-            guard repository.keyring.role == .full else {
-                throw RepositoryError(
-                    .notPermitted,
-                    "a writer key cannot prune, for it cannot read what snapshots refer to: use a full key")
+            if options.isDryRun {
+                try repository.require(.read, to: "see what a prune would remove")
+            } else {
+                try repository.require(.manage, to: "prune")
             }
             try await repository.refuseNewerKeys()
             if options.isDryRun {

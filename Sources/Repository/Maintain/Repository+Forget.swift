@@ -20,12 +20,10 @@ extension Repository {
     /// Removes snapshots on purpose: first a record that says so, then the manifests. Their data stays until a collection.
     ///
     /// A snapshot that cannot be read may be forgotten too; the record then names its object's digest and no source.
-    /// Throws `.notPermitted` for a writer, `.storage`. May be interrupted anywhere and run again.
+    /// Throws `.notPermitted` without the role `full`, `.storage`. May be interrupted anywhere and run again.
     package func forget(_ ids: [Identifier]) async throws(RepositoryError) -> ForgetReport {
         do {
-            guard keyring.role == .full else {
-                throw RepositoryError(.notPermitted, "a writer key cannot forget snapshots: use a full key")
-            }
+            try require(.manage, to: "forget snapshots")
             var report = ForgetReport()
             var present: [ForgottenRecord.Snapshot] = []
             for id in Set(ids).sorted() {

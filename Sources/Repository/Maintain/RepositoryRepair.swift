@@ -60,14 +60,11 @@ package final class RepositoryRepair: Sendable {
     ///
     /// A pack tells what it holds in its footer; where that is damaged, by the headers of its blobs. Others may read and
     /// write meanwhile: a running backup's packs may get listed before their time, which harms nothing. Throws
-    /// `.notPermitted` for a writer, `.busy` when the keys were changed meanwhile, `.storage`, `.newerVersion`,
+    /// `.notPermitted` without the role `full`, `.busy` when the keys were changed meanwhile, `.storage`, `.newerVersion`,
     /// `.cancelled`.
     package func rebuildIndex() async throws(RepositoryError) -> RepairReport {
         do {
-            guard repository.keyring.role == .full else {
-                throw RepositoryError(
-                    .notPermitted, "a writer key cannot repair, for it cannot read what is stored: use a full key")
-            }
+            try repository.require(.manage, to: "repair")
             // Under keys that we lack everything would look damaged.
             try await repository.refuseNewerKeys()
             let survey = try await repository.survey(progress)
@@ -95,13 +92,11 @@ package final class RepositoryRepair: Sendable {
     /// stores anew what its sources still have. Readers go on using what is whole in them, and a collector removes them
     /// when nothing depends on them any more.
     ///
-    /// Answers the packs' object names. Throws `.notPermitted` for a writer, `.busy` when the keys were changed meanwhile,
-    /// `.storage`, `.cancelled`.
+    /// Answers the packs' object names. Throws `.notPermitted` without the role `full`, `.busy` when the keys were changed
+    /// meanwhile, `.storage`, `.cancelled`.
     package func giveUpDamaged(_ report: VerifyReport) async throws(RepositoryError) -> [String] {
         do {
-            guard repository.keyring.role == .full else {
-                throw RepositoryError(.notPermitted, "a writer key cannot repair: use a full key")
-            }
+            try repository.require(.manage, to: "repair")
             try await repository.refuseNewerKeys()
             var packs: [CondemnedRecord.Pack] = []
             var names: [String] = []

@@ -215,7 +215,7 @@ extension Repository {
         do {
             let (indexed, blobs) = try await readFooter(id, pack.kind, size: pack.size)
             // The header is not authenticated by itself; a session that does not open is no session.
-            if keyring.role == .full { _ = try indexed.session.openKey(keyring: keyring) }
+            if keyring.role.can(.read) { _ = try indexed.session.openKey(keyring: keyring) }
             return .read(indexed, blobs)
         } catch let error as FormatError {
             if error.code == .newerVersion { throw error }

@@ -19,10 +19,7 @@ package final class Verifier: Sendable {
     /// exist; `.newerVersion`, `.storage`, `.cancelled`.
     package func verify(_ options: VerifyOptions) async throws(RepositoryError) -> VerifyReport {
         do {
-            guard repository.keyring.role == .full else {
-                throw RepositoryError(
-                    .notPermitted, "a writer key cannot verify, for it cannot read what is stored: use a full key")
-            }
+            try repository.require(.read, to: "verify, for that is to read what is stored")
             var run = VerifyRun(repository, options, progress)
             return try await run.execute()
         } catch {

@@ -9,6 +9,12 @@ package struct ListedSnapshot: Sendable {
     package let object: SnapshotObject
     /// Nil with a writer key, which cannot decrypt it.
     package let manifest: SnapshotManifest?
+
+    /// The manifest. Throws `.notPermitted`, in the words of who needs it to do `what`, with a writer key.
+    package func manifest(to what: String) throws(RepositoryError) -> SnapshotManifest {
+        guard let manifest else { throw RepositoryError(.notPermitted, KeyRole.writer.refusal(.read, to: what)) }
+        return manifest
+    }
 }
 
 /// Snapshots of a repository, and the objects among them that could not be read.
@@ -78,7 +84,7 @@ extension Repository {
         do {
             let bytes = try await store.get(ObjectNames.snapshot(id), maximumBytes: SnapshotObject.maximumBytes)
             let object = try SnapshotObject(id: id, decoding: bytes, keyring: keyring)
-            let manifest = keyring.role == .full ? try object.manifest(keyring: keyring) : nil
+            let manifest = keyring.role.can(.read) ? try object.manifest(keyring: keyring) : nil
             return ListedSnapshot(id: id, object: object, manifest: manifest)
         } catch let error as ObjectStorageError where error.code == .tooLarge {
             throw RepositoryError(.damaged, "snapshot \(id) is impossibly large", cause: error)

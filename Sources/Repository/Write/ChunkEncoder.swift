@@ -219,7 +219,7 @@ package final class ChunkEncoder {
     /// The chunk that `traits` name, or where that is a difference its own base: a base never is one.
     private func named(_ traits: ChunkTraits, _ rawLength: Int, _ id: ChunkID) -> (id: ChunkID, pack: Identifier)? {
         // A key that cannot read what is stored reads no base.
-        guard session.repository.keyring.role == .full, session.seeksBases, let named = traits.base,
+        guard session.repository.keyring.role.can(.read), session.seeksBases, let named = traits.base,
             let location = session.index.find(named, kind: .data)
         else { return nil }
         let base = location.base ?? named

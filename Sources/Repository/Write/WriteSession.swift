@@ -45,10 +45,12 @@ package final class WriteSession: Sendable {
         let pool: BufferPool
     }
 
-    /// A session on `repository`, whose index is `index`. Throws when randomness fails or the store refuses.
+    /// A session on `repository`, whose index is `index`. Throws `.notPermitted` with a reader key, and when randomness
+    /// fails or the store refuses.
     package static func begin(_ repository: Repository, index: RepositoryIndex) async throws(RepositoryError)
         -> WriteSession
     {
+        try repository.require(.write, to: "store anything")
         do {
             let (header, key) = try SessionHeader.create(keyring: repository.keyring)
             let heartbeat = SessionHeartbeat(repository: repository, sessionID: header.sessionID)

@@ -49,7 +49,7 @@ final class BackupContext: Sendable {
                 minimum: Int(config.chunkMinimum), average: Int(config.chunkAverage), maximum: Int(config.chunkMaximum))
         else { throw RepositoryError(.damaged, "the repository's config names impossible chunk sizes") }
         self.parameters = parameters
-        let table = GearTable(material: session.repository.keyring.chunkerMaterial)
+        let table = GearTable(material: try session.repository.keyring.chunkerMaterial())
         scanner = CutScanner(table: table, parameters: parameters)
     }
 

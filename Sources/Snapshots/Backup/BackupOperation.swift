@@ -29,10 +29,13 @@ package struct BackupOperation: Sendable {
     /// Backs the sources up and commits the snapshot.
     ///
     /// Throws `RepositoryError` (`.cancelled` after an interruption, with what was stored kept for the next run),
+    /// `.notPermitted` with a reader key),
     /// `SnapshotError` (`.invalidArgument`, `.sourceMissing` when none of the sources is there) and, only where complete
     /// checkpoints are required, `IncompleteState`.
     package func run() async throws -> BackupResult {
         try checkNames()
+        // Told before anything is read or judged.
+        try repository.require(.write, to: "back up")
         let clock = ContinuousClock()
         let began = clock.now
         let (request, progress) = (request, progress)

@@ -29,7 +29,7 @@ package struct JoinOperation: Sendable {
 
     /// Joins the parts and commits the snapshot. The parts stay: forget them when it is there.
     ///
-    /// Throws `RepositoryError` (`.notPermitted` with a writer's key, `.noSuchName` where a part or the directory in it is
+    /// Throws `RepositoryError` (`.notPermitted` without the role `full`, `.noSuchName` where a part or the directory in it is
     /// not there, `.damaged` where one lacks something, `.cancelled`) and `SnapshotError` (`.invalidArgument`,
     /// `.alreadyExists` where parts have different files at one path).
     package func run() async throws -> JoinResult {
@@ -58,10 +58,7 @@ package struct JoinOperation: Sendable {
     }
 
     private func check() throws {
-        guard repository.keyring.role == .full else {
-            throw RepositoryError(
-                .notPermitted, "a writer key cannot look into snapshots to join them: use a key of the role 'full'")
-        }
+        try repository.require(.manage, to: "look into snapshots and store the one that joins them")
         guard !request.parts.isEmpty, !request.paths.isEmpty else {
             throw SnapshotError(.invalidArgument, "nothing to join: name snapshots, and what they are of")
         }

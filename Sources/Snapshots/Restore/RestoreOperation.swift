@@ -23,9 +23,7 @@ package struct RestoreOperation: Sendable {
         let clock = ContinuousClock()
         let began = clock.now
         let snapshot = try await repository.loadSnapshot(request.snapshot)
-        guard let manifest = snapshot.manifest else {
-            throw RepositoryError(.notPermitted, "a writer key cannot restore: use a key of the role 'full'")
-        }
+        let manifest = try snapshot.manifest(to: "restore")
         let index = try await repository.loadIndex()
         let isAll = request.includes.isEmpty && request.checkpoint == nil
         progress.update {

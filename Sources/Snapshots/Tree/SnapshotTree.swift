@@ -12,12 +12,8 @@ package struct SnapshotTree: Sendable {
 
     /// The tree of `snapshot`. Throws `.notPermitted` with a writer's key, `.damaged`.
     package init(snapshot: ListedSnapshot, loader: TreeLoader) throws(RepositoryError) {
-        guard let manifest = snapshot.manifest else {
-            throw RepositoryError(
-                .notPermitted, "a writer key cannot look into snapshot \(snapshot.id): use a key of the role 'full'")
-        }
+        manifest = try snapshot.manifest(to: "look into snapshot \(snapshot.id)")
         id = snapshot.id
-        self.manifest = manifest
         self.loader = loader
         do { pages = try manifest.rootPages() } catch {
             throw RepositoryError(error, doing: "snapshot \(snapshot.id)")

@@ -37,7 +37,9 @@ struct VolumeMovers: Sendable {
     }
 
     /// Opens the repository for changes, or makes it where that is asked for.
-    func open() async throws -> Repository { try await repository.openForSnapshot() }
+    func open() async throws -> Repository {
+        try await repository.openForSnapshot(.managing(to: "make keys for movers, of which each gets its own"))
+    }
 
     /// Opens the repository to remove a snapshot; nil when it is not there any more.
     func openForRemoval(of snapshot: VolumeSnapshotID) async throws -> Repository? {

@@ -23,10 +23,12 @@ struct VolumeRepository: Sendable {
     /// How long garbage of a repository that is made here waits for its collection: a day, as `becalm init` has it.
     private static let graceSeconds: UInt64 = 86_400
 
-    /// Opens it for writing a snapshot, or makes it where that was asked for.
-    func openForSnapshot() async throws -> Repository {
+    /// Opens it for writing a snapshot, or for what `purpose` says, or makes it where that was asked for.
+    func openForSnapshot(
+        _ purpose: RepositoryOpening.Purpose = .writing(to: "store a volume")
+    ) async throws -> Repository {
         do {
-            return try await opening().open(.writing, credential: credential)
+            return try await opening().open(purpose, credential: credential)
         } catch {
             guard configuration.createsRepository, !Self.isPlaceMissing(error),
                 JourneyError(error).status == .noRepository
@@ -40,7 +42,7 @@ struct VolumeRepository: Sendable {
         } catch {
             // Somebody else has made it in the meantime.
             guard JourneyError(error).kind == "already_exists" else { throw error }
-            return try await opening().open(.writing, credential: credential)
+            return try await opening().open(purpose, credential: credential)
         }
     }
 
@@ -65,7 +67,7 @@ struct VolumeRepository: Sendable {
             _ = try await opening.opened.store.list(prefix: "", token: nil)
             return nil
         }
-        let repository = try await opening.open(.writing, credential: credential)
+        let repository = try await opening.open(.managing(to: "remove a snapshot"), credential: credential)
         return repository.config.repositoryID == snapshot.repository ? repository : nil
     }
 

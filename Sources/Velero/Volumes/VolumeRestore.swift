@@ -69,10 +69,7 @@ struct VolumeRestore: Sendable {
                 "there is no snapshot \(snapshot.snapshot) in \(repository.store.location) any more: it was forgotten",
                 cause: error)
         }
-        guard let manifest = listed.manifest else {
-            throw VeleroError(
-                .accessDenied, "the repository's key is a writer's, which cannot restore: use one of the role 'full'")
-        }
+        let manifest = try listed.manifest(to: "restore")
         let tag = manifest.tags.first { $0.hasPrefix(VolumeBackup.volumeTag) }
         guard let tag, let volume = VolumeID(String(tag.dropFirst(VolumeBackup.volumeTag.count))) else {
             throw VeleroError(

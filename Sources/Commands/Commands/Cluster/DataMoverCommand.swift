@@ -85,15 +85,9 @@ package struct DataMoverCommand: RunnableCommand {
                 "no image for movers is named: give one that has becalm in it with --mover-image or BECALM_MOVER_IMAGE")
         }
         _ = try await MoverArguments.access(session)
-        let open = try await session.opener(.writing)
+        let open = try await session.opener(.managing(to: "make keys for movers, of which each gets its own"))
         // A repository that cannot be opened is told now, and not by the first backup.
         let repository = try await open()
-        guard repository.keyring.role == .full else {
-            throw JourneyError(
-                .failed, kind: "not_permitted",
-                "each mover gets a key of its own, which a key of the role '\(repository.keyring.role.name)' cannot make: use one of the role 'full'"
-            )
-        }
         say(
             "the repository is \(repository.config.repositoryID), the namespace \(settings.namespace)", "ready", context
         )

@@ -77,7 +77,7 @@ package struct WorkloadBackupArguments: ParsableArguments, Sendable {
         let reference = try JourneyError.reference(workload)
         let session = RepositorySession(global, context)
         let client = try await cluster.client(context, global)
-        let open = try await session.opener(.writing)
+        let open = try await session.opener(.managing(to: "make keys for movers, of which each gets its own"))
         var request = WorkloadBackupRequest(
             workload: reference,
             quiescing: try await quiescing.options(holder: ClusterOptions.holder(unique: true), context),

@@ -51,7 +51,7 @@ package struct WorkloadRestoreArguments: ParsableArguments, Sendable {
         let session = RepositorySession(global, context)
         let client = try await cluster.client(context, global)
         // Movers get a key of their own, so the repository is written to.
-        let open = try await session.opener(.writing)
+        let open = try await session.opener(.managing(to: "make keys for movers, of which each gets its own"))
         let listed = try await InspectionJourney(repository: try await open()).snapshot(snapshot)
         var request = WorkloadRestoreRequest(
             snapshot: listed.id, movers: try await movers.settings(context),

@@ -9,9 +9,16 @@ package struct KeyAddCommand: RunnableCommand {
     package enum Role: String, Sendable, CaseIterable, ExpressibleByArgument {
         case full
         case writer
+        case reader
 
         /// What it stands for.
-        var role: KeyRole { self == .full ? .full : .writer }
+        var role: KeyRole {
+            switch self {
+            case .full: .full
+            case .writer: .writer
+            case .reader: .reader
+            }
+        }
     }
 
     package static let configuration = CommandConfiguration(
@@ -21,8 +28,13 @@ package struct KeyAddCommand: RunnableCommand {
             The repository is opened with a key of the role 'full', the new slot with what '--new-password-file' and \
             its kin name, or by the holder of the private key to '--recipient', who need not be there.
 
+            A 'writer' backs up and reads nothing that is stored; a 'reader' restores, verifies and drills, and changes \
+            nothing. Give a reader credentials for the storage that cannot write, too: the key alone does not keep \
+            somebody who has both from storing forgeries.
+
             EXAMPLE:
               $ becalm key add --role writer --label node-7 --new-password-file node-7.password
+              $ becalm key add --role reader --label audit --recipient becalm-public-0f…
               $ head -c 32 /dev/urandom > node-8.key && becalm key add --role writer --new-key-file node-8.key
             """)
 
@@ -53,7 +65,7 @@ package struct KeyAddCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(.writing)
+        let repository = try await RepositorySession(global, context).open(.managing(to: "add a key"))
         let way: KeyJourney.Way
         if let key = recipient.flatMap(IdentityText.recipient) {
             way = .recipient(key)

@@ -7,7 +7,8 @@ package struct KeyCommand: ParsableCommand {
         abstract: "Say who can open the repository.",
         discussion: """
             Each key slot is opened by a password, a key file or a private key, and has a role: 'full' may do \
-            everything; 'writer' can back up and deduplicate, but read nothing that is stored.
+            everything; 'writer' can back up and deduplicate, but read nothing that is stored; 'reader' can list, \
+            restore, verify and drill, but change nothing.
 
             EXAMPLE:
               $ becalm key list

@@ -22,7 +22,7 @@ package struct KeyPasswdCommand: RunnableCommand {
     package init() {}
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(.writing)
+        let repository = try await RepositorySession(global, context).open(.managing(to: "change a key"))
         let credential = try await new.credential(context)
         let slot = try await KeyJourney(repository: repository).replace(with: credential)
         context.output.summary(

@@ -35,7 +35,7 @@ package struct KeyRemoveCommand: RunnableCommand {
     }
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(.writing)
+        let repository = try await RepositorySession(global, context).open(.managing(to: "remove a key"))
         let slot = try await KeyJourney(repository: repository).remove(id, evenOwn: force)
         context.output.summary(KeyText.members(slot), text: "removed key \(slot.id)")
         return .done

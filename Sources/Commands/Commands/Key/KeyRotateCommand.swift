@@ -20,7 +20,7 @@ package struct KeyRotateCommand: RunnableCommand {
     package init() {}
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
-        let repository = try await RepositorySession(global, context).open(.writing)
+        let repository = try await RepositorySession(global, context).open(.managing(to: "rotate the keys"))
         let epoch = try await KeyJourney(repository: repository).rotate()
         context.output.summary(
             [.init("epoch", .unsigned(UInt64(epoch)))], text: "epoch \(epoch) has begun: new data has new keys")

@@ -27,7 +27,7 @@ package struct MoverBackupCommand: RunnableCommand {
     package func run(in context: CommandContext) async throws -> ExitStatus {
         try await mover.telling(context, global) {
             let (session, _, context) = try await access.session(global, context)
-            let repository = try await session.open(.writing)
+            let repository = try await session.open(.writing(to: "back up"))
             let volume = context.path(mover.volume)
             let name = PathText.display(volume).split(separator: "/").last ?? ""
             let request = BackupRequest(

@@ -24,8 +24,8 @@ package enum MoverAction: Sendable, Hashable {
         if case .inspect = self { false } else { true }
     }
 
-    /// What the key of its run must be able to do: only who may do everything reads a repository.
-    package var role: KeyRole { writes ? .full : .writer }
+    /// What the key of its run may do, and no more: a mover that fills a volume reads the repository only.
+    package var role: KeyRole { writes ? .reader : .writer }
 
     /// Whether it changes the volume.
     package var writes: Bool {
