@@ -111,7 +111,7 @@ def takes_away(place, report, scratch, becalm, rules):
     cases = []
     for index, rule in enumerate(rules):
         # Kinds that are not served are not examined, nor is what a task is done without.
-        if not set(rule["apiGroups"]) <= served or rule["resources"] in (["*"], ["events"]):
+        if not set(rule["apiGroups"]) <= served or rule["resources"] in (["*"], ["events"], ["inferencepools"], ["httproutes"]):
             continue
         cases += [(index, verb) for verb in rule["verbs"]]
 

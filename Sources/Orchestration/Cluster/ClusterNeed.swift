@@ -55,6 +55,9 @@ struct ClusterNeed: Hashable, Sendable {
         ResourceKind(group: ClaimSnapshots.group, kind: kind, resource: resource, isNamespaced: isNamespaced)
     }
 
+    private static let inferencePools = [ResourceKind.inferencePool, .experimentalInferencePool]
+    private static let undrained = "model servers are stopped while requests still reach them"
+
     /// Every kind that can be stopped; pods are read by all of them and stopped by none.
     private static var workloads: [ResourceKind] {
         WorkloadCatalog.standard.adapters.map(\.kind).filter { $0 != pod && $0.isNamespaced }
@@ -66,17 +69,12 @@ struct ClusterNeed: Hashable, Sendable {
             ClusterNeed(.hold, pod, ["get", "list", "watch"]),
             ClusterNeed(.hold, .replicaSet, ["get", "list"]),
             ClusterNeed(.hold, .volcanoCommand, ["create", "delete"]),
-            // What would start it again, and what still sends it requests.
+            // What would start it again.
             ClusterNeed(
                 .hold, ResourceKind(group: "keda.sh", kind: "ScaledObject", resource: "scaledobjects"), ["list"]),
-            ClusterNeed(
-                .hold,
-                ResourceKind(
-                    group: "inference.networking.k8s.io", kind: "InferencePool", resource: "inferencepools"), ["list"]),
-            ClusterNeed(
-                .hold, ResourceKind(group: "gateway.networking.k8s.io", kind: "HTTPRoute", resource: "httproutes"),
-                ["list"]),
-        ] + workloads.map { ClusterNeed(.hold, $0, ["get", "list", "watch", "update"]) }
+            ClusterNeed(.hold, .httpRoute, ["get", "list", "update"], otherwise: undrained),
+        ] + inferencePools.map { ClusterNeed(.hold, $0, ["list"], otherwise: undrained) }
+            + workloads.map { ClusterNeed(.hold, $0, ["get", "list", "watch", "update"]) }
     }
 
     private static var ask: [ClusterNeed] {
@@ -117,7 +115,9 @@ struct ClusterNeed: Hashable, Sendable {
             ClusterNeed(.restore, .serviceAccount, ["get", "list", "watch", "create"]),
             ClusterNeed(.restore, .configMap, ["create"]),
             ClusterNeed(.restore, service, ["create"]),
-        ] + workloads.map { ClusterNeed(.restore, $0, ["get", "create"]) }
+            ClusterNeed(.restore, .httpRoute, ["create"]),
+        ] + inferencePools.map { ClusterNeed(.restore, $0, ["create"]) }
+            + workloads.map { ClusterNeed(.restore, $0, ["get", "create"]) }
     }
 
     /// What a role of one namespace cannot grant, and nothing depends on.
