@@ -175,7 +175,7 @@ begun, lock, running = time.monotonic(), threading.Lock(), 0
 trace = open("/trace/" + os.environ["POD_NAME"] + "." + os.environ["POD_UID"], "a", buffering=1)
 def end(*_):
     trace.write("ended\\n")
-    os._exit(143)
+    os._exit(int(os.environ["EXIT"]))
 signal.signal(signal.SIGTERM, end)
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
