@@ -763,7 +763,7 @@ def weight(body):
 
 @trap("model servers behind a gateway")
 def drained(bench, namespace, what):
-    there = live(bench, namespace, "llm-d Deployment")
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
     before, report = there.touched(), bench.report
     story, requests = Story(bench, namespace), Requests(bench, there, 12)
     names = {pod["metadata"]["name"] for pod in there.pods()}
@@ -796,7 +796,7 @@ def drained(bench, namespace, what):
 
 @trap("a drain that takes too long")
 def drain_too_long(bench, namespace, what):
-    there = live(bench, namespace, "llm-d Deployment")
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
     before = there.touched()
     requests = Requests(bench, there, 40)
     time.sleep(1)
@@ -818,8 +818,10 @@ def drain_too_long(bench, namespace, what):
 @trap("two workloads of one pool")
 def one_pool(bench, namespace, what):
     def both(namespace, name, pod):
-        return kinds.pool_and_route(namespace, name) + [
-            kinds.model_server(namespace, name, pod, role="prefill"), kinds.model_server(namespace, name, pod)]
+        servers = [kinds.model_server(namespace, name, pod, role=role) for role in ("prefill", "decode")]
+        for _, body in servers:
+            kinds.probed(body)
+        return kinds.pool_and_route(namespace, name) + servers
     made = Sample("llm-d", cluster.DEPLOYMENTS, both, 4, held=lambda namespace, name: [
         (kinds.ROUTE, name), (cluster.DEPLOYMENTS, f"{name}-prefill")], ready=True)
     there = Live(bench.cluster, made, namespace)
@@ -850,7 +852,7 @@ def one_pool(bench, namespace, what):
 
 @trap("a route that must not be changed")
 def route_forbidden(bench, namespace, what):
-    there = live(bench, namespace, "llm-d Deployment")
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
     before = there.touched()
     rules = [READ, LEASE, {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["update"]}]
     narrow = cluster.command(bench.cluster, bench.scratch, bench.cluster.account(

@@ -29,6 +29,7 @@ struct DrainPlan: Sendable {
         let finder = PoolFinder(client)
         let listed = try await finder.pools(namespace: live.namespace)
         plan.refusals = listed.refusals
+        guard !listed.objects.isEmpty else { return plan }
         let all = try await client.list(.pods, namespace: live.namespace).items
         let ownership = try await live.ownership()
         let own = ownership.pods(of: all).filter(\.mayServe)

@@ -31,7 +31,9 @@ struct Drainer: Sendable {
             }
             return (entry, remarks)
         }
-        for refusal in plan.refusals {
+        // What ends by itself serves nobody: nothing is said of it for want of a permission.
+        let mayServe = !live.workload.adapter.runsToCompletion || policy.drain == .required
+        for refusal in plan.refusals where mayServe {
             try refuse("whether requests reach \(live.object.label) through a gateway is not known: \(refusal)", say)
         }
         for remark in plan.remarks { say(remark) }
