@@ -211,6 +211,10 @@ int fs_advise_sequential(int descriptor) {
     return -posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
 }
 
+int fs_advise_random(int descriptor) {
+    return -posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
+}
+
 int fs_advise_unneeded(int descriptor, int64_t offset, int64_t count) {
     return -posix_fadvise(descriptor, offset, count, POSIX_FADV_DONTNEED);
 }

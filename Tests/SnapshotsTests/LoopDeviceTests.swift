@@ -130,10 +130,21 @@ struct LoopDeviceTests {
         #expect(error?.message.contains("from \(8 * DeviceTests.piece + 8192) on") == true, "\(error?.message ?? "")")
     }
 
+    @Test("A device in which nothing is, is no source")
+    func empty() async throws {
+        let world = try await JoinWorld()
+        let device = try Self.device()
+        try shell("losetup --detach '\(device.path)'", in: "/")
+        let error = await #expect(throws: SnapshotError.self) { try await world.backUp([device.bytes]) }
+        #expect(error?.code == .sourceUnreadable, "\(error.debugDescription)")
+        #expect(error?.message.contains("of no bytes") == true)
+    }
+
     @Test("A device that is smaller is refused before anything is written")
     func smaller() async throws {
         let world = try await JoinWorld()
-        let made = try await world.backUp([try Self.device().bytes])
+        let device = try Self.device()
+        let made = try await world.backUp([device.bytes])
         let small = try LoopDevice(size: Self.size - 512)
         let error = await #expect(throws: SnapshotError.self) {
             try await world.restore(made.snapshot, to: FilePath(small.path)) { $0.overwrite = .always }

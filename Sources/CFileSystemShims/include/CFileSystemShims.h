@@ -70,6 +70,8 @@ int64_t fs_next_data(int descriptor, int64_t offset);
 /// Offset of the next hole at or after `offset`; the end of the file counts as one.
 int64_t fs_next_hole(int descriptor, int64_t offset);
 int fs_advise_sequential(int descriptor);
+/// Reads no more than is asked for from now on.
+int fs_advise_random(int descriptor);
 int fs_advise_unneeded(int descriptor, int64_t offset, int64_t count);
 int fs_set_size(int descriptor, int64_t size);
 /// Reserves space without changing the file's size.

@@ -335,12 +335,18 @@ final class LargeFile: Sendable {
 
     /// Hashes chunks, two at a time, and stores them.
     static func store(_ works: [ChunkWork], _ encoder: ChunkEncoder) throws {
-        var works = works
-        for work in works.filter(\.isHole) { try work.file.settle(work, .hole(UInt64(work.range.count)), encoder) }
-        works.removeAll(where: \.isHole)
-        guard !works.isEmpty else { return }
-        let digests = SHA256State.digests(of: works.map(\.pieces))
-        for (work, digest) in zip(works, digests) { try work.file.store(work, digest, encoder) }
+        var chunks: [ChunkWork] = []
+        for work in works {
+            // Looked at once: a hole's strips may be somebody else's when it is settled.
+            if work.isHole {
+                try work.file.settle(work, .hole(UInt64(work.range.count)), encoder)
+            } else {
+                chunks.append(work)
+            }
+        }
+        guard !chunks.isEmpty else { return }
+        let digests = SHA256State.digests(of: chunks.map(\.pieces))
+        for (work, digest) in zip(chunks, digests) { try work.file.store(work, digest, encoder) }
     }
 
     /// Stores a chunk and finishes the file when it was the last thing to do.

@@ -36,6 +36,12 @@ package final class FileReader: Sendable {
                 path: path)
         }
         guard bytes >= 0 else { throw failure(bytes, "tell the size of") }
+        guard bytes > 0 else {
+            throw SnapshotError(
+                .sourceUnreadable,
+                "cannot read \(PathText.display(path)): it is a device of no bytes; nothing may be in it",
+                path: path)
+        }
     }
 
     /// Opens the block device at `path`, which is the user's own: symbolic links to it are followed.
@@ -80,6 +86,10 @@ package final class FileReader: Sendable {
         from offset: UInt64, _ buffer: UnsafeMutableRawBufferPointer, _ result: Int64
     ) -> SnapshotError {
         var (position, result) = (0, result)
+        // The kernel reads ahead, and what it has read together fails together.
+        dropCache(offset..<offset + UInt64(buffer.count))
+        _ = fs_advise_random(descriptor)
+        defer { adviseSequential() }
         while position < buffer.count {
             let part = min(Self.blockBytes, buffer.count - position)
             let count = fs_read(
