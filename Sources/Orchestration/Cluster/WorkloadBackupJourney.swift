@@ -249,18 +249,9 @@ package struct WorkloadBackupJourney: Sendable {
     private static func move(
         _ origin: String, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement, _ run: MoverRun
     ) async throws -> [(claim: String, result: MoverResult)] {
-        try await withThrowingTaskGroup(of: MoverResult.self) { group in
-            for shard in 0..<count {
-                group.addTask {
-                    try await run.move(
-                        .backup(shard: shard, of: count), claim: claim, origin: isCopy ? origin : nil,
-                        placement: placement)
-                }
-            }
-            var results: [(claim: String, result: MoverResult)] = []
-            for try await result in group { results.append((origin, result)) }
-            return results
-        }
+        let results = try await run.backUp(
+            shards: count, claim: claim, origin: isCopy ? origin : nil, placement: placement)
+        return results.map { (origin, $0) }
     }
 
     // MARK: One snapshot
