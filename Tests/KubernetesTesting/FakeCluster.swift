@@ -34,6 +34,7 @@ package final class FakeCluster: Sendable {
         ("ray.io", "v1", "RayJob", "rayjobs"), ("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects"),
         ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+        ("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots"),
     ]
 
     private let state = Mutex(State())

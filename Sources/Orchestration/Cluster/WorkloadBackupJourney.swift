@@ -169,13 +169,7 @@ package struct WorkloadBackupJourney: Sendable {
 
     /// The class of the snapshots that the claim is read from; nil to read it itself.
     private func snapshotClass(for claim: KubernetesObject, _ run: MoverRun) async throws -> String? {
-        guard request.source != .live else { return nil }
-        let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
-        guard found != nil || request.source != .snapshot else {
-            throw JourneyError(
-                .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
-        }
-        return found
+        try await snapshots(run).snapshotClass(for: claim, source: request.source)
     }
 
     /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may

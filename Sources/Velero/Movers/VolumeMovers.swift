@@ -70,9 +70,26 @@ struct VolumeMovers: Sendable {
         }
     }
 
+    /// How a claim is copied where its data is read from a snapshot; nil where it is read itself, as it is with `auto` where
+    /// this process may not make snapshots.
+    func copying(
+        _ claim: KubernetesObject, _ subject: Subject, source: VolumeSource, limits: SnapshotLimits
+    ) async throws -> DetachedMover.Copying? {
+        let mover = DetachedMover(client, namespace: subject.namespace, run: subject.moverRun)
+        do {
+            return try await mover.copying(claim, source: source, limits: limits)
+        } catch let error as KubernetesError where error.code == .forbidden && source == .auto {
+            environment.logger.warning(
+                "\(claim.label) is read itself, not from a snapshot: \(error)",
+                metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
+            return nil
+        }
+    }
+
     /// Begins to move a claim's data and answers the operation's id.
     func start(
-        _ action: MoverAction, _ subject: Subject, placement: MoverPlacement, timeout: GoDuration
+        _ action: MoverAction, _ subject: Subject, copying: DetachedMover.Copying? = nil,
+        placement: MoverPlacement, timeout: GoDuration
     ) async throws -> String {
         let request = MoverRun.Request(
             namespace: subject.namespace, settings: configuration.movers,
@@ -81,7 +98,7 @@ struct VolumeMovers: Sendable {
         let logger = environment.logger
         let identifier = try subject.identifier.text()
         try await DetachedMover(client, namespace: subject.namespace, run: subject.moverRun).start(
-            action, claim: subject.name, placement: placement, seconds: Self.seconds(timeout), request
+            action, claim: subject.name, copying: copying, placement: placement, seconds: Self.seconds(timeout), request
         ) { logger.info("\($0)") }
         return identifier
     }

@@ -18,6 +18,11 @@ package struct DetachedMover: Sendable {
     package let run: String
     private let lease: MoverLease
 
+    /// How a claim is copied that is not to be read itself.
+    package struct Copying: Sendable {
+        let plan: DetachedCopy.Plan
+    }
+
     package init(_ client: KubernetesClient, namespace: String, run: String) {
         self.client = client
         self.namespace = namespace
@@ -41,13 +46,38 @@ package struct DetachedMover: Sendable {
 
     // MARK: Beginning
 
+    /// How `claim` is copied where it is read from a snapshot, as `source` has it; nil where it is read itself. Throws
+    /// `no_volume_snapshot` for one that must be copied and cannot be.
+    package func copying(
+        _ claim: KubernetesObject, source: VolumeSource, limits: SnapshotLimits
+    ) async throws -> Copying? {
+        let snapshots = ClaimSnapshots(client: client, run: run, limits: limits)
+        guard let name = try await snapshots.snapshotClass(for: claim, source: source) else { return nil }
+        // Before anything is begun: `auto` does without where a copy may not be made.
+        let resource = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot")
+        for resource in [resource ?? .persistentVolumeClaims, .persistentVolumeClaims] {
+            let review = try await client.reviewAccess("create", resource, namespace: namespace)
+            guard review.isAllowed else {
+                throw KubernetesError(
+                    .forbidden,
+                    "creating \(resource) in namespace \(namespace), which reading a claim from a snapshot takes, is not allowed: see plugin/examples/rbac.yaml"
+                )
+            }
+        }
+        return Copying(plan: DetachedCopy.Plan(claim: claim, snapshotClass: name, limits: limits))
+    }
+
     /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
     /// `seconds` is how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
     /// is left but what `report` tells of, unless `staysBegun`: who is sure to begin it again, or to take it away, goes on
     /// from what is there.
+    ///
+    /// With `copying` the mover reads a copy of the claim, which is cut before anything else is made and is there some time
+    /// later: those who ask how it stands see to that.
     package func start(
-        _ action: MoverAction, claim: String, subject: MoverSubject? = nil, placement: MoverPlacement, seconds: Int,
-        staysBegun: Bool = false, _ request: MoverRun.Request, report: @escaping @Sendable (String) -> Void
+        _ action: MoverAction, claim: String, subject: MoverSubject? = nil, copying: Copying? = nil,
+        placement: MoverPlacement, seconds: Int, staysBegun: Bool = false, _ request: MoverRun.Request,
+        report: @escaping @Sendable (String) -> Void
     ) async throws {
         guard !request.settings.image.isEmpty else {
             throw JourneyError.usage("no image for movers is named: give one that has becalm in it")
@@ -63,12 +93,18 @@ package struct DetachedMover: Sendable {
         settings.deadlineSeconds = min(settings.deadlineSeconds, seconds)
         // Who asks after a while still finds what it said.
         settings.lifeSeconds = max(settings.lifeSeconds, seconds)
+        let copy = copying.map { DetachedCopy(client, run: run, $0.plan) }
+        var placement = placement
+        // A copy is wherever it can be made.
+        if copy != nil { placement.node = nil }
         let mover = MoverJob(
-            run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings,
-            subject: subject)
+            run: run, namespace: namespace, claim: copy?.name ?? claim, origin: claim, action: action,
+            placement: placement, settings: settings, subject: subject)
         do {
             try await lease.take(
-                repository: repository, seconds: seconds + Self.spareSeconds, startSeconds: settings.startSeconds)
+                repository: repository, seconds: seconds + Self.spareSeconds,
+                startSeconds: settings.startSeconds + (copying?.plan.seconds ?? 0), copy: copy?.leaseText)
+            if let copy, let plan = copying?.plan { try await copy.begin(plan) }
             let job = try await job(mover)
             try await secret(mover, job, access, request)
             try await lease.hasBegun(seconds: seconds + Self.spareSeconds)
@@ -146,6 +182,13 @@ package struct DetachedMover: Sendable {
         guard let lease else { return .unknown }
         if let ending = Self.ended(lease) { return .ended(ending) }
         if MoverLease.isBeginning(lease) { return .unknown }
+        if let copy = DetachedCopy(client, run: run, lease: lease) {
+            switch try await copy.advance(now: now) {
+            case .made: break
+            case .waits(let reason): return .waiting(reason, since: lease.creationTimestamp)
+            case .failed(let reason): return try await end(Self.failure(reason), lease)
+            }
+        }
         let options = ListOptions(labels: MoverJob.selector(run: run))
         let job = try await client.list(.jobs, namespace: namespace, options).items.first
         let pods = try await client.list(.pods, namespace: namespace, options).items
@@ -166,6 +209,17 @@ package struct DetachedMover: Sendable {
                 return try await end(Self.failure("it has not begun within \(limit) s\(words)"), lease)
             }
             return .waiting(reason, since: since)
+        }
+    }
+
+    /// Whether what it stores cannot change with its volume any more: it has ended, or reads a snapshot that is cut.
+    package func hasTaken() async throws(KubernetesError) -> Bool {
+        switch try await standing() {
+        case .ended, .unknown: return true
+        case .running, .waiting:
+            guard let lease = try await lease.read().lease, let copy = DetachedCopy(client, run: run, lease: lease)
+            else { return false }
+            return try await copy.isCut()
         }
     }
 

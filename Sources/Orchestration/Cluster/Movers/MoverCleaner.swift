@@ -118,9 +118,8 @@ struct MoverCleaner: Sendable {
             } catch {
                 // Contents are the cluster's: who may back up a namespace need not be able to change them.
                 guard error.code == .forbidden else { throw error }
-                let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string ?? ""
                 left.append(
-                    "VolumeSnapshotContent \(name) of movers (\(run)) stays, for its class has the driver keep snapshots (deletionPolicy: Retain): delete it by hand, or let becalm change it: \(error)"
+                    "VolumeSnapshotContent \(Self.contentName(snapshot)) of movers (\(run)) stays, for its class has the driver keep snapshots (deletionPolicy: Retain): delete it by hand, or let becalm change it: \(error)"
                 )
             }
             try await client.delete(snapshots, namespace: namespace, name: snapshot.name)
@@ -128,14 +127,20 @@ struct MoverCleaner: Sendable {
         return left
     }
 
+    /// The content of a snapshot: its status may not name it yet, and the controller makes it of the uid
+    /// (external-snapshotter, `GetDynamicSnapshotContentNameForSnapshot`).
+    private static func contentName(_ snapshot: KubernetesObject) -> String {
+        let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string ?? ""
+        return name.isEmpty ? "snapcontent-\(snapshot.uid)" : name
+    }
+
     /// Has the driver delete what it has of a snapshot when that is deleted, where its class says otherwise.
     private func unkeep(_ snapshot: KubernetesObject) async throws(KubernetesError) {
         guard let classes = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotClass"),
             let contents = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotContent"),
-            let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string, !name.isEmpty,
             let className = snapshot["spec", "volumeSnapshotClassName"]?.string,
             let found = try await client.find(classes, name: className),
-            found["deletionPolicy"]?.string == "Retain",
+            found["deletionPolicy"]?.string == "Retain", case let name = Self.contentName(snapshot),
             let content = try await client.find(contents, name: name),
             content["spec", "volumeSnapshotRef", "uid"]?.string == snapshot.uid
         else { return }

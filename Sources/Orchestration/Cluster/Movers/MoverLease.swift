@@ -33,6 +33,8 @@ struct MoverLease: Sendable {
     static let storedInAnnotation = "becalm.io/stored-in"
     /// Of a run without a process: not all of it has been made yet, so what is missing is no loss.
     private static let beginningAnnotation = "becalm.io/beginning"
+    /// Of a run whose mover reads a copy: the VolumeSnapshot that it is made of, and how long that may take.
+    static let copyAnnotation = "becalm.io/copy-of"
     /// Seconds that the run's mover has to begin.
     private static let startAnnotation = "becalm.io/start-seconds"
 
@@ -50,12 +52,16 @@ struct MoverLease: Sendable {
     static func isBeginning(_ lease: KubernetesObject) -> Bool { lease.annotations[beginningAnnotation] == "true" }
 
     /// Begins it. One with `startSeconds` is beginning until `hasBegun` is called.
-    func take(repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil) async throws {
+    /// `copy` is what `copyAnnotation` is to say.
+    func take(
+        repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil, copy: String? = nil
+    ) async throws {
         var annotations = [Self.repositoryAnnotation: repository]
         if let startSeconds {
             annotations[Self.startAnnotation] = "\(startSeconds)"
             annotations[Self.beginningAnnotation] = "true"
         }
+        annotations[Self.copyAnnotation] = copy
         guard
             case .acquired = try await lease.acquire(
                 holder: run, seconds: seconds, labels: Self.labels(run: run), annotations: annotations)
