@@ -132,8 +132,11 @@ final class FakeAPI: Sendable {
                 .map(\.value.json)
             return (200, text(["kind": "List", "metadata": ["resourceVersion": "1"], "items": .array(items)]))
         case "POST":
-            guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
+            guard var object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
             if state.objects[Self.path(object)] != nil { return status(409, "AlreadyExists") }
+            // It has no Indexed Jobs.
+            _ = object.remove(at: ["spec", "completionMode"])
+            if request.target.contains("dryRun=All") { return (201, text(object.json)) }
             return (201, text(store(object, &state).json))
         case "PUT":
             guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }

@@ -241,6 +241,27 @@ struct VolumeMoverTests {
         }
     }
 
+    @Test("A volume that many nodes can mount is stored by as many movers as the settings say, any other by one")
+    func shards() async throws {
+        for (mode, count) in [("ReadWriteMany", 3), ("ReadWriteOnce", 1)] {
+            let world = try await World()
+            var claim = try claim()
+            try claim.set([.string(mode)], at: ["spec", "accessModes"])
+            let action = try world.process(.volumeBackup, ["shards": "3"]).backupAction(.volumeBackup)
+            let operation = try #require(
+                try await action.execute(item: claim.serialized(), backup: backup).operation)
+            let jobs = world.api.all("Job")
+            let shares = jobs.compactMap { job in
+                let words = (job["spec", "template", "spec", "containers", 0, "args"]?.array ?? []).compactMap(\.string)
+                return words.firstIndex(of: "--shard").map { words[$0 + 1] }
+            }
+            #expect(jobs.count == count && shares.sorted() == (count == 3 ? ["1/3", "2/3", "3/3"] : []))
+            #expect(world.api.all("Secret").count == 1)
+            try await action.cancel(operation: operation, backup: backup)
+            #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+        }
+    }
+
     @Test("Cancel takes the Job and what it opens the repository with, and the operation has failed")
     func cancels() async throws {
         let world = try await World()

@@ -1,11 +1,11 @@
-internal import Kubernetes
+package import Kubernetes
 internal import Snapshots
 
 /// Of a claim: who can mount it, and the room on its volume.
 extension KubernetesObject {
     /// Whether many nodes, one, or one pod may mount it: `ReadWriteMany`, `ReadOnlyMany`, `ReadWriteOnce`,
     /// `ReadWriteOncePod`; empty for what is no claim.
-    var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
+    package var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
 
     private static let storagePath: JSONPath = ["spec", "resources", "requests", "storage"]
     private static let limitPath: JSONPath = ["spec", "resources", "limits", "storage"]

@@ -25,12 +25,15 @@ struct VolumeBackupAction: BackupItemAction {
         /// Where volumes are read that no policy says it of.
         var source: VolumeSource
         var limits = SnapshotLimits()
+        /// Movers side by side on a volume that many nodes can mount, where no policy says it.
+        var shards: Int
         /// Where data goes; nil where nothing is said of it.
         var mover: MoverConfiguration?
 
         init(_ configuration: inout PluginConfiguration, _ environment: PluginEnvironment) throws(VeleroError) {
             volumes = try configuration.choice("volumes", default: .marked)
             source = try configuration.choice("source", default: .auto)
+            shards = try configuration.number("shards", default: 1, in: MoverParameters.shardRange)
             let most = GoDuration(seconds: Int64(SnapshotLimits.longestSeconds))
             limits.cutSeconds = Double(
                 try configuration.duration(
@@ -125,9 +128,12 @@ struct VolumeBackupAction: BackupItemAction {
             let subject = subject(claim, backup)
             let source = parameters.source ?? settings.source
             let pods = try await movers.client.list(.pods, namespace: claim.namespace).items
+            let copying = try await movers.copying(claim, subject, source: source, limits: settings.limits)
+            // A copy is one node's.
+            let isShared = copying == nil && claim.accessModes.contains("ReadWriteMany")
+            let shards = isShared ? parameters.shards ?? settings.shards : 1
             return try await movers.start(
-                .backup(shard: 0, of: 1), subject,
-                copying: try await movers.copying(claim, subject, source: source, limits: settings.limits),
+                .backup(shard: shards > 1 ? nil : 0, of: shards), subject, copying: copying,
                 placement: MoverPlacement(of: claim, pods: pods), timeout: backup.itemOperationTimeout)
         } catch {
             throw VeleroError(error, doing: "its mover cannot be started")

@@ -16,7 +16,8 @@ struct MoverConfiguration: Sendable {
     ]
     /// Settings of the actions that may share one ConfigMap with four labels.
     private static let siblingKeys = [
-        "volumes", "source", "snapshotTimeout", "snapshotReadyTimeout", "ephemeralClaims", "resources", "mode",
+        "volumes", "shards", "source", "snapshotTimeout", "snapshotReadyTimeout", "ephemeralClaims", "resources",
+        "mode",
         "consistency", "timeout", "deadline", "stopTimeout",
     ]
 

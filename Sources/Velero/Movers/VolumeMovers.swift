@@ -143,10 +143,13 @@ struct VolumeMovers: Sendable {
                 var status = OperationStatus(.running)
                 status.description = reason
                 return dated(status, since, environment)
+            case .stored(let shares):
+                let repository = try await VolumeMovers(await configuration(), environment).open()
+                let ending = try await mover.join(shares, in: repository)
+                guard let ending else { return dated(OperationStatus(.running), nil, environment) }
+                return try await ended(mover, ending, environment, client, await configuration(), finish)
             case .ended(let ending):
-                await clean(mover, ending, environment, client, await configuration())
-                if isDone(ending.result) { try await finish(client, ending) }
-                return dated(status(of: ending.result), ending.since, environment)
+                return try await ended(mover, ending, environment, client, await configuration(), finish)
             }
         } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
             return OperationStatus(.failed("\(error)"))
@@ -156,6 +159,17 @@ struct VolumeMovers: Sendable {
             status.description = "not known for now: \(error)"
             return dated(status, nil, environment)
         }
+    }
+
+    /// How one is that has ended, when what is left of it is taken away.
+    private static func ended(
+        _ mover: DetachedMover, _ ending: DetachedMover.Ending, _ environment: PluginEnvironment,
+        _ client: KubernetesClient, _ configuration: MoverConfiguration?,
+        _ finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
+    ) async throws -> OperationStatus {
+        await clean(mover, ending, environment, client, configuration)
+        if isDone(ending.result) { try await finish(client, ending) }
+        return dated(status(of: ending.result), ending.since, environment)
     }
 
     private static func dated(

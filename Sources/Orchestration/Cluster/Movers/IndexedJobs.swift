@@ -33,8 +33,13 @@ struct IndexedJobs: Sendable {
         do throws(KubernetesError) {
             found = Self.support(in: try await client.create(.jobs, trial.job(), WriteOptions(isDryRun: true)))
         } catch {
-            guard error.code == .forbidden || error.code == .invalid else { throw error }
-            found = Support()
+            switch error.code {
+            // What a process that died has made of it.
+            case .alreadyExists:
+                found = Self.support(in: try await client.get(.jobs, namespace: mover.namespace, name: mover.name))
+            case .forbidden, .invalid: found = Support()
+            default: throw error
+            }
         }
         answer.withLock { $0 = found }
         return found

@@ -90,8 +90,31 @@ package struct MoverJob: Sendable {
         return Self.name("becalm-\(run)-\(action.word)\(part)-", origin, most: 63 - spare)
     }
 
-    /// Of the Secret for this Job alone.
-    package var secretName: String { name }
+    /// Of the Secret for this Job alone, or of the one for the Jobs of all shares.
+    package var secretName: String { sharedSecret ?? name }
+    /// The Secret of a run whose Jobs share one.
+    var sharedSecret: String?
+    /// A label: the share of a Job of its own, from 0.
+    static let shareLabel = "becalm.io/share"
+
+    /// The Jobs in which so many movers store the claim side by side: this one where the server has Indexed Jobs, else one
+    /// for each share, with one Secret.
+    func shares(_ support: IndexedJobs.Support) -> [MoverJob] {
+        guard isIndexed else { return [self] }
+        var mover = self
+        mover.limitsEachIndex = support.limitsEachIndex
+        if support.isServed { return [mover] }
+        let jobs = (0..<indexes).map { share in
+            var mover = self
+            mover.action = .backup(shard: share, of: indexes)
+            return mover
+        }
+        return jobs.map { job in
+            var job = job
+            job.sharedSecret = jobs[0].name
+            return job
+        }
+    }
 
     /// A name of at most so many characters; the claim's dots are dashes, as pods' host names have none.
     static func name(_ head: String, _ claim: String, most: Int = 63) -> String {
@@ -116,6 +139,7 @@ package struct MoverJob: Sendable {
         labels[BecalmAnnotation.run] = .string(run)
         labels[BecalmAnnotation.excluded] = "true"
         labels[Self.claimLabel] = .string(Self.name("", origin))
+        if case .backup(let share?, let count) = action, count > 1 { labels[Self.shareLabel] = .string("\(share)") }
         return labels
     }
 
