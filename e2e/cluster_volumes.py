@@ -73,7 +73,7 @@ class Movers:
                 return
             body = event["object"]
             if event["type"] in ("ADDED", "MODIFIED", "DELETED") and body["metadata"]["namespace"] == self.namespace \
-                    and "-backup-" in body["metadata"]["name"]:
+                    and any(word in body["metadata"]["name"] for word in ("-backup-", "-share")):
                 take(body)
 
     def take_job(self, body):

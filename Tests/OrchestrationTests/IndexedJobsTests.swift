@@ -108,7 +108,11 @@ struct IndexedJobsTests {
         for claim in ["data", String(repeating: "x", count: 253)] {
             let all = try MoverJobTests.mover(.backup(shard: nil, of: 64), claim: claim)
             #expect("\(all.name)-63".utf8.count <= 63)
-            #expect(all.name != (try MoverJobTests.mover(claim: claim)).name)
+            let one = try MoverJobTests.mover(.backup(shard: 0, of: 64), claim: claim).name
+            let plain = try MoverJobTests.mover(claim: claim).name
+            // Of a claim whose name begins as the part of another's.
+            let others = try ["all-", "shares-", "0-"].map { try MoverJobTests.mover(claim: $0 + claim).name }
+            #expect(Set([all.name, one, plain] + others).count == 6)
         }
     }
 

@@ -75,19 +75,20 @@ package struct MoverJob: Sendable {
         if case .backup(nil, _) = action { true } else { false }
     }
 
-    /// `becalm-RUN-backup-CLAIM`, cut to what a label holds, with a hash where something was cut off. No two movers of a run
-    /// have one name: the pod of the first may be there still when the second begins.
+    /// `becalm-RUN-backup-CLAIM`, or `-share0-` and `-shares-` of what several store together, cut to what a label holds, with a
+    /// hash where something was cut off. No two movers of a run have one name: the pod of the first may be there still when the
+    /// second begins.
     package var name: String {
-        let part =
+        let word =
             switch action {
-            case .backup(let shard?, let count) where count > 1: "-\(shard)"
-            case .backup(nil, _): "-all"
-            case .inspect(newerThan: .some, _): "-newer"
-            default: ""
+            case .backup(let shard?, let count) where count > 1: "share\(shard)"
+            case .backup(nil, _): "shares"
+            case .inspect(newerThan: .some, _): "newer"
+            default: action.word
             }
         // A pod of an Indexed Job has `-INDEX` after it in its host name, and in its own.
         let spare = isIndexed ? "-\(indexes - 1)".utf8.count : 0
-        return Self.name("becalm-\(run)-\(action.word)\(part)-", origin, most: 63 - spare)
+        return Self.name("becalm-\(run)-\(word)-", origin, most: 63 - spare)
     }
 
     /// Of the Secret for this Job alone, or of the one for the Jobs of all shares.

@@ -102,7 +102,8 @@ struct MoverWatch: Sendable {
         /// The inner nil: it is gone.
         var job: KubernetesObject??
         var pods: [KubernetesObject]?
-        var told = ""
+        /// What keeps each index from beginning, as it was told last.
+        var told: [Int: String] = [:]
         /// Indexes of which a pod has run.
         var begun: Set<Int> = []
         /// When something of it ran last, or it was begun.
@@ -195,14 +196,16 @@ struct MoverWatch: Sendable {
     ) async throws {
         var reason = reason
         if reason.isEmpty, isTick { reason = await obstacle(pods) }
-        if !reason.isEmpty, reason != watched.told {
-            watched.told = reason
-            report(.waiting(claim: mover.origin, reason: reason))
+        if !reason.isEmpty, reason != watched.told[index] {
+            // Many may wait for the same.
+            let isNews = !watched.told.values.contains(reason)
+            watched.told[index] = reason
+            if isNews { report(.waiting(claim: mover.origin, reason: reason)) }
         }
         if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) { throw failure(reason) }
         let waited = (ContinuousClock().now - watched.active) / .seconds(1)
         guard watched.begun.contains(index) || waited < Double(mover.settings.startSeconds) else {
-            let words = watched.told.isEmpty ? "" : ": \(watched.told)"
+            let words = watched.told[index].map { ": \($0)" } ?? ""
             throw failure("it has not begun within \(mover.settings.startSeconds) s\(words)")
         }
     }
