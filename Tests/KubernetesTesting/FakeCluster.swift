@@ -43,6 +43,7 @@ package final class FakeCluster: Sendable {
         ("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
         ("inference.networking.x-k8s.io", "v1alpha2", "InferencePool", "inferencepools"),
         ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+        ("snapshot.storage.k8s.io", "v1", "VolumeSnapshot", "volumesnapshots"),
     ]
 
     private let state = Mutex(State())

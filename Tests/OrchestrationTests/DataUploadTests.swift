@@ -64,6 +64,18 @@ struct DataUploadTests {
         #expect(job.namespace == "velero" && world.transfer(.upload, "du")?.phase == .accepted)
     }
 
+    @Test("The node stands in the status also where the mover has ended before anybody saw it run")
+    func fastMover() async throws {
+        let world = try await DataMoverWorld()
+        try world.makeUpload()
+        await world.step(.upload, "du", times: 10)
+        #expect(world.transfer(.upload, "du")?.object["status", "node"] == nil)
+        for _ in 0..<2 { world.cluster.advancePods() }
+        #expect(await world.finish(.upload, "du"))
+        let upload = try #require(world.transfer(.upload, "du"))
+        #expect(upload.phase == .completed && upload.object["status", "node"] == "n1", "\(upload.object.json)")
+    }
+
     @Test("Progress and the node stand in the status while data is moved")
     func progresses() async throws {
         let world = try await DataMoverWorld()

@@ -3,6 +3,8 @@ import HTTPTestServer
 import Kubernetes
 import Synchronization
 
+@testable import Orchestration
+
 /// An API server for movers: it holds objects, tells watchers of every change, streams logs, and forgets what a deleted Job
 /// owns. What becomes of a Job's pod, the test says. Real servers are asked in the end-to-end runs.
 final class MoverCluster: Sendable {
@@ -11,6 +13,8 @@ final class MoverCluster: Sendable {
         var method: String
         /// Without the query.
         var path: String
+        /// Whether nothing is to come of it (`dryRun`).
+        var isTrial = false
     }
 
     private struct Kind {
@@ -43,6 +47,7 @@ final class MoverCluster: Sendable {
         var refuses: @Sendable (Request) -> Int? = { _ in nil }
         var onJob: @Sendable (KubernetesObject) -> [KubernetesObject] = { _ in [] }
         var keepsPods = false
+        var indexedJobs = IndexedJobs.Support()
         /// Seconds that the server's clock is ahead.
         var ahead: Int64 = 0
         /// Log streams that have been opened.
@@ -126,6 +131,9 @@ final class MoverCluster: Sendable {
         state.signal { $0.onJob = body }
     }
 
+    /// Has Jobs be what they are on such a server, which drops what it does not know: at first one that has no indexes.
+    func serve(_ support: IndexedJobs.Support) { state.signal { $0.indexedJobs = support } }
+
     static let closed = 0, lost = -1
 
     /// Has pods stay when their Job goes.
@@ -175,10 +183,10 @@ final class MoverCluster: Sendable {
         }
     }
 
-    /// A pod of a Job.
+    /// A pod of a Job; of an Indexed one with its `index`.
     static func pod(
-        of job: KubernetesObject, _ suffix: String = "a", phase: String = "Pending", state: JSONValue = .null,
-        conditions: JSONValue = [], minute: Int = 0
+        of job: KubernetesObject, _ suffix: String = "a", index: Int? = nil, phase: String = "Pending",
+        state: JSONValue = .null, conditions: JSONValue = [], minute: Int = 0
     ) -> KubernetesObject {
         var labels = JSONObject()
         for (key, value) in job.labels { labels[key] = .string(value) }
@@ -200,7 +208,11 @@ final class MoverCluster: Sendable {
                 "containerStatuses": [["name": "mover", "state": state]],
             ],
         ]
-        guard let pod = try? KubernetesObject(json) else { preconditionFailure("a pod is an object") }
+        guard var pod = try? KubernetesObject(json) else { preconditionFailure("a pod is an object") }
+        if let index {
+            pod.name = "\(job.name)-\(index)-\(suffix)"
+            pod.setAnnotation("batch.kubernetes.io/job-completion-index", "\(index)")
+        }
         return pod
     }
 
@@ -209,7 +221,7 @@ final class MoverCluster: Sendable {
     private static func answer(_ request: ScriptedServer.Request, _ state: Monitor<State>) -> [ScriptedServer.Step] {
         let (path, query) = parts(request.target)
         let refusal = state.signal { state -> Int? in
-            let asked = Request(method: request.method, path: path)
+            let asked = Request(method: request.method, path: path, isTrial: query["dryRun"] == "All")
             state.requests.append(asked)
             return state.refuses(asked)
         }
@@ -307,8 +319,10 @@ final class MoverCluster: Sendable {
             ]
             return (200, text(list))
         case "POST":
-            guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
+            guard var object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
             if state.objects[self.path(object)] != nil { return status(409, "AlreadyExists") }
+            if object.kind == "Job" { drop(state.indexedJobs, &object) }
+            if query["dryRun"] == "All" { return (201, text(object.json)) }
             let stored = store(object, &state)
             if object.kind == "Job" { for made in state.onJob(stored) { _ = store(made, &state) } }
             return (201, text(stored.json))
@@ -335,6 +349,13 @@ final class MoverCluster: Sendable {
     }
 
     // MARK: Objects
+
+    /// Drops what a server of this kind does not know of a Job.
+    private static func drop(_ support: IndexedJobs.Support, _ job: inout KubernetesObject) {
+        if !support.isServed { _ = job.remove(at: ["spec", "completionMode"]) }
+        guard !support.limitsEachIndex else { return }
+        for key in ["backoffLimitPerIndex", "maxFailedIndexes"] { _ = job.remove(at: ["spec", .key(key)]) }
+    }
 
     private static func path(_ object: KubernetesObject) -> String {
         guard let kind = kinds.first(where: { $0.kind == object.kind && $0.group == object.group }) else {

@@ -12,12 +12,19 @@ final class FakeAPI: Sendable {
         var version: Int64 = 1
         var log = ""
         var isAway = false
+        /// Whether it serves VolumeSnapshots, and who asks may create them.
+        var servesSnapshots = false
+        var maySnapshot = true
     }
 
     /// Where kinds are, beside the core group's.
     private static let plurals = [
         "Job": "/apis/batch/v1/jobs", "Lease": "/apis/coordination.k8s.io/v1/leases",
         "Pod": "/api/v1/pods", "Secret": "/api/v1/secrets", "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
+        "PersistentVolume": "/api/v1/persistentvolumes",
+        "VolumeSnapshot": "/apis/snapshot.storage.k8s.io/v1/volumesnapshots",
+        "VolumeSnapshotClass": "/apis/snapshot.storage.k8s.io/v1/volumesnapshotclasses",
+        "VolumeSnapshotContent": "/apis/snapshot.storage.k8s.io/v1/volumesnapshotcontents",
     ]
 
     private let state = Mutex(State())
@@ -50,14 +57,18 @@ final class FakeAPI: Sendable {
     /// What pods have said.
     func say(_ log: String) { state.withLock { $0.log = log } }
 
+    /// Has it serve VolumeSnapshots, which the client may create, or not.
+    func serveSnapshots(mayCreate: Bool = true) {
+        state.withLock { ($0.servesSnapshots, $0.maySnapshot) = (true, mayCreate) }
+    }
+
     /// Whether it answers that it cannot.
     func goAway(_ isAway: Bool) { state.withLock { $0.isAway = isAway } }
 
     private static func path(_ object: KubernetesObject) -> String {
         let words = (plurals[object.kind] ?? "/unknown").split(separator: "/").map(String.init)
-        return "/"
-            + (words.dropLast() + ["namespaces", object.namespace, words.last ?? "", object.name])
-            .joined(separator: "/")
+        let place = object.namespace.isEmpty ? [] : ["namespaces", object.namespace]
+        return "/" + (words.dropLast() + place + [words.last ?? "", object.name]).joined(separator: "/")
     }
 
     private static func store(_ object: KubernetesObject, _ state: inout State) -> KubernetesObject {
@@ -95,7 +106,18 @@ final class FakeAPI: Sendable {
         switch request.method {
         case "GET" where path == "/apis":
             let version = #"{"version":"v1"}"#
-            return (200, #"{"groups":[{"name":"batch","versions":[\#(version)],"preferredVersion":\#(version)}]}"#)
+            let names = ["batch"] + (state.servesSnapshots ? ["snapshot.storage.k8s.io"] : [])
+            let groups = names.map { #"{"name":"\#($0)","versions":[\#(version)],"preferredVersion":\#(version)}"# }
+            return (200, #"{"groups":[\#(groups.joined(separator: ","))]}"#)
+        case "GET" where path == "/apis/snapshot.storage.k8s.io/v1":
+            let kinds = [("VolumeSnapshot", true), ("VolumeSnapshotClass", false), ("VolumeSnapshotContent", false)]
+            let resources = kinds.map { kind, isNamespaced in
+                let plural = plurals[kind]?.split(separator: "/").last ?? ""
+                return #"{"name":"\#(plural)","kind":"\#(kind)","namespaced":\#(isNamespaced),"verbs":["get"]}"#
+            }
+            return (200, #"{"resources":[\#(resources.joined(separator: ","))]}"#)
+        case "POST" where path.hasSuffix("/selfsubjectaccessreviews"):
+            return (201, #"{"status":{"allowed":\#(state.maySnapshot)}}"#)
         case "GET" where path == "/apis/batch/v1":
             return (200, #"{"resources":[{"name":"jobs","kind":"Job","namespaced":true,"verbs":["get"]}]}"#)
         case "GET" where path == "/api/v1": return (200, #"{"resources":[]}"#)
@@ -110,8 +132,11 @@ final class FakeAPI: Sendable {
                 .map(\.value.json)
             return (200, text(["kind": "List", "metadata": ["resourceVersion": "1"], "items": .array(items)]))
         case "POST":
-            guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
+            guard var object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
             if state.objects[Self.path(object)] != nil { return status(409, "AlreadyExists") }
+            // It has no Indexed Jobs.
+            _ = object.remove(at: ["spec", "completionMode"])
+            if request.target.contains("dryRun=All") { return (201, text(object.json)) }
             return (201, text(store(object, &state).json))
         case "PUT":
             guard let object = try? KubernetesObject(parsing: request.body) else { return status(400, "BadRequest") }
@@ -122,9 +147,7 @@ final class FakeAPI: Sendable {
             guard var object = state.objects[path], let patch = try? JSONValue(parsing: request.body) else {
                 return status(404, "NotFound")
             }
-            for member in patch["metadata", "annotations"]?.object?.members ?? [] {
-                object.setAnnotation(member.key, member.value.string)
-            }
+            object = (try? KubernetesObject(MergePatch.apply(patch, to: object.json))) ?? object
             return (200, text(store(object, &state).json))
         case "DELETE":
             guard state.objects.removeValue(forKey: path) != nil else { return status(404, "NotFound") }

@@ -5,7 +5,7 @@ internal import Snapshots
 extension KubernetesObject {
     /// Whether many nodes, one, or one pod may mount it: `ReadWriteMany`, `ReadOnlyMany`, `ReadWriteOnce`,
     /// `ReadWriteOncePod`; empty for what is no claim.
-    var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
+    package var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
 
     /// Whether it is a block device, without a file system (`volumeMode: Block`): a claim, or a volume.
     package var isBlockVolume: Bool { self["spec", "volumeMode"]?.string == "Block" }

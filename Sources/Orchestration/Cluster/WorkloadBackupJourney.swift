@@ -169,13 +169,7 @@ package struct WorkloadBackupJourney: Sendable {
 
     /// The class of the snapshots that the claim is read from; nil to read it itself.
     private func snapshotClass(for claim: KubernetesObject, _ run: MoverRun) async throws -> String? {
-        guard request.source != .live else { return nil }
-        let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
-        guard found != nil || request.source != .snapshot else {
-            throw JourneyError(
-                .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
-        }
-        return found
+        try await snapshots(run).snapshotClass(for: claim, source: request.source)
     }
 
     /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
@@ -253,18 +247,10 @@ package struct WorkloadBackupJourney: Sendable {
         _ origin: KubernetesObject, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement,
         _ run: MoverRun
     ) async throws -> [(claim: String, result: MoverResult)] {
-        try await withThrowingTaskGroup(of: MoverResult.self) { group in
-            for shard in 0..<count {
-                group.addTask {
-                    try await run.move(
-                        .backup(shard: shard, of: count), claim: claim, origin: isCopy ? origin.name : nil,
-                        isBlock: origin.isBlockVolume, placement: placement)
-                }
-            }
-            var results: [(claim: String, result: MoverResult)] = []
-            for try await result in group { results.append((origin.name, result)) }
-            return results
-        }
+        let results = try await run.backUp(
+            shards: count, claim: claim, origin: isCopy ? origin.name : nil, isBlock: origin.isBlockVolume,
+            placement: placement)
+        return results.map { (origin.name, $0) }
     }
 
     // MARK: One snapshot

@@ -5,10 +5,10 @@ internal import Orchestration
 internal import RepositoryFormat
 internal import Workloads
 
-/// A workload that a backup stops, and lets go when its volumes are stored.
+/// A workload that a backup stops, and lets go when its volumes are taken: stored, or cut as snapshots that are stored.
 ///
 /// A call brings it to a standstill and returns; it stays so, by its journal (`QuiesceJournal`), until an operation of the
-/// backup sees that the movers of its volumes have ended, or until its deadline, after which `becalm resume --expired` or the
+/// backup sees that the movers of its volumes need it no more, or until its deadline, after which `becalm resume --expired` or the
 /// next backup of it lets it go when no Velero is there any more. What has come of it is in a record (`HoldRecord`), so that each
 /// call may be served by another process.
 struct WorkloadHold: Sendable {
@@ -190,7 +190,7 @@ struct WorkloadHold: Sendable {
         return (resumption.pauseSeconds, resumption.remarks)
     }
 
-    /// Looks how far the movers of its volumes are, lets it go when they have ended, and answers how it stands then; nil
+    /// Looks how far the movers of its volumes are, lets it go when they have what they store, and answers how it stands then; nil
     /// where nothing is known of it, and then nothing of this backup holds it. Throws what may pass.
     func advance() async throws -> HoldRecord? {
         guard var record = try await record() else {
@@ -213,7 +213,7 @@ struct WorkloadHold: Sendable {
         case .held:
             let (entry, now) = try await journal.read()
             record.reason = try await spoiled(entry, now)
-            if record.reason.isEmpty, try await !areStored(record.claims) { return record }
+            if record.reason.isEmpty, try await !areTaken(record.claims) { return record }
             if record.reason.isEmpty, record.asked == .stop {
                 record.state = .released
                 break
@@ -269,16 +269,14 @@ struct WorkloadHold: Sendable {
         try await write(record)
     }
 
-    /// Whether no mover of this backup reads one of the claims any more.
-    private func areStored(_ claims: [HoldRecord.Claim]) async throws -> Bool {
+    /// Whether no mover of this backup reads one of the claims any more: those that have ended, and those that read a copy
+    /// whose snapshot is cut.
+    private func areTaken(_ claims: [HoldRecord.Claim]) async throws -> Bool {
         for claim in claims {
             let subject = VolumeMovers.Subject(
                 kind: .volumeBackup, run: run, namespace: reference.namespace, name: claim.name, uid: claim.uid)
             let mover = DetachedMover(client, namespace: reference.namespace, run: subject.moverRun)
-            switch try await mover.standing() {
-            case .running, .waiting: return false
-            case .ended, .unknown: continue
-            }
+            if try await !mover.hasTaken() { return false }
         }
         return true
     }
