@@ -118,18 +118,18 @@ struct VolumeBackupAction: BackupItemAction {
         guard !backup.uid.isEmpty else {
             throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
         }
-                }
         let movers = try await VolumeMovers(settings.mover, environment)
         do {
             let subject = subject(claim, backup)
             let source = parameters.source ?? settings.source
             let pods = try await movers.client.list(.pods, namespace: claim.namespace).items
             let copying = try await movers.copying(claim, subject, source: source, limits: settings.limits)
-            // A copy is one node's.
-            let isShared = copying == nil && claim.accessModes.contains("ReadWriteMany")
+            // A copy is one node's, and a device is read by one.
+            let isShared = copying == nil && !claim.isBlockVolume && claim.accessModes.contains("ReadWriteMany")
             let shards = isShared ? parameters.shards ?? settings.shards : 1
             return try await movers.start(
-                .backup(shard: shards > 1 ? nil : 0, of: shards), subject, isBlock: claim.isBlockVolume, copying: copying,
+                .backup(shard: shards > 1 ? nil : 0, of: shards), subject, isBlock: claim.isBlockVolume,
+                copying: copying,
                 placement: MoverPlacement(of: claim, pods: pods), timeout: backup.itemOperationTimeout)
         } catch {
             throw VeleroError(error, doing: "its mover cannot be started")
