@@ -154,6 +154,22 @@ struct VolumeMoverTests {
         #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
     }
 
+    @Test("The copy of a block device is one, too")
+    func blockCopy() async throws {
+        let world = try await World()
+        try world.makeSnapshots(policy: "Delete")
+        var claim = try claim()
+        try claim.set("Block", at: ["spec", "volumeMode"])
+        let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
+        let operation = try #require(try await action.execute(item: claim.serialized(), backup: backup).operation)
+        try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
+        _ = try await action.progress(operation: operation, backup: backup)
+        let copy = try #require(world.api.all("PersistentVolumeClaim").first)
+        #expect(copy["spec", "volumeMode"] == "Block")
+        let container = try #require(world.api.all("Job").first)["spec", "template", "spec", "containers", 0]
+        #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
+    }
+
     @Test("A claim is read from a snapshot that the call has cut, through a copy that a later process makes of it")
     func snapshots() async throws {
         let world = try await World()

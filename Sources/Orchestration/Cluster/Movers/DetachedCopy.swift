@@ -100,7 +100,7 @@ struct DetachedCopy: Sendable {
     private static func essence(_ claim: KubernetesObject) -> JSONValue {
         var spec = JSONObject()
         spec["resources"] = claim["spec", "resources"]
-        spec["storageClassName"] = claim["spec", "storageClassName"]
+        for key in ["storageClassName", "volumeMode"] { spec[key] = claim["spec", .key(key)] }
         var json: JSONValue = [
             "apiVersion": "v1", "kind": "PersistentVolumeClaim",
             "metadata": ["name": .string(claim.name), "namespace": .string(claim.namespace)], "spec": .object(spec),
