@@ -42,7 +42,7 @@ package struct PoolReference: Hashable, Sendable, CustomStringConvertible {
 /// API Inference Extension 1.6).
 package struct InferencePool: Sendable {
     /// Both groups; a cluster may serve either, or both while it moves from one to the other.
-    static let kinds: [ResourceKind] = [.inferencePool, .experimentalInferencePool]
+    package static let kinds: [ResourceKind] = [.inferencePool, .experimentalInferencePool]
 
     package let object: KubernetesObject
 

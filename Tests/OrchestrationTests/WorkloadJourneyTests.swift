@@ -189,6 +189,42 @@ struct WorkloadJourneyTests {
         #expect(made?["spec", "rules", 0, "backendRefs", 0, "weight"] == 7)
     }
 
+    @Test(
+        "Pools and routes that may not be made keep nothing from being restored, and are named",
+        arguments: [("httproutes", 403), ("httproutes", 404), ("inferencepools", 403)])
+    func routesRefused(plural: String, status: Int) async throws {
+        let world = try await Self.world([])
+        world.cluster.put(
+            try KubernetesObject([
+                "apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool",
+                "metadata": ["name": "pool", "namespace": "train"],
+                "spec": ["selector": ["matchLabels": ["app": "web"]], "targetPorts": [["number": 8000]]],
+            ]))
+        let backend: Kubernetes.JSONValue = [
+            "group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "pool",
+        ]
+        world.cluster.put(
+            try KubernetesObject([
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+                "metadata": ["name": "chat", "namespace": "train"],
+                "spec": ["rules": [["backendRefs": [backend]]]],
+            ]))
+        let (backup, _) = try await Self.backUp(world)
+        for (group, kind, name) in [
+            ("gateway.networking.k8s.io", "HTTPRoute", "chat"),
+            ("inference.networking.k8s.io", "InferencePool", "pool"),
+            ("apps", "StatefulSet", "web"),
+        ] {
+            let resource = try #require(try await world.cluster.client.resource(group: group, kind: kind))
+            _ = try await world.cluster.client.delete(resource, namespace: "train", name: name)
+        }
+        world.cluster.refuse { $0.method == "POST" && $0.path.hasSuffix("/\(plural)") ? status : nil }
+        let restored = try await Self.restore(backup.joined.snapshot, world, to: "train")
+        #expect(restored.created.contains("StatefulSet train/web"))
+        let kind = plural == "httproutes" ? "HTTPRoute train/chat" : "InferencePool train/pool"
+        #expect(restored.remarks.contains { $0.hasPrefix("\(kind) is not created") }, "\(restored.remarks)")
+    }
+
     @Test("A block device is stored as a file and restored onto a device as large; what is on it is said to be unknown")
     func block() async throws {
         let world = try await Self.world([try Self.claim("raw", size: "1Mi", mode: "Block")])

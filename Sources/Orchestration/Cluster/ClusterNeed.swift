@@ -55,8 +55,9 @@ struct ClusterNeed: Hashable, Sendable {
         ResourceKind(group: ClaimSnapshots.group, kind: kind, resource: resource, isNamespaced: isNamespaced)
     }
 
-    private static let inferencePools = [ResourceKind.inferencePool, .experimentalInferencePool]
     private static let undrained = "model servers are stopped while requests still reach them"
+    private static let unreached =
+        "gateways send no requests to a model server that is restored, until somebody makes its pools and routes"
 
     /// Every kind that can be stopped; pods are read by all of them and stopped by none.
     private static var workloads: [ResourceKind] {
@@ -73,7 +74,7 @@ struct ClusterNeed: Hashable, Sendable {
             ClusterNeed(
                 .hold, ResourceKind(group: "keda.sh", kind: "ScaledObject", resource: "scaledobjects"), ["list"]),
             ClusterNeed(.hold, .httpRoute, ["get", "list", "update"], otherwise: undrained),
-        ] + inferencePools.map { ClusterNeed(.hold, $0, ["list"], otherwise: undrained) }
+        ] + InferencePool.kinds.map { ClusterNeed(.hold, $0, ["list"], otherwise: undrained) }
             + workloads.map { ClusterNeed(.hold, $0, ["get", "list", "watch", "update"]) }
     }
 
@@ -115,8 +116,8 @@ struct ClusterNeed: Hashable, Sendable {
             ClusterNeed(.restore, .serviceAccount, ["get", "list", "watch", "create"]),
             ClusterNeed(.restore, .configMap, ["create"]),
             ClusterNeed(.restore, service, ["create"]),
-            ClusterNeed(.restore, .httpRoute, ["create"]),
-        ] + inferencePools.map { ClusterNeed(.restore, $0, ["create"]) }
+            ClusterNeed(.restore, .httpRoute, ["create"], otherwise: unreached),
+        ] + InferencePool.kinds.map { ClusterNeed(.restore, $0, ["create"], otherwise: unreached) }
             + workloads.map { ClusterNeed(.restore, $0, ["get", "create"]) }
     }
 

@@ -229,7 +229,24 @@ package struct WorkloadRestoreJourney: Sendable {
                 result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
                 continue
             }
-            try await create(resource, RestoredObject.plain(stored, namespace: namespace), &result)
+            let object = RestoredObject.plain(stored, namespace: namespace)
+            if InferencePool.kinds.contains(where: { $0.matches(stored) }) {
+                try await createIfPossible(resource, object, &result)
+            } else {
+                try await create(resource, object, &result)
+            }
+        }
+    }
+
+    /// Creates what only brings requests to the workload, which is whole without it: what the cluster refuses of it is remarked.
+    private func createIfPossible(
+        _ resource: APIResource, _ object: KubernetesObject, _ result: inout WorkloadRestoreResult
+    ) async throws {
+        do {
+            try await create(resource, object, &result)
+        } catch let error as KubernetesError where [.forbidden, .notFound, .invalid].contains(error.code) {
+            result.remarks.append(
+                "\(object.label) is not created, so no gateway sends requests through it: \(error.message)")
         }
     }
 
@@ -249,7 +266,7 @@ package struct WorkloadRestoreJourney: Sendable {
                 result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
                 continue
             }
-            try await create(resource, RestoredObject.plain(stored, namespace: stored.namespace), &result)
+            try await createIfPossible(resource, RestoredObject.plain(stored, namespace: stored.namespace), &result)
         }
     }
 

@@ -47,7 +47,12 @@ struct ClaimSnapshots: Sendable {
             return (nil, "its volume may not be read: \(error)")
         }
         guard let driver else { return (nil, "its volume is no CSI driver's") }
-        return Self.choose(try await client.list(classes).items, of: driver)
+        do throws(KubernetesError) {
+            return Self.choose(try await client.list(classes).items, of: driver)
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            return (nil, "VolumeSnapshotClasses may not be read: \(error)")
+        }
     }
 
     /// The class for snapshots of a driver's volumes: its default one, else its only one; nil where there is none. The word
