@@ -160,9 +160,11 @@ extension Repository {
                     guard error.code == .notFound || error.code == .tooLarge else { throw error }
                     continue
                 }
-                // What is no table is no later one.
-                guard let later = try? KeyTable(decoding: bytes), later.repositoryID == config.repositoryID else {
-                    continue
+                do throws(FormatError) {
+                    guard try KeyTable(decoding: bytes).repositoryID == config.repositoryID else { continue }
+                } catch {
+                    // What is no table is no later one; what a later version wrote is.
+                    guard error.code == .newerVersion else { continue }
                 }
                 try await store.delete(ObjectNames.keyTable(table.generation), ifTag: nil)
                 try await store.delete(ObjectNames.keyTableCopy(table.generation), ifTag: nil)

@@ -141,6 +141,20 @@ import Testing
         #expect(await code { _ = try await test.reopened() } == .damaged)
     }
 
+    @Test("A table of a later version that comes meanwhile is no damage: nothing is changed past it")
+    func aTableOfALaterVersionComesFirst() async throws {
+        let test = try await TestRepository.create()
+        var bytes = try await test.get(ObjectNames.keyTable(1))
+        bytes[8] = 3
+        bytes = Array(bytes.dropLast(Digest.size))
+        bytes += SHA256State.digest(of: bytes).bytes
+        try await test.put(ObjectNames.keyTable(3), bytes)
+        #expect(await code { _ = try await test.repository.rotateKeys() } == .busy)
+        #expect(try await test.names(ObjectNames.keyTables) == [1, 3].map(ObjectNames.keyTable))
+        #expect(await code { _ = try await Collector(repository: test.repository).prune() } == .newerVersion)
+        #expect(await code { _ = try await test.reopened() } == .newerVersion)
+    }
+
     @Test func pruneFinishesAChangeOfKeysAndPutsBackWhatIsMissing() async throws {
         let test = try await TestRepository.create()
         try await test.repository.snapshot(Self.files)

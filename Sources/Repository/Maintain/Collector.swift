@@ -92,9 +92,10 @@ extension Repository {
                     } catch let error as ObjectStorageError {
                         if error.code == .notFound { continue }
                         throw error
-                    } catch is FormatError {
+                    } catch let error as FormatError {
                         // Not a table; opening the repository passed it over too.
-                        continue
+                        guard error.code == .newerVersion else { continue }
+                        throw error
                     }
                     throw RepositoryError(
                         .busy, "the keys of \(store.location) were changed since this command began: run it again")
