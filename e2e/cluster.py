@@ -525,6 +525,11 @@ def runs(pod):
     return True
 
 
+def is_ready(pod):
+    """Whether a pod's probes let it have requests."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions") or [])
+
+
 def essence(body):
     """An object without what the server writes by itself."""
     body = copy.deepcopy(body)
@@ -587,6 +592,8 @@ class Live:
         """Whether all its pods run, and none ends still."""
         pods = [pod for pod in self.pods() if pod["status"].get("phase") != "Succeeded"]
         up = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") == "Running"]
+        if self.sample.ready:
+            up = [pod for pod in up if is_ready(pod)]
         return len(up) == len(pods) == self.sample.pods
 
     def wait_running(self, seconds=None):

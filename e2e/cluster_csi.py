@@ -14,7 +14,8 @@ snapshots do is in the parameters of their class, as it would be with a real dri
     error            what CreateSnapshot fails with; with error-count, the first so many times only
     upload-error     what it fails with for ever after the cut
 
-Volumes are subvolumes of a btrfs in a file, which the kernel snapshots atomically. The node's part is the driver's half of CSI
+Volumes are subvolumes of a btrfs in a file, which the kernel snapshots atomically; one that is a block device is a loop device
+over the file `disk` in its subvolume. The node's part is the driver's half of CSI
 1.x over gRPC on a Unix socket, registered with the kubelet as all are. The controllers' part does what external-provisioner,
 snapshot-controller and csi-snapshotter (8.x) do, their annotations, finalizers, retries and half-filled statuses included: a status
 that is missing at first, an error that stays until the snapshot is ready.
@@ -30,6 +31,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -82,7 +84,12 @@ service Identity {
   rpc GetPluginCapabilities(GetPluginCapabilitiesRequest) returns (GetPluginCapabilitiesResponse);
   rpc Probe(ProbeRequest) returns (ProbeResponse);
 }
-message NodePublishVolumeRequest { string volume_id = 1; string target_path = 4; bool readonly = 6; }
+message VolumeCapability {
+  message BlockVolume {}
+  message MountVolume { string fs_type = 1; }
+  oneof access_type { BlockVolume block = 1; MountVolume mount = 2; }
+}
+message NodePublishVolumeRequest { string volume_id = 1; string target_path = 4; VolumeCapability volume_capability = 5; bool readonly = 6; }
 message NodePublishVolumeResponse {}
 message NodeUnpublishVolumeRequest { string volume_id = 1; string target_path = 2; }
 message NodeUnpublishVolumeResponse {}
@@ -129,6 +136,14 @@ class Kubelet:
         done = subprocess.run(["nsenter", "-t", str(self.process), "-m", *words], capture_output=True, text=True)
         if done.returncode:
             raise OSError(f"`{' '.join(words)}` failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def is_bound(self, device):
+        """Whether the node of a device is bound to some other path."""
+        number = os.stat(self.seen(device)).st_rdev
+        with open(f"/proc/{self.process}/mounts", encoding="utf-8", errors="replace") as stream:
+            paths = [line.split()[1] for line in stream if "/plugins/" in line]
+        return any(stat.S_ISBLK(os.stat(self.seen(path)).st_mode) and os.stat(self.seen(path)).st_rdev == number for path in paths)
 
     def is_mounted(self, path):
         with open(f"/proc/{self.process}/mounts", encoding="utf-8", errors="replace") as stream:
@@ -140,6 +155,7 @@ class Store:
 
     CREATE, SNAPSHOT, DESTROY = 0x5000940E, 0x50009401, 0x5000940F  # linux/btrfs.h: BTRFS_IOC_SUBVOL_CREATE, …
     BYTES = 24 << 30  # sparse
+    DISK = "disk"  # the file in a subvolume that is a block device
 
     def __init__(self, kubelet, node):
         self.kubelet, self.place = kubelet, f"/var/tmp/becalm-e2e-csi/{node}"
@@ -189,6 +205,16 @@ class Store:
         with open(self.path(part, name + ".new"), "w", encoding="ascii") as stream:
             json.dump({**record, "made": time.time()}, stream)
         os.rename(self.path(part, name + ".new"), self.path(part, name + ".json"))
+
+    def make_disk(self, name, size):
+        """Has the volume hold a block device of so many bytes; what it holds already stays."""
+        with open(self.path("volumes", name, self.DISK), "ab") as stream:
+            stream.truncate(max(size, stream.tell()))
+
+    def device(self, name):
+        """The loop device of a volume that is a block device and that some pod has; None when none has it."""
+        listed = self.kubelet.run("losetup", "--noheadings", "--output", "NAME", "--associated", self.bare_path("volumes", name, self.DISK))
+        return listed.split()[0] if listed.split() else None
 
     def record(self, part, name):
         """What was said of it when it was made, and when that was; None when there is none."""
@@ -314,6 +340,9 @@ class Plugin:
             context.abort(self.grpc.StatusCode.NOT_FOUND, f"there is no volume {request.volume_id}")
         target = request.target_path
         try:
+            if request.volume_capability.WhichOneof("access_type") == "block":
+                self.publish_device(request.volume_id, target)
+                return self.csi.NodePublishVolumeResponse()
             os.makedirs(self.kubelet.seen(target), exist_ok=True)
             if not self.kubelet.is_mounted(target):
                 self.kubelet.run("mount", "--bind", self.store.bare_path("volumes", request.volume_id), target)
@@ -323,13 +352,31 @@ class Plugin:
             context.abort(self.grpc.StatusCode.INTERNAL, str(error))
         return self.csi.NodePublishVolumeResponse()
 
+    def publish_device(self, name, target):
+        """Binds the device to a file at the target; pods that have the volume at once have one device."""
+        here = self.kubelet.seen(target)
+        os.makedirs(os.path.dirname(here), exist_ok=True)
+        with open(here, "a", encoding="ascii"):
+            pass
+        if not self.kubelet.is_mounted(target):
+            device = self.store.device(name) or self.kubelet.run(
+                "losetup", "--find", "--show", self.store.bare_path("volumes", name, Store.DISK)).strip()
+            self.kubelet.run("mount", "--bind", device, target)
+
     def NodeUnpublishVolume(self, request, context):
         target = request.target_path
+        here = self.kubelet.seen(target)
         try:
             while self.kubelet.is_mounted(target):
                 self.kubelet.run("umount", target)
-            if os.path.isdir(self.kubelet.seen(target)):
-                os.rmdir(self.kubelet.seen(target))
+            if os.path.isdir(here):
+                os.rmdir(here)
+            elif os.path.exists(here):
+                os.unlink(here)
+                device = self.store.device(request.volume_id)
+                # The kernel lets go of it when the last who has it open does.
+                if device and not self.kubelet.is_bound(device):
+                    self.kubelet.run("losetup", "--detach", device)
         except OSError as error:
             context.abort(self.grpc.StatusCode.INTERNAL, str(error))
         return self.csi.NodeUnpublishVolumeResponse()
@@ -430,6 +477,8 @@ class Provisioner(Controller):
                        f'failed to provision volume with StorageClass "{spec["storageClassName"]}": {later}')
             raise
         self.store.make("volumes", name, {"bytes": size(wanted)}, origin)
+        if spec.get("volumeMode") == "Block":
+            self.store.make_disk(name, size(wanted))
         self.world.keep(VOLUMES, self.world.api.create(VOLUMES, {
             **VOLUMES.object(None, name, spec={
                 "accessModes": spec["accessModes"], "capacity": {"storage": wanted}, "storageClassName": spec["storageClassName"],

@@ -76,6 +76,9 @@ SNAPSHOT = define("snapshot.storage.k8s.io", "v1", "volumesnapshots", "VolumeSna
 SNAPSHOT_CLASS = define("snapshot.storage.k8s.io", "v1", "volumesnapshotclasses", "VolumeSnapshotClass", False)
 SNAPSHOT_CONTENT = define("snapshot.storage.k8s.io", "v1", "volumesnapshotcontents", "VolumeSnapshotContent", False)
 SCALEDOBJECT = define("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
+POOL = define("inference.networking.k8s.io", "v1", "inferencepools", "InferencePool")
+OLD_POOL = define("inference.networking.x-k8s.io", "v1alpha2", "inferencepools", "InferencePool")
+ROUTE = define("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute")
 
 
 def install(api, report, definitions=DEFINITIONS):
@@ -117,8 +120,11 @@ class Sample:
     are others than the workload.
     """
 
-    def __init__(self, title, resource, build, pods, held=None, begins=180):
+    def __init__(self, title, resource, build, pods, held=None, begins=180, steps=("requested", "stopping", "stopped"),
+                 ready=False):
         self.title, self.resource, self.build, self.pods, self.held = title, resource, build, pods, held
+        self.steps = list(steps)  # that a stop tells of
+        self.ready = ready  # whether its pods run when they are Ready only
         self.begins = begins  # seconds that it may take to begin, on a machine that is busy
 
     def objects(self, namespace, name, **options):
@@ -159,6 +165,86 @@ def deployment(namespace, name, pod):
     labels = {"app": name}
     return [(cluster.DEPLOYMENTS, cluster.DEPLOYMENTS.object(namespace, name, spec={
         "replicas": 2, "selector": {"matchLabels": labels}, "template": pod(labels=labels)}))]
+
+
+# A model server as vLLM is one: it tells of the requests that it answers, each of which takes as many seconds as it says, is
+# Ready some seconds after it has begun, and cuts off what it has not answered when it is told to end.
+MODEL_SERVER = """
+import http.server, os, signal, sys, threading, time, urllib.parse
+begun, lock, running = time.monotonic(), threading.Lock(), 0
+trace = open("/trace/" + os.environ["POD_NAME"] + "." + os.environ["POD_UID"], "a", buffering=1)
+def end(*_):
+    trace.write("ended\\n")
+    os._exit(int(os.environ["EXIT"]))
+signal.signal(signal.SIGTERM, end)
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *_): pass
+    def say(self, status, text):
+        data = text.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+    def do_GET(self):
+        if self.path == "/health":
+            return self.say(200 if time.monotonic() - begun > 2 else 503, "")
+        if self.path != "/metrics":
+            return self.say(404, "")
+        with lock: count = running
+        self.say(200, '# TYPE vllm:num_requests_running gauge\\n'
+                 'vllm:num_requests_running{engine="0",model_name="m {1}"} %d.0\\n'
+                 'vllm:num_requests_waiting{engine="0",model_name="m {1}"} 0.0\\n' % count)
+    def do_POST(self):
+        global running
+        with lock: running += 1
+        try:
+            time.sleep(float(urllib.parse.urlsplit(self.path).query or 0))
+        finally:
+            with lock: running -= 1
+        self.say(200, '{"text":"done"}')
+server = http.server.ThreadingHTTPServer(("", 8000), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+trace.write("begun\\n")
+while True:
+    trace.write("\\n")
+    time.sleep(0.2)
+"""
+
+
+def model_server(namespace, name, pod, role="decode", labels=None):
+    """A Deployment of model servers that are in the pool of their release."""
+    labels = {"llm-d.ai/inference-serving": name, "llm-d.ai/role": role, **(labels or {})}
+    template = pod(labels=labels, command=["python3", "-c", MODEL_SERVER])
+    template["spec"]["containers"][0]["ports"] = [{"containerPort": 8000}]
+    return (cluster.DEPLOYMENTS, cluster.DEPLOYMENTS.object(namespace, name if role == "decode" else f"{name}-{role}", spec={
+        "replicas": 2, "selector": {"matchLabels": {"llm-d.ai/inference-serving": name, "llm-d.ai/role": role}}, "template": template}))
+
+
+def probed(body):
+    """Has the kubelet ask its servers whether they are Ready. Not in every test: a kubelet (1.20) that asks a server which has just
+    ended mostly tells of the end a minute later."""
+    body["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = {
+        "httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 1}
+
+
+def pool_and_route(namespace, name):
+    """The pool of a release and a route to it: with a weight and another backend beside, without a weight, and closed already."""
+    backend = {"group": POOL.group, "kind": POOL.kind, "name": name}
+    def rule(path, *backends):
+        return {"matches": [{"path": {"type": "PathPrefix", "value": path}}], "backendRefs": list(backends)}
+    return [
+        (POOL, POOL.object(namespace, name, spec={
+            "selector": {"matchLabels": {"llm-d.ai/inference-serving": name}}, "targetPorts": [{"number": 8000}],
+            "endpointPickerRef": {"name": f"{name}-epp", "port": {"number": 9002}}})),
+        (ROUTE, ROUTE.object(namespace, name, spec={
+            "parentRefs": [{"name": "gateway"}], "hostnames": ["llm.example"], "rules": [
+                rule("/v1", {**backend, "weight": 90}, {"kind": "Service", "name": "fallback", "port": 80, "weight": 10}),
+                rule("/v2", backend), rule("/old", {**backend, "weight": 0})]}))]
+
+
+def llm_d(namespace, name, pod):
+    return pool_and_route(namespace, name) + [model_server(namespace, name, pod)]
 
 
 def job_set_spec(pod, **more):
@@ -304,6 +390,9 @@ def samples(api):
         Sample("CronJob", cron, build_cron, 1),
         Sample("StatefulSet", cluster.STATEFULSETS, stateful_set, 2),
         Sample("Deployment", cluster.DEPLOYMENTS, deployment, 2),
+        Sample("llm-d Deployment", cluster.DEPLOYMENTS, llm_d, 2,
+               held=lambda namespace, name: [(cluster.DEPLOYMENTS, name), (ROUTE, name)],
+               steps=("requested", "draining", "stopping", "stopped"), ready=True),
         Sample("JobSet", JOBSET, job_set, 2),
         Sample("TrainJob", TRAINJOB, train_job, 2),
         *[Sample(resource.kind, resource, training_job(resource), 2) for resource in TRAINING_KINDS],

@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import threading
+import time
 
 import cluster
 import cluster_kinds as kinds
@@ -45,7 +47,8 @@ def said(outcome):
     """The error: the last line, after those that tell how far it is."""
     lines = outcome.err.decode("utf-8", "replace").strip().splitlines()
     told = (
-        "becalm: the journal is open", "becalm: asking for a checkpoint", "becalm: the checkpoint is written", "becalm: stopping")
+        "becalm: the journal is open", "becalm: asking for a checkpoint", "becalm: the checkpoint is written", "becalm: draining its routes",
+        "becalm: stopping")
     return "\n".join(line for line in lines if line not in told)
 
 
@@ -674,7 +677,7 @@ def no_shell(bench, namespace, what):
 @trap("a container that is not there")
 def container_absent(bench, namespace, what):
     there = asked(bench, namespace, {"becalm.io/checkpoint-command": "true", "becalm.io/checkpoint-container": "sidecar"})
-    checkpoint_fails(bench, there, r"sidecar", what)
+    checkpoint_fails(bench, there, r"no container `sidecar`.*there are train", what)
 
 
 @trap("an annotation that is misspelled")
@@ -705,6 +708,166 @@ def ends_meanwhile(bench, namespace, what):
     bench.check(bench.becalm.run("resume", f"{namespace}/job/run42"), [0], f"{what}: resume")
     body = bench.api.get(JOBS, namespace, "run42")
     bench.report.check(body["spec"]["parallelism"] == 1, f"{what}: it is what it was", str(body["spec"]["parallelism"]))
+
+
+# ---------------------------------------------------------------- model servers behind a gateway
+
+class Requests:
+    """Requests to model servers, each under way for some seconds."""
+
+    def __init__(self, bench, there, seconds):
+        self.answers, self.threads = [], []
+        for pod in there.pods():
+            self.threads.append(threading.Thread(target=self.ask, args=(bench, there.namespace, pod["metadata"]["name"], seconds)))
+            self.threads[-1].start()
+
+    def ask(self, bench, namespace, pod, seconds):
+        api = cluster.API(bench.cluster.configuration)
+        try:
+            api.request("POST", PODS.path(namespace, pod) + f":8000/proxy/v1/completions?{seconds}", {})
+            self.answers.append((pod, 200, time.monotonic()))
+        except (cluster.Refused, OSError) as error:
+            self.answers.append((pod, str(error), time.monotonic()))
+
+    def end(self):
+        for thread in self.threads:
+            thread.join()
+        return self.answers
+
+
+class Story:
+    """What became of the pods and the route of a namespace, in the order of the server's versions."""
+
+    def __init__(self, bench, namespace):
+        self.bench, self.namespace, self.events, self.threads = bench, namespace, [], []
+        for resource in (PODS, kinds.ROUTE):
+            version = bench.api.request("GET", resource.path() + "?limit=1")["metadata"]["resourceVersion"]
+            self.threads.append(threading.Thread(target=self.follow, args=(resource, version), daemon=True))
+            self.threads[-1].start()
+
+    def follow(self, resource, version):
+        for event in self.bench.api.watch(resource, version, seconds=600):
+            body = event["object"]
+            if event["type"] != "BOOKMARK" and body["metadata"].get("namespace") == self.namespace:
+                self.events.append((int(body["metadata"]["resourceVersion"]), time.monotonic(), body))
+
+    def first(self, condition):
+        """The version and the moment of the first event that is so."""
+        found = sorted((e for e in self.events if condition(e[2])), key=lambda e: e[0])
+        return found[0][:2] if found else (None, None)
+
+
+def weight(body):
+    return body["kind"] == "HTTPRoute" and body["spec"]["rules"][0]["backendRefs"][0]["weight"]
+
+
+@trap("model servers behind a gateway")
+def drained(bench, namespace, what):
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
+    before, report = there.touched(), bench.report
+    story, requests = Story(bench, namespace), Requests(bench, there, 12)
+    names = {pod["metadata"]["name"] for pod in there.pods()}
+    wait("requests are under way", lambda: all(" 1.0" in bench.api.request(
+        "GET", PODS.path(namespace, name) + ":8000/proxy/metrics") for name in names))
+    outcome = bench.becalm.run("quiesce", there.reference, "--json", timeout=300)
+    bench.check(outcome, [0], f"{what}: quiesce")
+    report.check(any("no other backend" in r for r in outcome.summary["remarks"]), f"{what}: it warns of rules that are left empty",
+                 str(outcome.summary))
+    answers = requests.end()
+    report.check([a[1] for a in answers] == [200, 200], f"{what}: every request is answered", str(answers))
+    closed, _ = story.first(lambda body: weight(body) == 0)
+    deleted, when = story.first(lambda body: body["kind"] == "Pod" and "deletionTimestamp" in body["metadata"])
+    report.check(closed and deleted and closed < deleted, f"{what}: the route closes before a pod is deleted", f"{closed} {deleted}")
+    report.check(when and max(a[2] for a in answers) < when, f"{what}: no pod is deleted before its requests are answered", str(answers))
+    route = bench.api.get(kinds.ROUTE, namespace, there.name)
+    report.check([b.get("weight") for r in route["spec"]["rules"] for b in r["backendRefs"]] == [0, 10, 0, 0],
+                 f"{what}: the weights of the pool are 0, and no others", str(route["spec"]))
+    outcome = bench.becalm.run("resume", there.reference, "--json", timeout=300)
+    bench.check(outcome, [0], f"{what}: resume")
+    report.check(outcome.summary["remarks"] == [], f"{what}: nothing to remark", str(outcome.summary))
+    opened, _ = story.first(lambda body: weight(body) == 90)
+    ready = [story.first(lambda body, name=pod["metadata"]["name"]: body["metadata"]["name"] == name and cluster.is_ready(body))[0]
+             for pod in there.pods()]
+    report.check(len(ready) == 2 and all(ready) and opened and max(ready) < opened,
+                 f"{what}: the route opens when all pods are Ready", f"{ready} {opened}")
+    report.equal(cluster.differences(before, there.touched()), f"{what}: the objects are what they were")
+    report.check(not there.journals(), f"{what}: no journal is left")
+
+
+@trap("a drain that takes too long")
+def drain_too_long(bench, namespace, what):
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
+    before = there.touched()
+    requests = Requests(bench, there, 40)
+    time.sleep(1)
+    outcome = bench.becalm.run("quiesce", there.reference, "--json", "--drain-timeout", "4s", timeout=300)
+    bench.check(outcome, [0], f"{what}: quiesce goes on")
+    bench.report.check(any("has 1 under way" in r for r in outcome.summary["remarks"]), f"{what}: it warns", str(outcome.summary))
+    bench.report.check([a[1] for a in requests.end()] != [200, 200], f"{what}: its servers do cut requests off")
+    bench.check(bench.becalm.run("resume", there.reference, timeout=300), [0], f"{what}: resume")
+    there.wait_running()
+    requests = Requests(bench, there, 15)
+    time.sleep(1)
+    outcome = bench.becalm.run("quiesce", there.reference, "--drain", "required", "--drain-timeout", "4s", timeout=300)
+    bench.check(outcome, [20], f"{what}: a drain that is demanded fails")
+    bench.report.check("becalm.io/drain-timeout" in said(outcome), f"{what}: it says how to give it more time", said(outcome))
+    bench.report.check([a[1] for a in requests.end()] == [200, 200], f"{what}: nothing is cut off then")
+    untouched(bench, there, before, what)
+
+
+@trap("two workloads of one pool")
+def one_pool(bench, namespace, what):
+    def both(namespace, name, pod):
+        servers = [kinds.model_server(namespace, name, pod, role=role) for role in ("prefill", "decode")]
+        for _, body in servers:
+            kinds.probed(body)
+        return kinds.pool_and_route(namespace, name) + servers
+    made = Sample("llm-d", cluster.DEPLOYMENTS, both, 4, held=lambda namespace, name: [
+        (kinds.ROUTE, name), (cluster.DEPLOYMENTS, f"{name}-prefill")], ready=True)
+    there = Live(bench.cluster, made, namespace)
+    there.wait_running()
+    before, report = there.touched(), bench.report
+    prefill = f"{there.reference}-prefill"
+    outcome = bench.becalm.run("quiesce", there.reference, "--json", timeout=300)
+    bench.check(outcome, [0], f"{what}: one of them")
+    report.check(any("keeps 2 other pods" in r for r in outcome.summary["remarks"]), f"{what}: it says that the pool stays open",
+                 str(outcome.summary))
+    report.check(weight(bench.api.get(kinds.ROUTE, namespace, there.name)) == 90, f"{what}: the route stays as it is")
+    bench.check(bench.becalm.run("quiesce", prefill, timeout=300), [0], f"{what}: the other one")
+    report.check(weight(bench.api.get(kinds.ROUTE, namespace, there.name)) == 0, f"{what}: the last one closes it")
+    for reference in (prefill, there.reference):
+        bench.check(bench.becalm.run("resume", reference, timeout=300), [0], f"{what}: resume")
+    there.wait_running()
+    report.equal(cluster.differences(before, there.touched()), f"{what}: the objects are what they were")
+    # Both at once, from two processes.
+    processes = [bench.becalm.start("quiesce", reference, "--json") for reference in (there.reference, prefill)]
+    for process in processes:
+        bench.check(bench.becalm.finish(process, timeout=300), [0], f"{what}: both at once")
+    report.check(weight(bench.api.get(kinds.ROUTE, namespace, there.name)) == 0, f"{what}: the route is closed for both")
+    for reference in (there.reference, prefill):
+        bench.check(bench.becalm.run("resume", reference, timeout=300), [0], f"{what}: resume after both")
+    there.wait_running()
+    report.equal(cluster.differences(before, there.touched()), f"{what}: the objects are what they were, after both")
+
+
+@trap("a route that must not be changed")
+def route_forbidden(bench, namespace, what):
+    there = live(bench, namespace, "llm-d Deployment", kinds.probed)
+    before = there.touched()
+    rules = [READ, LEASE, {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["update"]}]
+    narrow = cluster.command(bench.cluster, bench.scratch, bench.cluster.account(
+        namespace, rules, f"{bench.scratch}/{namespace}.kubeconfig"))
+    outcome = narrow.run("quiesce", there.reference, "--drain", "required")
+    bench.check(outcome, [1], f"{what}: a drain that is demanded is refused")
+    words = 'resources ["httproutes"], verbs ["update"]'
+    bench.report.check(words in said(outcome), f"{what}: it names the permission", said(outcome))
+    untouched(bench, there, before, what)
+    outcome = narrow.run("quiesce", there.reference, "--json")
+    bench.check(outcome, [0], f"{what}: else it goes on")
+    bench.report.check(any(words in r for r in outcome.summary["remarks"]), f"{what}: with a warning", str(outcome.summary))
+    bench.check(narrow.run("resume", there.reference), [0], f"{what}: resume")
+    there.wait_running()
+    untouched(bench, there, before, f"{what}, after all")
 
 
 def run(bench, title):

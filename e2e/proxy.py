@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 import urllib.parse
 
 PIECE = 256 << 10
@@ -19,6 +20,68 @@ VARIANTS = (BEFORE, DURING, AFTER)
 
 class Gone(Exception):
     """The other side closed the connection."""
+
+
+class Brake:
+    """Passes connections on to `endpoint`, from a port of `address`, no more than so many bytes a second in each direction over
+    all of them: what a client moves takes its time, however fast client and server are."""
+
+    def __init__(self, endpoint, address, bytes_per_second):
+        self.upstream, self.rate = urllib.parse.urlsplit(endpoint), bytes_per_second
+        self.lock, self.free = threading.Lock(), {}
+        brake = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                brake.serve(self.request)
+
+        class Listener(socketserver.ThreadingTCPServer):
+            daemon_threads, request_queue_size, block_on_close, allow_reuse_address = True, 128, False, True
+
+        self.listener = Listener((address, 0), Handler)
+        self.endpoint = f"http://{address}:{self.listener.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.listener.shutdown()
+        self.listener.server_close()
+
+    def wait(self, direction, count):
+        """Until the line is free for so many bytes."""
+        with self.lock:
+            now = time.monotonic()
+            start = max(now, self.free.get(direction, now))
+            self.free[direction] = start + count / self.rate
+        time.sleep(start - now)
+
+    def serve(self, client):
+        try:
+            server = socket.create_connection((self.upstream.hostname, self.upstream.port), timeout=600)
+        except OSError:
+            return
+
+        def forward(direction, source, sink):
+            try:
+                while data := source.recv(64 << 10):
+                    self.wait(direction, len(data))
+                    sink.sendall(data)
+                sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                for end in (client, server):
+                    try:
+                        end.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+        with server:
+            for end in (client, server):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            back = threading.Thread(target=forward, args=("down", server, client), daemon=True)
+            back.start()
+            forward("up", client, server)
+            back.join()
 
 
 class CountingProxy:

@@ -46,6 +46,8 @@ CLUSTER = {
     "cluster-snapshots": (["cluster_snapshots.py"], ["cluster_snapshots.py"]),
     "cluster-datamover": (["cluster_datamover.py", "--quick"], ["cluster_datamover.py"]),
     "cluster-claims": (["cluster_claims.py"], ["cluster_claims.py"]),
+    "cluster-role": (["cluster_role.py"], ["cluster_role.py"]),
+    "cluster-block": (["cluster_block.py"], ["cluster_block.py"]),
 }
 CLOSING = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$")
 

@@ -5,8 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -88,6 +90,13 @@ int fs_open_entry_at(int directory, const char *name) {
     return result;
 }
 
+int fs_open_device(const char *path, int writing, int exclusive) {
+    int result;
+    int flags = (writing ? O_RDWR : O_RDONLY) | (exclusive ? O_EXCL : 0) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    RETRY(result, open(path, flags));
+    return result;
+}
+
 int fs_close(int descriptor) {
     // Never repeated: Linux frees the descriptor even when close is interrupted (close(2)).
     if (close(descriptor) == 0 || errno == EINTR) return 0;
@@ -126,6 +135,22 @@ int fs_status_of(int descriptor, struct fs_status *status) {
     RETRY(result, fstat(descriptor, &found));
     if (result == 0) copy_status(status, &found);
     return result;
+}
+
+int fs_status_followed(const char *path, struct fs_status *status) {
+    struct stat found;
+    int result;
+    RETRY(result, stat(path, &found));
+    if (result == 0) copy_status(status, &found);
+    return result;
+}
+
+int64_t fs_device_size(int descriptor) {
+    uint64_t size = 0;
+    int result;
+    RETRY(result, ioctl(descriptor, BLKGETSIZE64, &size));
+    if (result < 0) return result;
+    return size > INT64_MAX ? -EFBIG : (int64_t)size;
 }
 
 int64_t fs_list(int directory, void *buffer, size_t size) {
@@ -184,6 +209,10 @@ int64_t fs_next_hole(int descriptor, int64_t offset) {
 
 int fs_advise_sequential(int descriptor) {
     return -posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL);
+}
+
+int fs_advise_random(int descriptor) {
+    return -posix_fadvise(descriptor, 0, 0, POSIX_FADV_RANDOM);
 }
 
 int fs_advise_unneeded(int descriptor, int64_t offset, int64_t count) {

@@ -45,7 +45,8 @@ package struct FileMetadata: Hashable, Sendable {
     package var linkCount: UInt64
     /// Bytes of content of a regular file, else 0.
     package var size: UInt64
-    /// Major and minor number of a device file as `st_rdev` packs them, else 0.
+    /// Major and minor number of a device file as `st_rdev` packs them; of a regular file that stands for all bytes of a
+    /// block device, that device's, or `imageDeviceNumber` (`isDeviceContent`); else 0.
     package var deviceNumber: UInt64
     /// Target of a symbolic link, raw; else empty.
     package var linkTarget: [UInt8]
@@ -75,4 +76,11 @@ package struct FileMetadata: Hashable, Sendable {
         self.linkTarget = linkTarget
         self.extendedAttributes = extendedAttributes
     }
+
+    /// Stands in a file that was read as the image of a device, for the number of that: no block device has it (major 0, which
+    /// Linux gives to what has no device).
+    package static let imageDeviceNumber: UInt64 = 1
+
+    /// Whether it is a regular file that holds what was on a block device, `size` bytes long, or the image of one.
+    package var isDeviceContent: Bool { type == .regular && deviceNumber != 0 }
 }

@@ -19,11 +19,17 @@ package enum BecalmAnnotation {
     package static let checkpointRanks = "becalm.io/checkpoint-ranks"
     /// Set by users: how long the checkpoint may take.
     package static let checkpointTimeout = "becalm.io/checkpoint-timeout"
+    /// Set by users: whether routes are drained before its pods stop, a `QuiescePolicy.Drain`.
+    package static let drain = "becalm.io/drain"
+    /// Set by users: how long it may take its servers to answer what they have begun.
+    package static let drainTimeout = "becalm.io/drain-timeout"
     /// Set by users on a claim: `true` has Becalm store its data, `false` has it keep away.
     package static let volumeBackup = "becalm.io/volume-backup"
 
     /// The fields that stopped the workload, with what they were: `HeldFields`.
     package static let quiesced = "becalm.io/quiesced"
+    /// On a route: the weights of backends that were set to 0, with what they were and for whom: `RouteDrain`.
+    package static let drained = "becalm.io/drained"
     /// The fields that keep a restored workload from running, with what they were: `HeldFields`.
     package static let gated = "becalm.io/gated"
     /// On a stored object: what a backup found of the workload.

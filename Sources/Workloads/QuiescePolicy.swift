@@ -32,6 +32,16 @@ package struct QuiescePolicy: Hashable, Sendable {
         case first
     }
 
+    /// Whether routes that lead to its pods through an InferencePool get the weight 0 before it is stopped.
+    package enum Drain: String, Sendable, CaseIterable {
+        /// As far as it can be done: what keeps it from being done is told of, and it is stopped all the same.
+        case auto
+        /// It is not stopped when that cannot be done, or when its servers are not idle in time.
+        case required
+        /// Not at all: requests under way are cut off.
+        case off
+    }
+
     /// Nil when nobody says.
     package var consistency: Consistency?
     /// Nil: it is not asked; stopping it is all there is.
@@ -42,6 +52,10 @@ package struct QuiescePolicy: Hashable, Sendable {
     package var ranks: Ranks?
     /// Empty for the pod's default one, else its first.
     package var container = ""
+    /// Nil for `auto`.
+    package var drain: Drain?
+    /// How long it may take its servers to answer what they have begun; nil for the default.
+    package var drainTimeout: GoDuration?
 
     package init(consistency: Consistency? = nil, request: Request? = nil, timeout: GoDuration? = nil) {
         self.consistency = consistency
@@ -60,6 +74,8 @@ package struct QuiescePolicy: Hashable, Sendable {
         policy.timeout = timeout ?? other.timeout
         policy.ranks = ranks ?? other.ranks
         if container.isEmpty { policy.container = other.container }
+        policy.drain = drain ?? other.drain
+        policy.drainTimeout = drainTimeout ?? other.drainTimeout
         return policy
     }
 
@@ -71,8 +87,11 @@ package struct QuiescePolicy: Hashable, Sendable {
     package init?(of object: KubernetesObject) throws(WorkloadError) {
         let annotations = object.annotations
         let known = Set(Setting.allCases.map(\.annotation))
-        if let unknown = annotations.keys.filter({ $0.hasPrefix("becalm.io/checkpoint-") && !known.contains($0) }).min()
-        {
+        let ours = ["becalm.io/checkpoint-", "becalm.io/drain-"]
+        let unknown = annotations.keys.filter { key in
+            ours.contains(where: key.hasPrefix) && !known.contains(key)
+        }.min()
+        if let unknown {
             let names = known.subtracting([BecalmAnnotation.consistency]).sorted().joined(separator: ", ")
             throw WorkloadError("\(object.label): there is no annotation \(unknown); there are \(names)")
         }

@@ -4,7 +4,7 @@ extension QuiescePolicy {
     /// What can be said in a policy, each as text: the value of an annotation, of a policy file's member, of an option.
     package enum Setting: String, Sendable, CaseIterable {
         case consistency, checkpointCommand, checkpointSignal, checkpointHTTP, checkpointFile, checkpointTimeout
-        case checkpointRanks, checkpointContainer
+        case checkpointRanks, checkpointContainer, drain, drainTimeout
 
         /// Its annotation on a workload.
         package var annotation: String {
@@ -17,6 +17,8 @@ extension QuiescePolicy {
             case .checkpointTimeout: BecalmAnnotation.checkpointTimeout
             case .checkpointRanks: BecalmAnnotation.checkpointRanks
             case .checkpointContainer: BecalmAnnotation.checkpointContainer
+            case .drain: BecalmAnnotation.drain
+            case .drainTimeout: BecalmAnnotation.drainTimeout
             }
         }
 
@@ -24,7 +26,7 @@ extension QuiescePolicy {
         package var isRequest: Bool {
             switch self {
             case .checkpointCommand, .checkpointSignal, .checkpointHTTP, .checkpointFile: true
-            case .consistency, .checkpointTimeout, .checkpointRanks, .checkpointContainer: false
+            case .consistency, .checkpointTimeout, .checkpointRanks, .checkpointContainer, .drain, .drainTimeout: false
             }
         }
 
@@ -39,6 +41,8 @@ extension QuiescePolicy {
             case .checkpointTimeout: "is a time such as 90s or 10m, at most 24h"
             case .checkpointRanks: "is all or first"
             case .checkpointContainer: "is the name of a container"
+            case .drain: "is auto, required or off"
+            case .drainTimeout: "is a time such as 90s or 10m, at most 24h"
             }
         }
     }
@@ -53,7 +57,9 @@ extension QuiescePolicy {
         case .checkpointFile: Self.assign(&request, Self.file(text))
         case .checkpointTimeout: Self.assign(&timeout, Self.time(text))
         case .checkpointRanks: Self.assign(&ranks, Ranks(rawValue: text))
-        case .checkpointContainer: Self.assign(&container, text)
+        case .checkpointContainer: Self.assign(&container, text.isEmpty ? nil : text)
+        case .drain: Self.assign(&drain, Drain(rawValue: text))
+        case .drainTimeout: Self.assign(&drainTimeout, Self.time(text))
         }
     }
 
@@ -63,7 +69,8 @@ extension QuiescePolicy {
         return true
     }
 
-    private static func assign(_ place: inout String, _ value: String) -> Bool {
+    private static func assign(_ place: inout String, _ value: String?) -> Bool {
+        guard let value else { return false }
         place = value
         return true
     }

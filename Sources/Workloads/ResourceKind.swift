@@ -79,6 +79,15 @@ extension ResourceKind {
     /// What stops and starts Volcano jobs.
     package static let volcanoCommand = ResourceKind(
         group: "bus.volcano.sh", version: "v1alpha1", kind: "Command", resource: "commands")
+    /// Pools of model servers, as gateways see them (Gateway API Inference Extension).
+    package static let inferencePool = ResourceKind(
+        group: "inference.networking.k8s.io", kind: "InferencePool", resource: "inferencepools")
+    /// The same before it was called stable: v1alpha2, with fields of other names.
+    package static let experimentalInferencePool = ResourceKind(
+        group: "inference.networking.x-k8s.io", version: "v1alpha2", kind: "InferencePool", resource: "inferencepools")
+    /// Which requests gateways send where.
+    package static let httpRoute = ResourceKind(
+        group: "gateway.networking.k8s.io", kind: "HTTPRoute", resource: "httproutes")
     /// Nodes that Karpenter buys.
     package static let nodeClaim = ResourceKind(
         group: "karpenter.sh", kind: "NodeClaim", resource: "nodeclaims", isNamespaced: false)

@@ -37,7 +37,9 @@ package struct ClusterKind: Sendable {
         ClusterKind("ray.io", "v1", "RayJob", "rayjobs"),
         ClusterKind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects"),
         ClusterKind("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
+        ClusterKind("inference.networking.x-k8s.io", "v1alpha2", "InferencePool", "inferencepools"),
         ClusterKind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
+        ClusterKind(snapshotGroup, "v1", "VolumeSnapshot", "volumesnapshots"),
     ]
 
     /// What movers make and ask for, and one workload.
@@ -52,12 +54,22 @@ package struct ClusterKind: Sendable {
         ClusterKind("apps", "v1", "StatefulSet", "statefulsets"),
         ClusterKind("apps", "v1", "ReplicaSet", "replicasets"),
         ClusterKind("coordination.k8s.io", "v1", "Lease", "leases"),
+        ClusterKind("inference.networking.k8s.io", "v1", "InferencePool", "inferencepools"),
+        ClusterKind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
         ClusterKind("storage.k8s.io", "v1", "StorageClass", "storageclasses", isNamespaced: false),
         ClusterKind(
             "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", isNamespaced: false),
     ]
 
     private static let snapshotGroup = "snapshot.storage.k8s.io"
+
+    /// Snapshots of volumes, which not every cluster has.
+    package static let snapshots = [
+        ClusterKind(snapshotGroup, "v1", "VolumeSnapshot", "volumesnapshots"),
+        ClusterKind(snapshotGroup, "v1", "VolumeSnapshotClass", "volumesnapshotclasses", isNamespaced: false),
+        ClusterKind(
+            snapshotGroup, "v1", "VolumeSnapshotContent", "volumesnapshotcontents", isNamespaced: false),
+    ]
 
     /// What Velero's movement of data takes.
     package static let velero = [

@@ -23,6 +23,9 @@ extension ClusterState {
         }
 
         var isWatch: Bool { terms["watch"] == "true" || terms["watch"] == "1" }
+        var isTrial: Bool { terms["dryRun"] == "All" }
+        /// Whether a pod is to answer it.
+        var isProxied: Bool { path.contains("/proxy/") }
 
         /// Whether selectors of a list or watch fit: labels `KEY=VALUE` or `KEY`, fields `PATH=VALUE`, with commas between.
         func means(_ object: KubernetesObject) -> Bool {
@@ -75,22 +78,44 @@ extension ClusterState {
         "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete",
     ]
 
+    /// Whether the rules that are lacking forbid a request.
+    func isForbidden(_ method: String, _ query: Query) -> Bool {
+        guard let plural = kind(at: query.path)?.plural else { return false }
+        let isList = method == "GET" && query.path.hasSuffix("/\(plural)")
+        let verb = Self.verbs[method] ?? (isList ? query.isWatch ? "watch" : "list" : "get")
+        return forbidden.contains("\(verb) \(plural)\(query.isProxied ? "/proxy" : "")")
+    }
+
     /// Does what is asked, and answers status and body.
     mutating func act(_ request: ScriptedServer.Request, _ query: Query) -> (Int, String) {
+        if request.method != "GET", query.isTrial {
+            var trial = self
+            trial.onJob = { _ in [] }
+            return trial.serve(request, query)
+        }
+        let (code, body) = serve(request, query)
+        if request.method != "GET", code < 300, kind(at: query.path) != nil, !query.isProxied {
+            history.append("\(request.method) \(query.path)")
+        }
+        return (code, body)
+    }
+
+    private mutating func serve(_ request: ScriptedServer.Request, _ query: Query) -> (Int, String) {
         let path = query.path
         if request.method == "GET", let found = discovery(path) { return (200, found) }
-        if path.contains("/proxy/") {
+        if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" { return review(request) }
+        if isForbidden(request.method, query) { return Self.status(403, "Forbidden") }
+        if query.isProxied {
             asked.append("\(request.method) \(path)")
-            return (200, "saved")
+            history.append("\(request.method) \(path)")
+            return podAnswer(path)
         }
         if request.method == "GET", path.hasSuffix("/log") { return logged(path) }
         guard let kind = kind(at: path) else { return Self.status(404, "NotFound") }
-        if let verb = Self.verbs[request.method], forbidden.contains("\(verb) \(kind.plural)") {
-            return Self.status(403, "Forbidden")
-        }
         switch request.method {
         case "GET":
             if query.isWatch { return (200, "") }
+            if path.hasSuffix("/pods") { WorkloadControllers.look(&self) }
             if let object = objects[path] { return (200, Self.text(object.json)) }
             return path.hasSuffix("/\(kind.plural)")
                 ? (200, list(kind, query)) : Self.status(404, "NotFound")
@@ -117,6 +142,24 @@ extension ClusterState {
         return log.map { (200, $0) } ?? Self.status(404, "NotFound")
     }
 
+    /// Whether who asks may do what the SelfSubjectAccessReview names.
+    private func review(_ request: ScriptedServer.Request) -> (Int, String) {
+        guard request.method == "POST", let review = try? JSONValue(parsing: request.body),
+            let wanted = review["spec", "resourceAttributes"], let verb = wanted["verb"]?.string,
+            let resource = wanted["resource"]?.string
+        else { return Self.status(400, "BadRequest") }
+        let part = wanted["subresource"]?.string.map { "/\($0)" } ?? ""
+        return (201, Self.text(["status": ["allowed": .bool(!forbidden.contains("\(verb) \(resource)\(part)"))]]))
+    }
+
+    /// An object without what this server does not know of it.
+    private func known(_ object: KubernetesObject) -> KubernetesObject {
+        guard object.kind == "Job", object.group == "batch" else { return object }
+        var object = object
+        for field in unknownJobFields { _ = object.remove(at: ["spec", .key(field)]) }
+        return object
+    }
+
     /// Whether an object is among those at a collection's path.
     func isListed(_ object: KubernetesObject, at path: String) -> Bool {
         guard let kind = kinds.first(where: { $0.kind == object.kind && $0.group == object.group })
@@ -140,7 +183,7 @@ extension ClusterState {
             return Self.status(400, "BadRequest")
         }
         if objects[path(object)] != nil { return Self.status(409, "AlreadyExists") }
-        let stored = store(object)
+        let stored = store(known(object))
         if object.kind == "Job" { for made in onJob(stored) { store(made) } }
         return (201, Self.text(stored.json))
     }
@@ -163,7 +206,7 @@ extension ClusterState {
         } else if query.isStatus {
             return Self.status(404, "NotFound")
         }
-        return (200, Self.text(store(object).json))
+        return (200, Self.text(store(known(object)).json))
     }
 
     /// A merge patch (RFC 7386).

@@ -7,6 +7,8 @@ package struct ClusterState: Sendable {
         package var method: String
         /// Without the query.
         package var path: String
+        /// Whether nothing is to come of it (`dryRun`).
+        package var isTrial = false
     }
 
     /// What watchers are told.
@@ -16,7 +18,8 @@ package struct ClusterState: Sendable {
         var object: KubernetesObject
     }
 
-    let kinds: [ClusterKind]
+    /// What is served.
+    package var kinds: [ClusterKind]
     /// By path: `/apis/batch/v1/namespaces/ml/jobs/run42`.
     package var objects: [String: KubernetesObject] = [:]
     package var version: Int64 = 1
@@ -36,8 +39,10 @@ package struct ClusterState: Sendable {
 
     // MARK: Behaviour
 
-    /// `create jobs`: what is forbidden.
+    /// `create jobs`, `get pods/proxy`: what is forbidden, as rules of roles name it. Who asks whether it may is told so.
     package var forbidden: Set<String> = []
+    /// Fields of a Job's `spec` that this server does not know, and drops.
+    package var unknownJobFields: Set<String> = []
     /// Groups whose kinds have a status subresource.
     package var statusGroups: Set<String> = []
     /// The status that a request is refused with: see `FakeCluster.refuse`.
@@ -55,6 +60,11 @@ package struct ClusterState: Sendable {
 
     // MARK: Pods
 
+    /// Whether pods of Deployments come and go; they are Ready after so many lists of pods.
+    package var playsDeployments = false
+    package var looksUntilReady = 0
+    /// What pods answer, by the path.
+    var podAnswer: @Sendable (String) -> (Int, String) = { _ in (200, "saved") }
     /// Lines by pod.
     var logs: [String: [String]] = [:]
     /// What pods have said of which nothing else is known; nil where that is an error.
@@ -67,6 +77,8 @@ package struct ClusterState: Sendable {
     package internal(set) var requests: [Request] = []
     /// Requests to pods: `POST /api/v1/namespaces/ml/pods/w:8080/proxy/save`.
     var asked: [String] = []
+    /// Writes that were done, and requests to pods: `PUT /apis/apps/v1/namespaces/ml/deployments/w`.
+    var history: [String] = []
 
     // MARK: Objects
 

@@ -34,7 +34,7 @@ extension FakeCluster {
         _ request: ScriptedServer.Request, _ query: ClusterState.Query, _ state: inout ClusterState
     ) -> Verdict {
         let asked = Request(
-            method: request.method, path: query.path + (query.isStatus ? "/status" : ""))
+            method: request.method, path: query.path + (query.isStatus ? "/status" : ""), isTrial: query.isTrial)
         state.requests.append(asked)
         if state.isDead { return .close }
         switch state.refuses(asked) {
@@ -48,7 +48,7 @@ extension FakeCluster {
             return .answer(code, body)
         }
         if request.method == "GET" {
-            if state.streamsWatches, query.isWatch { return .watch }
+            if state.streamsWatches, query.isWatch, !state.isForbidden("GET", query) { return .watch }
             if query.path.hasSuffix("/log"), query.terms["follow"] == "true" { return .follow }
         } else if let left = state.writesLeft {
             if left == 0 {

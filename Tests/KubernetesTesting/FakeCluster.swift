@@ -94,6 +94,9 @@ package final class FakeCluster: Sendable {
     /// What was asked so far.
     package var requests: [Request] { read { $0.requests } }
 
+    /// Writes that were done and requests that pods got, in their order.
+    package var history: [String] { read { $0.history } }
+
     /// Requests that pods got.
     package var asked: [String] { read { $0.asked } }
 
@@ -109,6 +112,9 @@ package final class FakeCluster: Sendable {
     package func refuse(_ body: @escaping @Sendable (Request) -> Int?) {
         change { $0.refuses = body }
     }
+
+    /// Forbids a verb on a resource: `update httproutes`, `get pods/proxy`.
+    package func forbid(_ rule: String) { change { $0.forbidden.insert(rule) } }
 
     /// From now on, `count` writes are answered; then the client's process is as good as dead: nothing it asks is. With
     /// `afterDoing`, the write that kills it is done.
@@ -131,6 +137,20 @@ package final class FakeCluster: Sendable {
     package var isDead: Bool { read { $0.isDead } }
 
     // MARK: Pods and streams
+
+    /// Has pods of Deployments come and go with their replicas, each Ready when pods have been listed `looks` times since.
+    package func playDeployments(readyAfterLooks looks: Int = 0) {
+        change { state in
+            state.playsDeployments = true
+            state.looksUntilReady = looks
+            state.controllers(&state)
+        }
+    }
+
+    /// Has pods answer what is asked through the proxy, by the path.
+    package func answerPods(_ answer: @escaping @Sendable (String) -> (Int, String)) {
+        change { $0.podAnswer = answer }
+    }
 
     /// What comes into being with each Job.
     package func onJob(_ body: @escaping @Sendable (KubernetesObject) -> [KubernetesObject]) {

@@ -48,6 +48,24 @@ struct DataDownloadTests {
         #expect(world.transfer(.download, "dd")?.object["status", "progress", "bytesDone"] == 10)
     }
 
+    @Test("A claim that is a block device gets a block device, which its mover writes")
+    func block() async throws {
+        let world = try await DataMoverWorld()
+        let snapshot = try await world.makeSnapshot()
+        try world.makeDownload(snapshot: snapshot, reclaim: "Delete")
+        var target = try #require(world.cluster.get("PersistentVolumeClaim", "ckpt", namespace: "new"))
+        try target.set("Block", at: ["spec", "volumeMode"])
+        world.cluster.put(target)
+        await world.step(.download, "dd", times: 5)
+        let run = try #require(world.transfer(.download, "dd")).run
+        let made = try #require(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)"))
+        #expect(made["spec", "volumeMode"] == "Block")
+        let container = try #require(world.cluster.all("Job").first)["spec", "template", "spec", "containers", 0]
+        #expect(container?["volumeDevices", 0, "devicePath"] == "/dev/volume")
+        #expect(await world.finish(.download, "dd"))
+        try await check(world, reclaim: "Delete", "a device")
+    }
+
     @Test("A data mover that dies at any of its writes is followed by one that goes on", arguments: [false, true])
     func survives(afterDoing: Bool) async throws {
         var deaths = 0

@@ -65,6 +65,18 @@ struct DataUploadTests {
         #expect(job.namespace == "velero" && world.transfer(.upload, "du")?.phase == .accepted)
     }
 
+    @Test("The node stands in the status also where the mover has ended before anybody saw it run")
+    func fastMover() async throws {
+        let world = try await DataMoverWorld()
+        try world.makeUpload()
+        await world.step(.upload, "du", times: 10)
+        #expect(world.transfer(.upload, "du")?.object["status", "node"] == nil)
+        for _ in 0..<2 { world.scene.advancePods(of: world.cluster) }
+        #expect(await world.finish(.upload, "du"))
+        let upload = try #require(world.transfer(.upload, "du"))
+        #expect(upload.phase == .completed && upload.object["status", "node"] == "n1", "\(upload.object.json)")
+    }
+
     @Test("Progress and the node stand in the status while data is moved")
     func progresses() async throws {
         let world = try await DataMoverWorld()
@@ -205,25 +217,43 @@ struct DataUploadTests {
         #expect(try await world.leftovers(besides: Self.kept) == [])
     }
 
-    @Test("A snapshot that was deleted, a block device: it fails and says so")
+    @Test("A snapshot that was deleted: it fails and says so")
     func unreadable() async throws {
-        var world = try await DataMoverWorld()
+        let world = try await DataMoverWorld()
         try world.makeUpload()
         world.cluster.change { state in
             state.objects = state.objects.filter { $0.value.kind != "VolumeSnapshot" }
         }
         await world.finish(.upload, "du")
-        var message = world.transfer(.upload, "du")?.object["status", "message"]?.string ?? ""
+        let message = world.transfer(.upload, "du")?.object["status", "message"]?.string ?? ""
         #expect(message.contains("VolumeSnapshot ml/vs-du") && message.contains("deleted"), "\(message)")
-        world = try await DataMoverWorld()
-        try world.makeUpload()
-        var claim = try #require(world.cluster.get("PersistentVolumeClaim", "ckpt", namespace: "ml"))
-        try claim.set("Block", at: ["spec", "volumeMode"])
-        world.cluster.put(claim)
-        await world.finish(.upload, "du")
-        message = world.transfer(.upload, "du")?.object["status", "message"]?.string ?? ""
-        #expect(message.contains("block device"), "\(message)")
-        #expect(try await world.leftovers(besides: Self.kept) == [])
+    }
+
+    @Test("The snapshot of a block device is made a block device, and its mover reads that")
+    func block() async throws {
+        for isClaimGone in [false, true] {
+            let world = try await DataMoverWorld()
+            try world.makeUpload()
+            var claim = try #require(world.cluster.get("PersistentVolumeClaim", "ckpt", namespace: "ml"))
+            try claim.set("Block", at: ["spec", "volumeMode"])
+            world.cluster.put(claim)
+            if isClaimGone {
+                world.cluster.change { state in
+                    state.objects = state.objects.filter { $0.value.kind != "PersistentVolumeClaim" }
+                }
+                var content = try #require(world.cluster.get("VolumeSnapshotContent", "content-du"))
+                try content.set("Block", at: ["spec", "sourceVolumeMode"])
+                world.cluster.put(content)
+            }
+            world.scene.holdPods(true)
+            await world.step(.upload, "du", times: 12)
+            let run = try #require(world.transfer(.upload, "du")).run
+            let copy = try #require(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)"), "\(isClaimGone)")
+            #expect(copy["spec", "volumeMode"] == "Block", "\(isClaimGone)")
+            let job = try #require(world.cluster.all("Job").first)
+            let container = job["spec", "template", "spec", "containers", 0]
+            #expect(container?["volumeDevices", 0, "devicePath"] == "/dev/volume", "\(isClaimGone)")
+        }
     }
 
     @Test("What is not prepared in time fails with what it waited for")

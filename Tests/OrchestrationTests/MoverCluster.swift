@@ -1,22 +1,35 @@
 import Kubernetes
 import KubernetesTesting
 
+@testable import Orchestration
+
 /// A cluster for movers: it tells watchers of every change, streams logs, and forgets what a deleted Job owns. What becomes of
 /// a Job's pod, the test says.
 typealias MoverCluster = FakeCluster
 
 extension MoverCluster {
     static func forMovers() throws -> MoverCluster {
-        try FakeCluster(
+        let cluster = try FakeCluster(
             ClusterKind.movers, namespace: "train", collectsGarbage: true, streamsWatches: true,
             controllers: { _ in })
+        cluster.serve(IndexedJobs.Support())
+        return cluster
     }
 
-    /// A pod of a Job.
+    /// Has Jobs be what they are on such a server, which drops what it does not know: at first one that has no indexes.
+    func serve(_ support: IndexedJobs.Support) {
+        change { state in
+            state.unknownJobFields = support.isServed ? [] : ["completionMode"]
+            if !support.limitsEachIndex {
+                state.unknownJobFields.formUnion(["backoffLimitPerIndex", "maxFailedIndexes"])
+            }
+        }
+    }
+
+    /// A pod of a Job; of an Indexed one with its `index`.
     static func pod(
-        of job: KubernetesObject, _ suffix: String = "a", phase: String = "Pending",
-        state: JSONValue = .null,
-        conditions: JSONValue = [], minute: Int = 0
+        of job: KubernetesObject, _ suffix: String = "a", index: Int? = nil, phase: String = "Pending",
+        state: JSONValue = .null, conditions: JSONValue = [], minute: Int = 0
     ) -> KubernetesObject {
         var labels = JSONObject()
         for (key, value) in job.labels { labels[key] = .string(value) }
@@ -38,7 +51,11 @@ extension MoverCluster {
                 "containerStatuses": [["name": "mover", "state": state]],
             ],
         ]
-        guard let pod = try? KubernetesObject(json) else { preconditionFailure("a pod is an object") }
+        guard var pod = try? KubernetesObject(json) else { preconditionFailure("a pod is an object") }
+        if let index {
+            pod.name = "\(job.name)-\(index)-\(suffix)"
+            pod.setAnnotation("batch.kubernetes.io/job-completion-index", "\(index)")
+        }
         return pod
     }
 }

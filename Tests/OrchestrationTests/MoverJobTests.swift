@@ -43,6 +43,26 @@ struct MoverJobTests {
         #expect(pod["securityContext", "fsGroup"] == nil)
     }
 
+    @Test("A claim that is a block device is not mounted but given as a device, read-only for a backup")
+    func block() throws {
+        for action in [
+            MoverAction.backup(shard: 0, of: 1), .restore(snapshot: "abcd", path: ["volumes", "train", "data"]),
+        ] {
+            var mover = try Self.mover(action)
+            mover.isBlock = true
+            let pod = pod(mover)
+            let container = pod["containers", 0]
+            #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
+            let mounts = (container?["volumeMounts"]?.array ?? []).compactMap { $0["name"]?.string }
+            #expect(!mounts.contains("volume") && mounts.contains("access"), "\(mounts)")
+            #expect(pod["volumes", 0, "persistentVolumeClaim", "readOnly"] == .bool(!action.writes))
+            #expect(mover.arguments.contains("/dev/volume") && !mover.arguments.contains("/volume"))
+            // Bound together with others it is neither mounted nor a device.
+            mover.mountsClaim = false
+            #expect(self.pod(mover)["containers", 0, "volumeDevices"] == nil)
+        }
+    }
+
     @Test("A restore writes the volume, and may set owners and modes")
     func restore() throws {
         let mover = try Self.mover(.restore(snapshot: "abcd", path: ["volumes", "train", "data"]))

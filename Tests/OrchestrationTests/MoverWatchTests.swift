@@ -52,7 +52,7 @@ struct MoverWatchTests {
                 tickSeconds: 0.02)
             self.cluster = cluster
             self.job = job
-            task = OwnedTask { try await watch.result() }
+            task = OwnedTask { try await watch.results()[0] }
         }
 
         func put(_ pod: KubernetesObject) { cluster.put(pod) }

@@ -1,4 +1,5 @@
 import Basics
+import Kubernetes
 import Orchestration
 import RepositoryFormat
 import Testing
@@ -41,6 +42,17 @@ struct RecoveryPointTests {
         #expect(RecoveryPoint([("", inventory)], taken: taken).words.hasPrefix("no checkpoint was found"))
         inventory.leftOutStep = 3
         #expect(RecoveryPoint([("", inventory)], taken: taken).words.hasPrefix("no checkpoint is complete"))
+    }
+
+    @Test("What is on a block device is not known, whatever is seen elsewhere")
+    func devices() {
+        var inventory = StateInventory()
+        inventory.states = [state("run/step-9", 9, at: 5)]
+        var point = RecoveryPoint([("a", inventory)], taken: Timestamp(seconds: 9))
+        point.devices = ["x", "y"]
+        #expect(point.words.hasPrefix("the last complete checkpoint is step 9"))
+        #expect(point.words.hasSuffix("; what x and y hold, block devices, is not known"), "\(point.words)")
+        #expect(point.json["devices"] == ["x", "y"])
     }
 
     @Test("A snapshot's manifest keeps what a record says")

@@ -84,11 +84,13 @@ struct WorkloadJourneyTests {
         return (result, remarks.withLock { $0 })
     }
 
-    private static func restore(_ snapshot: Identifier, _ world: MoverWorld) async throws -> WorkloadRestoreResult {
+    private static func restore(
+        _ snapshot: Identifier, _ world: MoverWorld, to namespace: String = "lab"
+    ) async throws -> WorkloadRestoreResult {
         var request = WorkloadRestoreRequest(
             snapshot: snapshot, movers: try MoverJobTests.settings(), access: MoverWorld.access,
             scratch: Array(world.directory.string.utf8))
-        request.namespaces = ["train": "lab"]
+        request.namespaces = ["train": namespace]
         return try await WorkloadRestoreJourney(
             world.cluster.client, request, open: { try await world.open() }, report: { _ in }
         ).run()
@@ -139,6 +141,86 @@ struct WorkloadJourneyTests {
         #expect(empty.count == 3, "\(restored.remarks)")
         #expect(empty.contains("PersistentVolumeClaim lab/later is empty: it had no data when it was backed up"))
         #expect(restored.created.contains("StatefulSet lab/web"))
+    }
+
+    @Test("Its InferencePool and the routes to it are in the backup, with their users' weights; routes come back last")
+    func routes() async throws {
+        let world = try await Self.world([])
+        world.cluster.put(
+            try KubernetesObject([
+                "apiVersion": "inference.networking.k8s.io/v1", "kind": "InferencePool",
+                "metadata": ["name": "pool", "namespace": "train"],
+                "spec": [
+                    "selector": ["matchLabels": ["app": "web"]], "targetPorts": [["number": 8000]],
+                    "endpointPickerRef": ["name": "epp"],
+                ],
+            ]))
+        let backend: Kubernetes.JSONValue = [
+            "group": "inference.networking.k8s.io", "kind": "InferencePool", "name": "pool", "weight": 7,
+        ]
+        var route = try KubernetesObject([
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": ["name": "chat", "namespace": "train"], "spec": ["rules": [["backendRefs": [backend]]]],
+        ])
+        // Drained when it is taken.
+        try RouteDrain.drain(
+            &route, [PoolReference(group: "inference.networking.k8s.io", namespace: "train", name: "pool")],
+            holder: "train/statefulsets.apps/web")
+        world.cluster.put(route)
+        let (backup, _) = try await Self.backUp(world)
+        let files = try await ObjectFiles(
+            repository: try await world.open(), scratch: Array(world.directory.string.utf8)
+        ).load(backup.joined.snapshot, roots: ["resources"])
+        let stored = try files.filter { $0.path.last == "chat.json" }.map { try KubernetesObject(parsing: $0.content) }
+        let kept = try #require(stored.first)
+        #expect(kept["spec", "rules", 0, "backendRefs", 0, "weight"] == 7 && kept.annotations.isEmpty)
+        #expect(files.contains { $0.path.suffix(2) == ["train", "pool.json"] })
+
+        let elsewhere = try await Self.restore(backup.joined.snapshot, world)
+        #expect(elsewhere.remarks.contains { $0.hasPrefix("HTTPRoute train/chat is not created in another namespace") })
+        #expect(elsewhere.created.contains("InferencePool lab/pool"))
+        let routes = try #require(
+            try await world.cluster.client.resource(group: "gateway.networking.k8s.io", kind: "HTTPRoute"))
+        _ = try await world.cluster.client.delete(routes, namespace: "train", name: "chat")
+        let sets = try #require(try await world.cluster.client.resource(group: "apps", kind: "StatefulSet"))
+        _ = try await world.cluster.client.delete(sets, namespace: "train", name: "web")
+        let restored = try await Self.restore(backup.joined.snapshot, world, to: "train")
+        #expect(restored.created.suffix(2) == ["StatefulSet train/web", "HTTPRoute train/chat"])
+        let made = world.cluster.all("HTTPRoute").first { $0.namespace == "train" }
+        #expect(made?["spec", "rules", 0, "backendRefs", 0, "weight"] == 7)
+    }
+
+    @Test("A block device is stored as a file and restored onto a device as large; what is on it is said to be unknown")
+    func block() async throws {
+        let world = try await Self.world([try Self.claim("raw", size: "1Mi", mode: "Block")])
+        let (bytes, image) = (UInt64(3 << 20) + 512, world.directory.appending("volume"))
+        try SystemFiles.write([UInt8](repeating: 7, count: Int(bytes)), to: Array(image.string.utf8))
+        let request = BackupRequest(
+            paths: [Array(image.string.utf8)], host: "train/raw", user: "root", readsAsDevices: true, program: "test")
+        let part = try await BackupJourney(
+            repository: try await world.open(), request: request, progress: OperationProgress()
+        ).run()
+        let jobs = Monitor<[KubernetesObject]>([])
+        world.cluster.onJob { job in
+            jobs.signal { $0.append(job) }
+            var result = MoverResult(.done)
+            (result.snapshot, result.bytes, result.files) = ("\(part.snapshot)", bytes, 1)
+            return [MoverCluster.pod(of: job, phase: "Succeeded", state: MoverStandingTests.ended(result))]
+        }
+        let (backup, remarks) = try await Self.backUp(world)
+        #expect(remarks.contains { $0.contains("train/raw is a block device") }, "\(remarks)")
+        #expect(backup.record.recovery?.devices == ["raw"])
+        let words = backup.record.recovery?.words ?? ""
+        #expect(words.contains("no checkpoint can be seen") && words.contains("raw holds, a block device"), "\(words)")
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.remarks.contains { $0.contains("asks for 4Mi") }, "\(restored.remarks)")
+        let claim = try #require(Self.claims(world).first)
+        #expect(claim["spec", "resources", "requests", "storage"] == "4Mi" && claim["spec", "volumeMode"] == "Block")
+        let containers = jobs.withLock { $0 }.map { $0["spec", "template", "spec", "containers", 0] ?? .null }
+        // None looks for checkpoints: one stores it, one writes it.
+        #expect(containers.count == 2 && containers.allSatisfy { $0["volumeDevices"] != nil }, "\(containers)")
+        let arguments = (containers.last?["args"]?.array ?? []).compactMap(\.string)
+        #expect(arguments.contains("volumes/train/raw"), "\(arguments)")
     }
 
     @Test("An annotation that is neither true nor false is refused before anything is done")

@@ -1,6 +1,7 @@
 import Kubernetes
 import Testing
 import Velero
+import Workloads
 
 @Suite("Actions on items that are restored")
 struct RestoreActionTests {
@@ -35,6 +36,30 @@ struct RestoreActionTests {
     func unmarked() async throws {
         let (item, outcome) = try await restore(try job())
         #expect(outcome.item == item && !outcome.isSkipped && outcome.additionalItems.isEmpty)
+    }
+
+    @Test("A route that was drained when it was stored comes back with its user's weights; others as they are")
+    func routes() async throws {
+        var route = try ActionWorld.object(
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: chat, namespace: ml}
+            spec: {rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, weight: 7}]}]}
+            """)
+        #expect(
+            try await ActionWorld().restoreAction(.workloadRestore).appliesTo().includedResources
+                .contains("httproutes.gateway.networking.k8s.io"))
+        let (open, same) = try await restore(route)
+        #expect(same.item == open && !same.isSkipped)
+        let pool = PoolReference(group: "inference.networking.k8s.io", namespace: "ml", name: "pool")
+        try RouteDrain.drain(&route, [pool], holder: "ml/deployments.apps/decode")
+        #expect(try await restore(route).outcome.item == open)
+        route.setAnnotation(BecalmAnnotation.drained, "{")
+        let world = ActionWorld()
+        let (item, broken) = try await restore(route, world)
+        #expect(broken.item == item)
+        #expect(world.log.lines.contains { $0.hasPrefix("error") && $0.contains("HTTPRoute ml/chat") })
     }
 
     /// Holds marked workloads.

@@ -23,9 +23,13 @@ struct VolumeMoverTests {
         let server: ServerProcess
 
         init() async throws {
-            let kinds = ["Pod", "Secret", "PersistentVolumeClaim", "Job", "Lease"]
+            let kinds = ["Pod", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Job", "Lease"]
             api = try FakeCluster(ClusterKind.movers.filter { kinds.contains($0.kind) }) { _ in }
-            api.change { $0.log = "" }
+            api.change { state in
+                state.log = ""
+                // It has no Indexed Jobs.
+                state.unknownJobFields = ["completionMode"]
+            }
             directory = try TemporaryDirectory()
             server = try await ServerProcess.start("moto_server") { port, _ in ["-H", "127.0.0.1", "-p", String(port)] }
             let (response, _) = try await CurlTransport().perform(
@@ -39,15 +43,41 @@ struct VolumeMoverTests {
 
         func path(_ name: String) -> String { directory.path.appending(name).string }
 
+        /// Has the claim's volume be a driver's that makes snapshots, in a class of this policy.
+        func makeSnapshots(policy: String, mayCreate: Bool = true) throws {
+            api.change { $0.kinds += ClusterKind.snapshots }
+            if !mayCreate { api.forbid("create volumesnapshots") }
+            for text in [
+                "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv-1}, spec: {csi: {driver: fast.io}}}",
+                "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshotClass, metadata: {name: fast}, driver: fast.io, deletionPolicy: \(policy)}",
+            ] { api.put(try ActionWorld.object(text)) }
+        }
+
+        /// Gives the only VolumeSnapshot a status, and has the content be there that its controller makes.
+        func snapshot(_ status: String) throws {
+            var snapshot = try #require(api.all("VolumeSnapshot").first)
+            try snapshot.set(try JSONValue(yaml: status), at: ["status"])
+            api.put(snapshot)
+            if !api.all("VolumeSnapshotContent").isEmpty { return }
+            api.put(
+                try ActionWorld.object(
+                    """
+                    apiVersion: snapshot.storage.k8s.io/v1
+                    kind: VolumeSnapshotContent
+                    metadata: {name: snapcontent-\(snapshot.uid)}
+                    spec: {deletionPolicy: Retain, volumeSnapshotRef: {uid: \(snapshot.uid)}}
+                    """))
+        }
+
         /// What one process of the plugin sees.
-        func process(_ plugin: PluginName) -> ActionWorld {
+        func process(_ plugin: PluginName, _ more: [String: String] = [:]) -> ActionWorld {
             var world = ActionWorld(
                 plugin,
                 [
                     "repository": "s3://backups/data", "createRepository": "true", "repositoryKeyFile": path("key"),
                     "s3Url": "http://127.0.0.1:\(server.port)", "s3ForcePathStyle": "true", "region": "us-east-1",
                     "credentialsFile": path("credentials"), "cacheDirectory": "none", "moverImage": "becalm:1",
-                ])
+                ].merging(more) { $1 })
             world.connect(api.client)
             return world
         }
@@ -120,6 +150,154 @@ struct VolumeMoverTests {
         let annotation = try KubernetesObject(parsing: stored.item).annotations["becalm.io/volume-snapshot"] ?? ""
         #expect(
             annotation.hasPrefix("becalm1:") && annotation.hasSuffix(":\(Self.snapshot):d1") && stored.operation == nil)
+    }
+
+    @Test("A claim that is a block device is given to its mover as a device")
+    func block() async throws {
+        let world = try await World()
+        var claim = try claim()
+        try claim.set("Block", at: ["spec", "volumeMode"])
+        let process = world.process(.volumeBackup)
+        let outcome = try await process.backupAction(.volumeBackup).execute(item: claim.serialized(), backup: backup)
+        #expect(outcome.operation != nil, "\(process.log.lines)")
+        let container = try #require(world.api.all("Job").first)["spec", "template", "spec", "containers", 0]
+        #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
+    }
+
+    @Test("The copy of a block device is one, too")
+    func blockCopy() async throws {
+        let world = try await World()
+        try world.makeSnapshots(policy: "Delete")
+        var claim = try claim()
+        try claim.set("Block", at: ["spec", "volumeMode"])
+        let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
+        let operation = try #require(try await action.execute(item: claim.serialized(), backup: backup).operation)
+        try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
+        _ = try await action.progress(operation: operation, backup: backup)
+        let copy = try #require(world.api.all("PersistentVolumeClaim").first)
+        #expect(copy["spec", "volumeMode"] == "Block")
+        let container = try #require(world.api.all("Job").first)["spec", "template", "spec", "containers", 0]
+        #expect(container?["volumeDevices"] == [["devicePath": "/dev/volume", "name": "volume"]])
+    }
+
+    @Test("A claim is read from a snapshot that the call has cut, through a copy that a later process makes of it")
+    func snapshots() async throws {
+        let world = try await World()
+        try world.makeSnapshots(policy: "Retain")
+        let item = try claim().serialized()
+        var process = world.process(.volumeBackup)
+        let operation = try #require(
+            try await process.backupAction(.volumeBackup).execute(item: item, backup: backup).operation,
+            "\(process.log.lines)")
+        let snapshot = try #require(world.api.all("VolumeSnapshot").first)
+        #expect(snapshot["spec", "source", "persistentVolumeClaimName"] == "ckpt")
+        #expect(snapshot.labels["velero.io/exclude-from-backup"] == "true")
+        let job = try #require(world.api.all("Job").first)
+        let claims = (job["spec", "template", "spec", "volumes"]?.array ?? [])
+            .compactMap { $0["persistentVolumeClaim", "claimName"]?.string }
+        #expect(claims == [snapshot.name] && job.labels["becalm.io/claim"] == "ckpt")
+        // A process that died after the call, and is asked again, cuts no other.
+        process = world.process(.volumeBackup)
+        _ = try await process.backupAction(.volumeBackup).execute(item: item, backup: backup)
+        #expect(world.api.all("VolumeSnapshot").map(\.uid) == [snapshot.uid])
+
+        for (status, words) in [
+            ("{}", "not cut yet"), ("{error: {message: no room}}", "not cut yet: no room"),
+            ("{creationTime: \"2026-01-01T00:00:00Z\", readyToUse: false}", "not ready to use yet"),
+        ] {
+            try world.snapshot(status)
+            let answer = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+                .progress(operation: operation, backup: backup)
+            #expect(answer.outcome == .running && answer.description.contains(words), "\(answer)")
+            #expect(world.api.all("PersistentVolumeClaim").isEmpty)
+        }
+        try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
+        for _ in 0..<2 {
+            let answer = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+                .progress(operation: operation, backup: backup)
+            #expect(answer.outcome == .running, "\(answer)")
+            let copy = try #require(world.api.all("PersistentVolumeClaim").first)
+            #expect(copy.name == snapshot.name && copy["spec", "storageClassName"] == "fast")
+            #expect(copy["spec", "resources", "requests", "storage"] == "200Gi")
+            #expect(copy["spec", "dataSource", "name"]?.string == snapshot.name)
+        }
+        try world.pod(ended(#"{"status":0,"snapshot":"\#(Self.snapshot)","files":2,"bytes":10,"problems":0}"#))
+        let done = try await world.process(.volumeBackup).backupAction(.volumeBackup)
+            .progress(operation: operation, backup: backup)
+        #expect(done.outcome == .succeeded, "\(done)")
+        for kind in ["Job", "Secret", "PersistentVolumeClaim", "VolumeSnapshot"] {
+            #expect(world.api.all(kind).isEmpty, "\(kind)")
+        }
+        // Its class would have had the driver keep it for ever.
+        #expect(world.api.all("VolumeSnapshotContent").map { $0["spec", "deletionPolicy"]?.string } == ["Delete"])
+    }
+
+    @Test(
+        "A snapshot that is never cut has the operation fail with its driver's words, and goes; so it does with Cancel")
+    func snapshotFails() async throws {
+        for cancels in [false, true] {
+            let world = try await World()
+            try world.makeSnapshots(policy: "Retain")
+            let action = try world.process(.volumeBackup, ["snapshotTimeout": "60s"]).backupAction(.volumeBackup)
+            let operation = try #require(
+                try await action.execute(item: try claim().serialized(), backup: backup).operation)
+            var snapshot = try #require(world.api.all("VolumeSnapshot").first)
+            try snapshot.set("2026-01-01T00:00:00Z", at: ["metadata", "creationTimestamp"])
+            world.api.put(snapshot)
+            try world.snapshot("{error: {message: quota}}")
+            if cancels { try await action.cancel(operation: operation, backup: backup) }
+            let status = try await action.progress(operation: operation, backup: backup)
+            guard case .failed(let reason) = status.outcome else {
+                Issue.record("not failed: \(status)")
+                return
+            }
+            #expect(
+                reason.contains(cancels ? "the mover was cancelled" : "not cut yet: quota, after 60 s"), "\(reason)")
+            #expect(world.api.all("Job").isEmpty && world.api.all("VolumeSnapshot").isEmpty)
+            #expect(world.api.all("VolumeSnapshotContent").map { $0["spec", "deletionPolicy"]?.string } == ["Delete"])
+        }
+    }
+
+    @Test("Where no snapshot can be had, the volume itself is read, unless a snapshot is asked for")
+    func noSnapshots() async throws {
+        for (hasClass, source, words) in [
+            (false, "auto", ""),
+            (true, "auto", "ml/ckpt is read itself, not from a snapshot: creating volumesnapshots"), (true, "live", ""),
+            (false, "snapshot", "error: the data of"), (true, "snapshot", "is not allowed"),
+        ] {
+            let world = try await World()
+            if hasClass { try world.makeSnapshots(policy: "Delete", mayCreate: false) }
+            let process = world.process(.volumeBackup, ["source": source])
+            let outcome = try await process.backupAction(.volumeBackup)
+                .execute(item: try claim().serialized(), backup: backup)
+            #expect((outcome.operation != nil) == (source != "snapshot"), "\(source) \(process.log.lines)")
+            #expect(words.isEmpty || process.log.lines.contains { $0.contains(words) }, "\(process.log.lines)")
+            #expect(world.api.all("VolumeSnapshot").isEmpty)
+            guard let job = world.api.all("Job").first else { continue }
+            let volumes = job["spec", "template", "spec", "volumes"]?.array ?? []
+            #expect(volumes.contains { $0["persistentVolumeClaim", "claimName"] == "ckpt" })
+        }
+    }
+
+    @Test("A volume that many nodes can mount is stored by as many movers as the settings say, any other by one")
+    func shards() async throws {
+        for (mode, count) in [("ReadWriteMany", 3), ("ReadWriteOnce", 1)] {
+            let world = try await World()
+            var claim = try claim()
+            try claim.set([.string(mode)], at: ["spec", "accessModes"])
+            let action = try world.process(.volumeBackup, ["shards": "3"]).backupAction(.volumeBackup)
+            let operation = try #require(
+                try await action.execute(item: claim.serialized(), backup: backup).operation)
+            let jobs = world.api.all("Job")
+            let shares = jobs.compactMap { job in
+                let words = (job["spec", "template", "spec", "containers", 0, "args"]?.array ?? []).compactMap(\.string)
+                return words.firstIndex(of: "--shard").map { words[$0 + 1] }
+            }
+            #expect(jobs.count == count && shares.sorted() == (count == 3 ? ["1/3", "2/3", "3/3"] : []))
+            #expect(world.api.all("Secret").count == 1)
+            try await action.cancel(operation: operation, backup: backup)
+            #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+        }
     }
 
     @Test("Cancel takes the Job and what it opens the repository with, and the operation has failed")

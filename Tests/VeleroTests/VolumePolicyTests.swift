@@ -1,4 +1,5 @@
 import Kubernetes
+import Orchestration
 import Testing
 import Velero
 

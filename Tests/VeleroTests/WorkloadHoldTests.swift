@@ -63,6 +63,19 @@ struct WorkloadHoldTests {
         var isMarked: Bool { cluster.get("StatefulSet", "run42")?.annotations["becalm.io/quiesced"] != nil }
         var journals: Int { cluster.all("Lease").count { $0.labels["becalm.io/journal"] == "quiesce" } }
 
+        /// The VolumeSnapshot that the mover of the claim reads a copy of, with this status; its Lease says so.
+        func snapshot(_ status: String) throws {
+            let run = DetachedMover.run(for: ["volume-backup", "b-1", "ml", "ckpt", "c-1"])
+            try mover(isAtWork: true)
+            var lease = try #require(cluster.all("Lease").first { $0.name == DetachedMover.leaseName(run: run) })
+            lease.setAnnotation("becalm.io/copy-of", #"{"cut_seconds":300,"ready_seconds":7200,"snapshot":"s"}"#)
+            cluster.put(lease)
+            cluster.put(
+                try ActionWorld.object(
+                    "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshot, metadata: {name: s, namespace: ml}, status: \(status)}"
+                ))
+        }
+
         /// The mover of the claim in this backup, as another action began it: at work, or ended.
         func mover(isAtWork: Bool) throws {
             let run = DetachedMover.run(for: ["volume-backup", "b-1", "ml", "ckpt", "c-1"])
@@ -92,6 +105,24 @@ struct WorkloadHoldTests {
     }
 
     private let backup = Array(ActionWorld.backup.utf8)
+
+    @Test("A workload whose volumes are read from snapshots is let go when they are cut, long before they are stored")
+    func snapshots() async throws {
+        let world = try World()
+        let outcome = try await world.process().backupAction(.quiesce)
+            .execute(item: world.workload.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        for (status, isLetGo) in [
+            ("{}", false), ("{readyToUse: false}", false), ("{creationTime: \"2026-01-01T00:00:00Z\"}", true),
+        ] {
+            try world.snapshot(status)
+            let answer = try await world.process().backupAction(.quiesce).progress(
+                operation: operation, backup: backup)
+            #expect(answer.outcome == (isLetGo ? .succeeded : .running), "\(status) \(answer)")
+            #expect(world.replicas == (isLetGo ? 1 : 0) && world.isMarked != isLetGo)
+            if isLetGo { #expect(answer.description.hasPrefix("it runs, stood still for "), "\(answer)") }
+        }
+    }
     private let finalizing = Array(
         #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"status":{"phase":"Finalizing"}}"#.utf8)
 
@@ -149,6 +180,46 @@ struct WorkloadHoldTests {
         // What is stored is the workload as it was before, which may have ended by now.
         let now = try #require(world.cluster.get("StatefulSet", "run42")).serialized()
         #expect(try await action.execute(item: now, backup: finalizing).item == now)
+    }
+
+    @Test("A model server's route is closed for the backup; the operation goes on until its pods are Ready")
+    func route() async throws {
+        let world = try World()
+        var pod = world.pod
+        try pod.set(.array([["type": "Ready", "status": "True"]]), at: ["status", "conditions"])
+        world.cluster.put(pod)
+        for yaml in [
+            """
+            apiVersion: inference.networking.k8s.io/v1
+            kind: InferencePool
+            metadata: {name: pool, namespace: ml}
+            spec: {selector: {matchLabels: {app: run42}}, targetPorts: [{number: 8000}]}
+            """,
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata: {name: chat, namespace: ml}
+            spec: {rules: [{backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, weight: 7}]}]}
+            """,
+        ] { world.cluster.put(try ActionWorld.object(yaml)) }
+        world.cluster.answerPods { _ in (200, "sglang:num_running_reqs 0\nsglang:num_queue_reqs 0\n") }
+        func weight() -> Int64? {
+            world.cluster.get("HTTPRoute", "chat")?["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64
+        }
+        let outcome = try await world.process().backupAction(.quiesce)
+            .execute(item: world.claim.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        #expect(world.replicas == 0 && weight() == 0)
+        try world.mover(isAtWork: false)
+        // Its pod is not there yet: no call waits for it.
+        for _ in 0..<2 {
+            let status = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+            #expect(status.outcome == .running && world.replicas == 1 && weight() == 0 && world.journals == 1)
+        }
+        world.cluster.put(pod)
+        let done = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
+        #expect(done.outcome == .succeeded && weight() == 7 && world.journals == 0, "\(done)")
+        #expect(world.cluster.get("HTTPRoute", "chat")?.annotations.isEmpty == true)
     }
 
     @Test("What stands still no more is let go, and the operation has failed")

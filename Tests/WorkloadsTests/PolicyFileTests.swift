@@ -20,6 +20,8 @@ struct PolicyFileTests {
                 checkpointTimeout: 90s
                 checkpointRanks: first
                 checkpointContainer: main
+                drain: required
+                drainTimeout: 5m
               - match: "*/jobs.batch/*"
                 checkpointCommand: [/save, --now]
               - match: host/pid/trainer
@@ -33,6 +35,7 @@ struct PolicyFileTests {
         #expect(rule.policy.consistency == .checkpoint && rule.policy.request == .signal("SIGUSR1"))
         #expect(rule.policy.timeout == GoDuration(seconds: 90) && rule.policy.ranks == .first)
         #expect(rule.policy.container == "main")
+        #expect(rule.policy.drain == .required && rule.policy.drainTimeout == GoDuration(seconds: 300))
         #expect(
             file.rule(namespace: "train", kinds: kinds, name: "run42")?.policy.request == .command(["/save", "--now"]))
         #expect(file.rule(namespace: "x", kinds: ["jobs.batch.volcano.sh", "Job"], name: "y") == nil)

@@ -37,6 +37,9 @@ struct QuiescePolicyTests {
             try policy([BecalmAnnotation.checkpointHTTP: "8080/save"])?.request
                 == .http(method: "POST", port: 8080, path: "/save"))
         #expect(try policy([BecalmAnnotation.consistency: "stop"])?.request == nil)
+        let drain = try policy([BecalmAnnotation.drain: "required", BecalmAnnotation.drainTimeout: "5m"])
+        #expect(drain?.drain == .required && drain?.drainTimeout == GoDuration(seconds: 300))
+        #expect(try policy([BecalmAnnotation.checkpointContainer: "c"])?.container == "c")
     }
 
     @Test(
@@ -53,6 +56,9 @@ struct QuiescePolicyTests {
             (BecalmAnnotation.checkpointHTTP, "80/\u{e9}"), (BecalmAnnotation.checkpointTimeout, "10"),
             (BecalmAnnotation.checkpointTimeout, "0s"), (BecalmAnnotation.checkpointTimeout, "-1m"),
             (BecalmAnnotation.checkpointTimeout, "25h"), ("becalm.io/checkpoint-comand", "x"),
+            (BecalmAnnotation.drain, "yes"), (BecalmAnnotation.drain, ""), (BecalmAnnotation.drainTimeout, "0s"),
+            (BecalmAnnotation.drainTimeout, "25h"), ("becalm.io/drain-timout", "1m"),
+            (BecalmAnnotation.checkpointContainer, ""),
         ])
     func refused(key: String, value: String) {
         let error = #expect(throws: WorkloadError.self) { try policy([key: value]) }

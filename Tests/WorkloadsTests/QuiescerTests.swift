@@ -11,7 +11,7 @@ struct QuiescerTests {
     /// Kinds whose stop takes different ways.
     static let kinds = [
         "job", "cronjob", "statefulset", "deployment", "jobset", "pytorchjob", "rayjob", "volcano", "kueue",
-        "workspace",
+        "workspace", "llm-d",
     ]
 
     /// An object of a kind, with what it needs around it.
@@ -21,6 +21,7 @@ struct QuiescerTests {
         func put(_ yaml: String) throws { cluster.put(try Fixtures.object(yaml)) }
         let reference: String
         switch name {
+        case "llm-d": return (try ModelServers.cluster(), ModelServers.decode)
         case "job":
             try put(
                 "apiVersion: batch/v1\nkind: Job\n\(head)\nspec: {parallelism: 2, template: {spec: {containers: []}}}")
@@ -104,6 +105,7 @@ struct QuiescerTests {
     static func specs(_ cluster: FakeCluster) -> [String] {
         let kinds = [
             "Job", "CronJob", "StatefulSet", "Deployment", "JobSet", "PyTorchJob", "RayJob", "Workload", "Workspace",
+            "HTTPRoute",
         ]
         return kinds.flatMap { cluster.all($0) }.map { object in
             var object = object
@@ -118,6 +120,7 @@ struct QuiescerTests {
         options.isManual = true
         options.deadlineSeconds = 100
         options.stopSeconds = 20
+        options.settleSeconds = 0
         return options
     }
 
@@ -307,47 +310,6 @@ struct QuiescerTests {
         #expect(cluster.all("Lease").count == 1)
     }
 
-    @Test(
-        "A model server that a gateway still sends requests to through an InferencePool is told of, and stopped all the same",
-        arguments: [
-            ("weight: 1", "llm", true), ("", "llm", true), ("weight: 0", "llm", false), ("weight: 1", "x", false),
-        ])
-    func pool(weight: String, selected: String, isToldOf: Bool) async throws {
-        let cluster = try FakeCluster()
-        for yaml in [
-            """
-            apiVersion: apps/v1
-            kind: Deployment
-            metadata: {name: decode, namespace: ml, uid: u-w}
-            spec:
-              replicas: 2
-              selector: {matchLabels: {app: llm}}
-              template: {metadata: {labels: {app: llm, llm-d.ai/role: decode}}, spec: {containers: []}}
-            """,
-            """
-            apiVersion: inference.networking.k8s.io/v1
-            kind: InferencePool
-            metadata: {name: pool, namespace: ml}
-            spec: {selector: {matchLabels: {app: \(selected)}}}
-            """,
-            """
-            apiVersion: gateway.networking.k8s.io/v1
-            kind: HTTPRoute
-            metadata: {name: chat, namespace: ml}
-            spec:
-              rules:
-                - backendRefs: [{group: inference.networking.k8s.io, kind: InferencePool, name: pool, \(weight)}]
-            """,
-        ] {
-            cluster.put(try Fixtures.object(yaml))
-        }
-        let route = cluster.get("HTTPRoute", "chat")
-        let record = try await Self.quiesce(cluster, try WorkloadReference(parsing: "ml/deployment/decode"))
-        #expect(record.remarks.contains { $0.contains("InferencePool pool") } == isToldOf)
-        #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
-        #expect(cluster.get("HTTPRoute", "chat") == route)
-    }
-
     // MARK: Pods on their own, and policies
 
     private static func pod(_ annotations: String = "") throws -> (FakeCluster, WorkloadReference) {
@@ -358,7 +320,7 @@ struct QuiescerTests {
                 apiVersion: v1
                 kind: Pod
                 metadata: {name: w, namespace: ml, uid: u-w, annotations: {\(annotations)}}
-                spec: {containers: [{name: main}]}
+                spec: {containers: [{name: main}, {name: sidecar}]}
                 status: {phase: Running}
                 """))
         return (cluster, try WorkloadReference(parsing: "ml/pod/w"))
@@ -375,6 +337,21 @@ struct QuiescerTests {
         #expect(cluster.get("Pod", "w") == before)
         _ = try await Resumer(cluster.client, holder: "other").resume(reference)
         #expect(cluster.all("Lease").isEmpty && cluster.get("Pod", "w") == before)
+    }
+
+    @Test("A container that a pod does not have is refused, with those that it has, and nobody is asked")
+    func container() async throws {
+        let (cluster, reference) = try Self.pod("becalm.io/consistency: checkpoint, becalm.io/checkpoint-signal: USR1")
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        var options = Self.options()
+        options.policy.container = "trainer"
+        let error = await #expect(throws: QuiesceError.self) {
+            try await Quiescer(cluster.client, options: options).quiesce(live)
+        }
+        #expect(error?.code == .checkpoint)
+        #expect(error?.message.contains("no container `trainer`") == true, "\(String(describing: error))")
+        #expect(error?.message.hasSuffix("there are main, sidecar") == true, "\(String(describing: error))")
+        #expect(cluster.all("Lease").isEmpty && cluster.asked.isEmpty)
     }
 
     @Test("A pod on its own is neither paused nor stopped, and is told what can be done", arguments: ["pause", "stop"])

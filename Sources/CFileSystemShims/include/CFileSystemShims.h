@@ -44,10 +44,17 @@ int fs_create_at(int directory, const char *name);
 int fs_open_direct(int descriptor);
 /// Opens whatever the entry is, itself, only to name it in other calls (O_PATH).
 int fs_open_entry_at(int directory, const char *name);
+/// Opens the block device, or the regular file, at `path`, following symbolic links. With `exclusive`, a device that is
+/// mounted, or that something else holds so, answers EBUSY (O_EXCL without O_CREAT, open(2)).
+int fs_open_device(const char *path, int writing, int exclusive);
 int fs_close(int descriptor);
 
 int fs_status_at(int directory, const char *name, struct fs_status *status);
 int fs_status_of(int descriptor, struct fs_status *status);
+/// Of what `path` leads to: symbolic links are followed.
+int fs_status_followed(const char *path, struct fs_status *status);
+/// Bytes of the block device that `descriptor` is open on (BLKGETSIZE64).
+int64_t fs_device_size(int descriptor);
 /// Fills `buffer` with `struct linux_dirent64` records from the descriptor's position; 0 at the end.
 int64_t fs_list(int directory, void *buffer, size_t size);
 /// Puts the directory's position back to its start.
@@ -63,6 +70,8 @@ int64_t fs_next_data(int descriptor, int64_t offset);
 /// Offset of the next hole at or after `offset`; the end of the file counts as one.
 int64_t fs_next_hole(int descriptor, int64_t offset);
 int fs_advise_sequential(int descriptor);
+/// Reads no more than is asked for from now on.
+int fs_advise_random(int descriptor);
 int fs_advise_unneeded(int descriptor, int64_t offset, int64_t count);
 int fs_set_size(int descriptor, int64_t size);
 /// Reserves space without changing the file's size.

@@ -22,6 +22,11 @@ package struct BackupCommand: RunnableCommand {
             unfinished downloads, locks and tokens in a Hugging Face cache. A torn checkpoint that has not changed for a \
             quarter of an hour is stored as it is, and a restore sets it aside.
 
+            A block device that is named, by itself or by a symbolic link, is read from its first byte to its last, and is \
+            in the snapshot as a file of its size: 'becalm restore' writes it onto a device again, or makes a file of it. \
+            All of it is read each time; pieces of 1 MiB that the repository has, and zeros, are not stored. Have nobody \
+            write to it meanwhile: unmount it, or name a snapshot of it.
+
             A pattern without '/' leaves out names anywhere; one with '/' is matched from the snapshot's root. '*' and \
             '?' stay within a name, '**' crosses directories, '[a-z]' is one of these, and a backslash takes the next \
             character as it is.
@@ -34,6 +39,7 @@ package struct BackupCommand: RunnableCommand {
 
             EXAMPLE:
               $ becalm backup ./run42 --tag nightly --exclude '*.tmp'
+              $ becalm backup /dev/vg0/data-snapshot
               $ becalm backup ./run42 --workload host/pid/4242 --checkpoint-signal USR1
               $ becalm backup --workload train/pytorchjob/run42 --mover-image registry.example/becalm:1
             """)
@@ -62,6 +68,11 @@ package struct BackupCommand: RunnableCommand {
 
     @Flag(name: .long, help: "Do not descend into other file systems.")
     package var oneFileSystem = false
+
+    @Flag(
+        name: .long,
+        help: "Take files that are named for images of disks: in pieces of 1 MiB, as devices are.")
+    package var asDevice = false
 
     @Flag(
         name: .customLong("no-file-digests"),
@@ -144,8 +155,8 @@ package struct BackupCommand: RunnableCommand {
         }
         let request = BackupRequest(
             paths: sources, host: host ?? SystemFiles.hostName, user: SystemFiles.userName, tags: tag,
-            excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, bases: bases,
-            requiresComplete: requireComplete, shard: shard, program: Version.program)
+            excludes: excludes, fileDigests: !noFileDigests, oneFileSystem: oneFileSystem, readsAsDevices: asDevice,
+            bases: bases, requiresComplete: requireComplete, shard: shard, program: Version.program)
         let progress = OperationProgress()
         if let process { return try await back(up: process, repository, request, progress, context) }
         let result = try await context.endingCleanly(progress, verb: "backing up", global) {

@@ -11,17 +11,31 @@ internal import SystemPackage
 package struct DoctorCommand: RunnableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Examine the store, the repository, the credentials and this machine.",
+        abstract: "Examine the store, the repository, the credentials, this machine and a cluster.",
         discussion: """
             It says what is missing and which safety is lost by it. The store is tested with small objects below \
             'probe/', which are removed again; a directory that holds other things and no repository is left as it is. \
             The exit code is that of the first thing that fails.
 
+            With '--cluster' it tells, too, which workloads of the cluster can be stopped, what you may not do there, \
+            which volumes are read from snapshots, and whether anybody holds deadlines. Without a repository, it looks \
+            at the cluster alone.
+
             EXAMPLE:
               $ becalm doctor --repository s3://backups/team-a
+              $ becalm doctor --cluster --namespace train
             """)
 
     @OptionGroup package var global: GlobalOptions
+    @OptionGroup package var access: ClusterOptions
+
+    @Flag(name: .long, help: "Examine the cluster, too; '--kubeconfig', '--context' and '--namespace' do so as well.")
+    package var cluster = false
+
+    @Option(
+        name: [.customShort("n"), .long],
+        help: ArgumentHelp("What you may do in one namespace of the cluster. Default: in all.", valueName: "name"))
+    package var namespace: String?
 
     package init() {}
 
@@ -31,8 +45,13 @@ package struct DoctorCommand: RunnableCommand {
         var findings = DoctorJourney.machine(options)
         findings.append(
             .init("libraries", .fine, "becalm \(Version.number), \(S3ObjectStore.transportVersion)"))
-        findings.append(try await cacheFinding(session))
-        findings += await storeFindings(session, options, context)
+        let looksAtCluster =
+            cluster || namespace != nil || access.kubeconfig != nil || access.context != nil
+        if !looksAtCluster || RepositoryLocation.name(global, context) != nil {
+            findings.append(try await cacheFinding(session))
+            findings += await storeFindings(session, options, context)
+        }
+        if looksAtCluster { findings += await clusterFindings(context) }
         for finding in findings {
             context.output.emit(
                 "check",
@@ -51,6 +70,15 @@ package struct DoctorCommand: RunnableCommand {
             ],
             text: "\(Format.count(counts(.failed), "failure")), \(Format.count(counts(.warning), "warning"))")
         return findings.first { $0.severity == .failed }?.status ?? .done
+    }
+
+    private func clusterFindings(_ context: CommandContext) async -> [DoctorJourney.Finding] {
+        do {
+            let client = try await access.client(context, global)
+            return await ClusterExamination(client, namespace: namespace ?? "").findings()
+        } catch {
+            return [.init("cluster", failed: error)]
+        }
     }
 
     private static func mark(_ severity: DoctorJourney.Finding.Severity) -> String {

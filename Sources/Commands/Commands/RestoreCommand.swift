@@ -21,6 +21,11 @@ package struct RestoreCommand: RunnableCommand {
             '--from run42/config' brings what is in that directory into the target itself, as if it were the snapshot's \
             root. An empty 'lost+found' of a file system that is mounted at the target is in nobody's way.
 
+            Where the target is a block device, what was on a device is written onto it: the only one in the snapshot, or \
+            the file that '--from' names. It must be as large, must not be mounted or held by something else, and is \
+            overwritten only with '--overwrite' or '--resume'. What is there is read and only what differs is written, \
+            but with '--overwrite always'. Into a directory it comes back as a file of its size, with holes for zeros.
+
             What commits a checkpoint, and what says which one a job resumes from, is written after everything else: an \
             interrupted restore leaves no checkpoint that only looks whole, and one of which a file is damaged does not \
             count as committed. A checkpoint that was torn when it was backed up gets another name, such as \
@@ -39,6 +44,7 @@ package struct RestoreCommand: RunnableCommand {
               $ becalm restore latest:run42 --target /tmp/back --verify
               $ becalm restore latest:run42 --target /tmp/back --checkpoint latest
               $ becalm restore latest:run42 --from run42 --target /mnt/volume --verify
+              $ becalm restore latest:vdb --target /dev/vdc --overwrite if-changed --verify
               $ becalm restore latest:run42 --to-cluster --mover-image registry.example/becalm:1
               $ becalm restore 3f8a --target . --include 'run42/config/**' --overwrite if-changed
             """)
@@ -50,8 +56,9 @@ package struct RestoreCommand: RunnableCommand {
 
     @Option(
         name: [.short, .long],
-        help: ArgumentHelp("Directory to restore into; made when it is missing.", valueName: "directory"),
-        completion: .directory)
+        help: ArgumentHelp(
+            "Directory to restore into, made when it is missing; or a block device.", valueName: "directory"),
+        completion: .file())
     package var target: String?
 
     @OptionGroup(title: "Into a cluster") package var workload: WorkloadRestoreArguments
@@ -91,6 +98,9 @@ package struct RestoreCommand: RunnableCommand {
     @Flag(name: .long, help: "Read every file back afterwards and compare its SHA-256.")
     package var verify = false
 
+    @Flag(name: .long, help: "Write to a device although it is mounted, or something else holds it.")
+    package var force = false
+
     @Flag(name: .long, help: "Set owners by number, not by name.")
     package var numericOwners = false
 
@@ -112,7 +122,7 @@ package struct RestoreCommand: RunnableCommand {
             snapshot: listed.id, from: SnapshotTree.components(of: Array((from ?? "").utf8)),
             target: context.path(target), includes: include, checkpoint: checkpoint, overwrite: overwrite,
             resume: resume,
-            verify: verify, numericOwners: numericOwners, setsAside: !asStored)
+            verify: verify, numericOwners: numericOwners, setsAside: !asStored, writesInUse: force)
         let progress = OperationProgress()
         let result = try await context.endingCleanly(progress, verb: "restoring", global) {
             try await RestoreJourney(repository: repository, request: request, progress: progress).run()

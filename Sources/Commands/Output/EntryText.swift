@@ -18,6 +18,7 @@ enum EntryText {
         case .regular:
             members.append(.init("size", .unsigned(metadata.size)))
             members.append(.init("sha256", .optional(entry.fileDigest.map { "\($0)" })))
+            if metadata.isDeviceContent { members.append(.init("is_device", .bool(true))) }
         case .directory: members.append(.init("content_digest", .optional(entry.treeDigest.map { "\($0)" })))
         case .symbolicLink: members.append(.init("target", .string(PathText.display(metadata.linkTarget))))
         default: break
@@ -30,7 +31,8 @@ enum EntryText {
         let metadata = entry.metadata
         let owner = metadata.userName.isEmpty ? "\(metadata.userID)" : Console.oneLine(metadata.userName)
         let group = metadata.groupName.isEmpty ? "\(metadata.groupID)" : Console.oneLine(metadata.groupName)
-        let target = metadata.type == .symbolicLink ? " -> \(PathText.display(metadata.linkTarget))" : ""
+        var target = metadata.type == .symbolicLink ? " -> \(PathText.display(metadata.linkTarget))" : ""
+        if metadata.isDeviceContent { target = " (all of a block device)" }
         return [
             mode(metadata), pad(owner, 8), pad(group, 8), pad("\(metadata.size)", 12, isRight: true),
             Format.time(metadata.modified), text(path) + target,

@@ -28,6 +28,7 @@ struct QuiesceReport: Sendable {
         case .requested: "the journal is open"
         case .checkpointing: "asking for a checkpoint"
         case .checkpointed: "the checkpoint is written"
+        case .draining: "draining its routes"
         case .stopping: "stopping"
         case .stopped: "nothing of it runs any more"
         case .captured: "captured"
@@ -61,12 +62,13 @@ struct QuiesceReport: Sendable {
     /// What came of letting one go.
     func tell(_ resumption: Resumer.Resumption, isSummary: Bool) {
         let pause = resumption.pauseSeconds
-        for remark in resumption.remarks { context.warn(remark, kind: "workload", options) }
+        let remarks = resumption.remarks + resumption.notices
+        for remark in remarks { context.warn(remark, kind: "workload", options) }
         context.output.emit(
             isSummary ? "summary" : "resumed",
             [
                 .init("workload", .string("\(resumption.workload)")),
-                .init("pause_seconds", .number(pause)), .init("remarks", .strings(resumption.remarks)),
+                .init("pause_seconds", .number(pause)), .init("remarks", .strings(remarks)),
             ],
             text: "\(resumption.workload) runs again"
                 + (pause > 0 ? "; it stood still for \(Format.duration(pause))" : ""))

@@ -10,7 +10,7 @@ package enum RepositoryLocation: Hashable, Sendable {
 
     /// From `--repository` or `BECALM_REPOSITORY`. Throws a usage error for none and for a scheme that nobody knows.
     init(_ options: GlobalOptions, _ context: CommandContext) throws(JourneyError) {
-        guard let text = options.repository ?? context.variable("BECALM_REPOSITORY"), !text.isEmpty else {
+        guard let text = Self.name(options, context) else {
             throw JourneyError(
                 .usage, kind: "no_repository_given",
                 "no repository was named: use --repository or BECALM_REPOSITORY with a directory or s3://BUCKET/PREFIX")
@@ -27,6 +27,12 @@ package enum RepositoryLocation: Hashable, Sendable {
                 throw .usage("--endpoint, --region and --path-style are for repositories at s3://BUCKET/PREFIX")
             }
         }
+    }
+
+    /// As the user wrote it; nil where none is named.
+    static func name(_ options: GlobalOptions, _ context: CommandContext) -> String? {
+        let text = options.repository ?? context.variable("BECALM_REPOSITORY") ?? ""
+        return text.isEmpty ? nil : text
     }
 
     /// What stands before the colon of a URL, or of a host's path as ssh writes it; nil for a path.

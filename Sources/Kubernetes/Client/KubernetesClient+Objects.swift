@@ -209,14 +209,15 @@ extension KubernetesClient {
 
     // MARK: Writing
 
-    /// Stores a new object and returns it as stored. It is not repeated when its answer is lost (`isAmbiguous`).
+    /// Stores a new object and returns it as stored. It is not repeated when its answer is lost (`isAmbiguous`), but for a
+    /// trial.
     package func create(
         _ resource: APIResource, _ object: KubernetesObject, _ options: WriteOptions = WriteOptions()
     ) async throws(KubernetesError) -> KubernetesObject {
         var call = APICall("create", .post, resource, namespace: object.namespace)
         options.apply(to: &call)
         call.body = object.serialized()
-        call.isIdempotent = false
+        call.isIdempotent = options.isDryRun
         return try await self.object(call)
     }
 

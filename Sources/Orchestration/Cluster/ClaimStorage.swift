@@ -1,11 +1,14 @@
-internal import Kubernetes
+package import Kubernetes
 internal import Snapshots
 
-/// Of a claim: who can mount it, and the room on its volume.
+/// Of a claim: who can mount it, what it is, and the room on its volume.
 extension KubernetesObject {
     /// Whether many nodes, one, or one pod may mount it: `ReadWriteMany`, `ReadOnlyMany`, `ReadWriteOnce`,
     /// `ReadWriteOncePod`; empty for what is no claim.
-    var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
+    package var accessModes: [String] { (self["spec", "accessModes"]?.array ?? []).compactMap(\.string) }
+
+    /// Whether it is a block device, without a file system (`volumeMode: Block`): a claim, or a volume.
+    package var isBlockVolume: Bool { self["spec", "volumeMode"]?.string == "Block" }
 
     private static let storagePath: JSONPath = ["spec", "resources", "requests", "storage"]
     private static let limitPath: JSONPath = ["spec", "resources", "limits", "storage"]
@@ -14,7 +17,7 @@ extension KubernetesObject {
     var requestedStorage: Quantity? { self[Self.storagePath]?.string.flatMap { Quantity($0) } }
 
     /// Has a claim ask for `amount`, unless it asks for as much. Nothing changes for what is no amount.
-    mutating func requestStorage(_ amount: String) throws(JSONPathError) {
+    package mutating func requestStorage(_ amount: String) throws(JSONPathError) {
         guard let wanted = Quantity(amount) else { return }
         if let asked = requestedStorage, asked >= wanted { return }
         try set(.string(amount), at: Self.storagePath)
@@ -23,6 +26,11 @@ extension KubernetesObject {
             try set(.string(amount), at: Self.limitPath)
         }
     }
+}
+
+extension Quantity {
+    /// What a claim asks for that is to be a device of `bytes` bytes: whole MiB, at least as many.
+    package static func device(bytes: UInt64) -> String { "\(bytes / (1 << 20) + (bytes % (1 << 20) == 0 ? 0 : 1))Mi" }
 }
 
 extension TreeSize {

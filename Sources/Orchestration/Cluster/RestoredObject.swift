@@ -43,6 +43,8 @@ package enum RestoredObject {
             object.remove(at: ["metadata", .key(key)])
         }
         if !object.namespace.isEmpty { object.namespace = namespace }
+        // One that was taken while it was drained.
+        if ResourceKind.httpRoute.matches(object) { try? RouteDrain.openAll(&object) }
         switch object.kind {
         case "ServiceAccount" where object.group.isEmpty:
             // Tokens that the other cluster made (before 1.24).

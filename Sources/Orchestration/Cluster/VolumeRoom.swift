@@ -24,6 +24,11 @@ struct VolumeRoom: Sendable {
         guard let asked = claim.requestedStorage else { return nil }
         // Snapshots of early versions do not tell single volumes.
         if let bytes = document.bytes[claim.name], Self.amount(bytes) <= asked { return nil }
+        if claim.isBlockVolume, let bytes = document.bytes[claim.name] {
+            let wanted = Quantity.device(bytes: bytes)
+            try claim.requestStorage(wanted)
+            return "\(claim.label) asks for \(wanted), for its device was larger than \(before), as it asked for before"
+        }
         let path = WorkloadDocument.volumePath(document.workload.namespace, claim.name)
         let size = try await InspectionJourney(repository: repository).size(of: path, in: snapshot)
         guard Self.amount(size.bytes) > asked else { return nil }

@@ -74,7 +74,8 @@ package struct WorkloadBackupJourney: Sendable {
             let survey = try await self.survey(live, run)
             for remark in survey.remarks { report(.remark(remark)) }
             let volumes = survey.volumes
-            let places = volumes.map {
+            // Nothing can be seen on a device without a file system.
+            let places = volumes.filter { !$0.claim.isBlockVolume }.map {
                 MoverObserver.Place(claim: $0.claim.name, placement: $0.placement)
             }
             // What no mover can mount meanwhile may be where the checkpoint is.
@@ -123,10 +124,9 @@ package struct WorkloadBackupJourney: Sendable {
                 survey.remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
                 continue
             }
-            guard claim["spec", "volumeMode"]?.string != "Block" else {
-                throw JourneyError(
-                    .failed, kind: "block_volume",
-                    "\(claim.label) is a block device (volumeMode Block), which movers cannot read; leave the workload's volumes to CSI snapshots"
+            if claim.isBlockVolume {
+                survey.remarks.append(
+                    "\(claim.label) is a block device (volumeMode Block): whether a checkpoint is on it, and which, is not known"
                 )
             }
             let snapshotClass = try await snapshotClass(for: claim, run)
@@ -169,13 +169,7 @@ package struct WorkloadBackupJourney: Sendable {
 
     /// The class of the snapshots that the claim is read from; nil to read it itself.
     private func snapshotClass(for claim: KubernetesObject, _ run: MoverRun) async throws -> String? {
-        guard request.source != .live else { return nil }
-        let (found, reason) = try await snapshots(run).snapshotClass(for: claim)
-        guard found != nil || request.source != .snapshot else {
-            throw JourneyError(
-                .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
-        }
-        return found
+        try await snapshots(run).snapshotClass(for: claim, source: request.source)
     }
 
     /// Beside the pod that has the volume, while that runs and only its node reaches it; else where the workload's pods may
@@ -234,10 +228,13 @@ package struct WorkloadBackupJourney: Sendable {
                 group.addTask {
                     let claim = try await mounted(volume)
                     let isCopy = claim != volume.claim.name
-                    let count = volume.claim.accessModes.contains("ReadWriteMany") && !isCopy ? shards : 1
+                    let isBlock = volume.claim.isBlockVolume
+                    // A device is one file, which no shares of files divide; its mover reads it with all processors.
+                    let isShared = volume.claim.accessModes.contains("ReadWriteMany") && !isCopy && !isBlock
+                    let count = isShared ? shards : 1
                     var placement = volume.placement
                     if isCopy { placement.node = nil }
-                    return try await Self.move(volume.claim.name, claim, isCopy, count, placement, run)
+                    return try await Self.move(volume.claim, claim, isCopy, count, placement, run)
                 }
             }
             var moved: [(claim: String, result: MoverResult)] = []
@@ -247,20 +244,13 @@ package struct WorkloadBackupJourney: Sendable {
     }
 
     private static func move(
-        _ origin: String, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement, _ run: MoverRun
+        _ origin: KubernetesObject, _ claim: String, _ isCopy: Bool, _ count: Int, _ placement: MoverPlacement,
+        _ run: MoverRun
     ) async throws -> [(claim: String, result: MoverResult)] {
-        try await withThrowingTaskGroup(of: MoverResult.self) { group in
-            for shard in 0..<count {
-                group.addTask {
-                    try await run.move(
-                        .backup(shard: shard, of: count), claim: claim, origin: isCopy ? origin : nil,
-                        placement: placement)
-                }
-            }
-            var results: [(claim: String, result: MoverResult)] = []
-            for try await result in group { results.append((origin, result)) }
-            return results
-        }
+        let results = try await run.backUp(
+            shards: count, claim: claim, origin: isCopy ? origin.name : nil, isBlock: origin.isBlockVolume,
+            placement: placement)
+        return results.map { (origin.name, $0) }
     }
 
     // MARK: One snapshot
@@ -274,15 +264,17 @@ package struct WorkloadBackupJourney: Sendable {
         let repository = try await open()
         let remarks = captured.objects.remarks
         var inventories: [(name: String, inventory: StateInventory)] = []
-        for (claim, result) in volumes {
+        let devices = Set(survey.volumes.map(\.claim).filter(\.isBlockVolume).map(\.name))
+        for (claim, result) in volumes where !devices.contains(claim) {
             guard let inventory = try await repository.findSnapshot(result.snapshot).manifest?.inventory else {
                 continue
             }
             inventories.append((claim, inventory))
         }
         var record = record
-        if let taken = record.taken, !inventories.isEmpty {
+        if let taken = record.taken, !inventories.isEmpty || !devices.isEmpty {
             record.recovery = RecoveryPoint(inventories, taken: taken)
+            record.recovery?.devices = devices.sorted()
         }
         let document = WorkloadDocument(
             workload: live.reference, record: record, facts: facts,

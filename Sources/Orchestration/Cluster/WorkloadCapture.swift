@@ -42,7 +42,8 @@ package struct WorkloadCapture: Sendable {
     // MARK: Objects
 
     /// The workload's object as it is now, its namespace, and all that it refers to as far as it is there. Throws what the
-    /// cluster refuses: what could not be read would be missing on the day of the restore.
+    /// cluster refuses: what could not be read would be missing on the day of the restore. What is the cluster's own is only
+    /// remarked: who may back up a namespace need not be able to read it, and a restore does not make it.
     package func objects(of live: LiveWorkload) async throws -> Objects {
         var found = Objects()
         var seen: Set<[String]> = []
@@ -54,7 +55,9 @@ package struct WorkloadCapture: Sendable {
         found.files.append(File(path: ["metadata", "version"], content: Array("\(Self.layoutVersion)\n".utf8)))
         let now = try await client.get(live.resource, namespace: live.namespace, name: live.object.name)
         add(now, live.resource)
-        add(try await client.get(.namespaces, name: live.namespace), .namespaces)
+        if let namespace = try await clusterOwn(.namespaces, name: live.namespace, &found.remarks) {
+            add(namespace, .namespaces)
+        }
 
         for name in try await live.claims() {
             guard
@@ -66,12 +69,15 @@ package struct WorkloadCapture: Sendable {
             add(claim, .persistentVolumeClaims)
             found.claims.append(claim)
             if let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty,
-                let volume = try await client.find(.persistentVolumes, name: volume)
+                let volume = try await clusterOwn(.persistentVolumes, name: volume, &found.remarks)
             {
                 add(volume, .persistentVolumes)
             }
-            if let name = claim["spec", "storageClassName"]?.string, !name.isEmpty {
-                try await addIfServed("storage.k8s.io", "StorageClass", name: name, add)
+            if let name = claim["spec", "storageClassName"]?.string, !name.isEmpty,
+                let classes = try await client.resource(group: "storage.k8s.io", kind: "StorageClass"),
+                let object = try await clusterOwn(classes, name: name, &found.remarks)
+            {
+                add(object, classes)
             }
         }
         for reference in references(of: live) {
@@ -81,19 +87,46 @@ package struct WorkloadCapture: Sendable {
                 )
                 continue
             }
-            let kind = reference.kind
-            guard let resource = try await client.resource(group: kind.group, kind: kind.kind),
-                let object = try await client.find(resource, namespace: reference.namespace, name: reference.name)
-            else {
-                if !reference.isOptional {
-                    found.remarks.append(
-                        "\(live.object.label) names \(kind.kind) \(reference.name), which is not there")
-                }
-                continue
+            let remarks = found.remarks.count
+            if let (object, resource) = try await referent(reference, &found.remarks) {
+                add(object, resource)
+            } else if !reference.isOptional, found.remarks.count == remarks {
+                found.remarks.append(
+                    "\(live.object.label) names \(reference.kind.kind) \(reference.name), which is not there")
             }
-            add(object, resource)
         }
+        let (objects, remarks) = try await poolsAndRoutes(of: live)
+        found.remarks += remarks
+        for object in objects { add(object, try await client.resource(of: object)) }
         return found
+    }
+
+    /// The InferencePools that its pods belong to, and the routes to them with the weights that their users gave them. What
+    /// may not be read is told of: a restore can do without.
+    private func poolsAndRoutes(
+        of live: LiveWorkload
+    ) async throws -> (objects: [KubernetesObject], remarks: [String]) {
+        let (pools, routes) = try await PoolFinder(client).surroundings(of: live)
+        var remarks = (pools.refusals + routes.refusals).map {
+            "InferencePools of \(live.object.label) and routes to them may be missing in the backup: \($0)"
+        }
+        for pool in pools.objects {
+            guard let picker = InferencePool(pool).endpointPicker else { continue }
+            remarks.append(
+                "\(pool.label) asks the endpoint picker Service \(picker), which is not in the backup: it must be there after a restore"
+            )
+        }
+        var objects = pools.objects
+        for route in routes.objects {
+            var route = route
+            do throws(WorkloadError) {
+                try RouteDrain.openAll(&route)
+            } catch {
+                remarks.append("\(error.message); it is stored as it is")
+            }
+            objects.append(route)
+        }
+        return (objects, remarks)
     }
 
     /// What it refers to beside claims; a StatefulSet's Service, too, by which its pods have their names.
@@ -110,13 +143,31 @@ package struct WorkloadCapture: Sendable {
         return references
     }
 
-    private func addIfServed(
-        _ group: String, _ kind: String, name: String, _ add: (KubernetesObject, APIResource) -> Void
-    ) async throws {
-        guard let resource = try await client.resource(group: group, kind: kind),
-            let object = try await client.find(resource, name: name)
-        else { return }
-        add(object, resource)
+    /// What is referred to; nil where it is not there, and where it is the cluster's own and may not be read.
+    private func referent(
+        _ reference: ObjectReference, _ remarks: inout [String]
+    ) async throws(KubernetesError) -> (KubernetesObject, APIResource)? {
+        guard let resource = try await client.resource(group: reference.kind.group, kind: reference.kind.kind) else {
+            return nil
+        }
+        let object =
+            resource.isNamespaced
+            ? try await client.find(resource, namespace: reference.namespace, name: reference.name)
+            : try await clusterOwn(resource, name: reference.name, &remarks)
+        return object.map { ($0, resource) }
+    }
+
+    /// An object of the cluster's own; nil where it is not there, and where it may not be read, which is remarked.
+    private func clusterOwn(
+        _ resource: APIResource, name: String, _ remarks: inout [String]
+    ) async throws(KubernetesError) -> KubernetesObject? {
+        do throws(KubernetesError) {
+            return try await client.find(resource, name: name)
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            remarks.append("\(resource.kind) \(name) is left out, for it may not be read: \(error.message)")
+            return nil
+        }
     }
 
     /// `resources/jobs.batch/namespaces/train/run42.json`

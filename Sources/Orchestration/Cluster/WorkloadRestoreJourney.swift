@@ -56,6 +56,7 @@ package struct WorkloadRestoreJourney: Sendable {
         for claim in claims { try await finish(claim) }
         let made = try await client.create(resource, workload.object)
         result.created.append(made.label)
+        try await createRoutes(objects, source, namespace, &result)
         return result
     }
 
@@ -134,7 +135,19 @@ package struct WorkloadRestoreJourney: Sendable {
         _ objects: [KubernetesObject], _ source: String, _ namespace: String, _ result: inout WorkloadRestoreResult
     ) async throws {
         let stored = objects.first { $0.kind == "Namespace" && $0.name == source }
-        try await create(.namespaces, RestoredObject.namespace(stored, name: namespace), &result)
+        var refusal: KubernetesError?
+        do {
+            try await create(.namespaces, RestoredObject.namespace(stored, name: namespace), &result)
+        } catch let error as KubernetesError where error.code == .forbidden {
+            // Namespaces are the cluster's: one that is there can be restored into all the same.
+            refusal = error
+        }
+        if let refusal {
+            guard try await client.find(.serviceAccounts, namespace: namespace, name: "default") != nil else {
+                throw refusal
+            }
+            return
+        }
         // Pods need it, and the controller that makes it takes a moment.
         _ = try await client.wait(
             for: .serviceAccounts, namespace: namespace, name: "default", seconds: 120, what: "there"
@@ -201,7 +214,7 @@ package struct WorkloadRestoreJourney: Sendable {
         _ result: inout WorkloadRestoreResult
     ) async throws {
         let evidence: Set = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "StorageClass"]
-        for stored in objects where !evidence.contains(stored.kind) {
+        for stored in objects where !evidence.contains(stored.kind) && !ResourceKind.httpRoute.matches(stored) {
             guard !(workload.kind.matches(stored) && stored.name == workload.object.name) else { continue }
             if WorkloadCatalog.standard.adapter(group: stored.group, kind: stored.kind) != nil,
                 stored.kind != "LocalQueue",
@@ -217,6 +230,26 @@ package struct WorkloadRestoreJourney: Sendable {
                 continue
             }
             try await create(resource, RestoredObject.plain(stored, namespace: namespace), &result)
+        }
+    }
+
+    /// Routes come last, when there is something for them to lead to. In another namespace one would take its share of the
+    /// requests to the workload that it was copied from, where that still serves.
+    private func createRoutes(
+        _ objects: [KubernetesObject], _ source: String, _ namespace: String, _ result: inout WorkloadRestoreResult
+    ) async throws {
+        for stored in objects where ResourceKind.httpRoute.matches(stored) {
+            guard namespace == source else {
+                result.remarks.append(
+                    "\(stored.label) is not created in another namespace, where it would take requests from the one that is there: it is in the snapshot, for when the workload is to serve"
+                )
+                continue
+            }
+            guard let resource = try await client.resourceInAnyVersion(of: stored.groupVersionKind) else {
+                result.remarks.append("\(stored.label) is not created: the server does not serve its kind")
+                continue
+            }
+            try await create(resource, RestoredObject.plain(stored, namespace: stored.namespace), &result)
         }
     }
 
@@ -246,7 +279,8 @@ package struct WorkloadRestoreJourney: Sendable {
                     let placement = users.placement(of: claim.name)
                     group.addTask {
                         let result = try await run.move(
-                            .restore(snapshot: snapshot, path: path), claim: claim.name, placement: placement)
+                            .restore(snapshot: snapshot, path: path), claim: claim.name, isBlock: claim.isBlockVolume,
+                            placement: placement)
                         return (claim.name, result)
                     }
                 }

@@ -15,6 +15,9 @@ package struct BackupRequest: Sendable {
     package var fileDigests: Bool
     /// Whether to stay on the file systems of the paths.
     package var oneFileSystem: Bool
+    /// Whether files that are named themselves are images of block devices, and are cut as those are. Devices that are named
+    /// are read in any case.
+    package var readsAsDevices: Bool
     /// Where chunks are looked for to which new ones may be stored as the difference.
     package var bases: Bases
     /// How checkpoints, models and caches are judged; nil to store everything as it lies there.
@@ -42,10 +45,12 @@ package struct BackupRequest: Sendable {
 
     package init(
         paths: [[UInt8]], host: String, user: String, tags: [String] = [], excludes: [String] = [],
-        fileDigests: Bool = true, oneFileSystem: Bool = false, bases: Bases = .parent, judging: SurveyOptions? = nil,
+        fileDigests: Bool = true, oneFileSystem: Bool = false, readsAsDevices: Bool = false, bases: Bases = .parent,
+        judging: SurveyOptions? = nil,
         requiresComplete: Bool = false, quietSeconds: Int64 = 900, shard: Shard? = nil,
         program: String
     ) {
+        self.readsAsDevices = readsAsDevices
         self.judging = judging
         self.requiresComplete = requiresComplete
         self.quietSeconds = quietSeconds

@@ -10,6 +10,10 @@ internal import Synchronization
 /// Strips (pieces of a fixed size) are read and scanned for cut candidates in any order; their candidates are joined in
 /// the file's order, which yields the cuts (of a file of tensors its layout does); each chunk between two cuts is stored by whichever thread is free, from the
 /// strips' memory. When the file's SHA-256 is wanted, it goes over the chunks in order and takes each chunk's along.
+///
+/// A block device, or a file that is the image of one, is cut at fixed places (`FileCutter.pieceBytes`), and its pieces of
+/// zeros are holes. A device is read to its end each time: nothing but its bytes tells what was written to it, so that no
+/// journal and no parent spares reading any of them.
 final class LargeFile: Sendable {
     /// Bytes read in front of a strip so that it can be scanned by itself.
     static let leadIn = CutScanner.window
@@ -74,6 +78,9 @@ final class LargeFile: Sendable {
 
         /// The chunk's bytes; good while the strips are held.
         var pieces: [UnsafeRawBufferPointer] { strips.map { $0.bytes(range) } }
+
+        /// Whether it is a hole of a device: all zeros.
+        var isHole: Bool { file.isImage && pieces.allSatisfy(\.isZero) }
     }
 
     /// What the file's SHA-256 goes over.
@@ -118,14 +125,18 @@ final class LargeFile: Sendable {
     private let context: BackupContext
     private let scheduler: BackupScheduler
     private let wantsDigest: Bool
+    /// Whether it is cut as a device is.
+    private let isImage: Bool
     private let traits: FileTraits
     private let state: Mutex<State>
     private let cursor: Mutex<(extent: Int, offset: UInt64, number: Int)>
 
     /// The file `entry` of `directory`, opened. `bases` are what it may resemble, asked for when it is a file of tensors.
+    /// `device` is the device to be read in its place. With `isImage` a file is cut as a device is.
     init(
         directory: DirectoryHandle, name: [UInt8], entry: TreeEntry, slot: DirectoryNode.Slot,
-        context: BackupContext, scheduler: BackupScheduler, bases: () -> FileBases = { FileBases() }
+        context: BackupContext, scheduler: BackupScheduler, device: FileReader? = nil, isImage: Bool = false,
+        bases: () -> FileBases = { FileBases() }
     ) throws(SnapshotError) {
         self.directory = directory
         self.name = name
@@ -133,7 +144,8 @@ final class LargeFile: Sendable {
         self.context = context
         self.scheduler = scheduler
         wantsDigest = context.request.fileDigests
-        reader = try directory.openFile(name: name)
+        self.isImage = isImage || device != nil
+        if let device { reader = device } else { reader = try directory.openFile(name: name) }
         walked = entry.metadata
         // What the open file says counts: it may have grown since the directory was looked at.
         let fresh = try reader.metadata()
@@ -143,20 +155,25 @@ final class LargeFile: Sendable {
         entry.metadata.changed = fresh.changed
         entry.metadata.inode = fresh.inode
         entry.metadata.device = fresh.device
+        if isImage { entry.metadata.deviceNumber = FileMetadata.imageDeviceNumber }
         self.entry = entry
         // It may grow on from here: what is behind the size is not of this snapshot.
         extents = try reader.extents().filter { $0.lowerBound < fresh.size }.map {
             $0.lowerBound..<min($0.upperBound, fresh.size)
         }
-        let cuts = Self.cuts(of: reader, size: fresh.size)
+        let cuts = self.isImage ? nil : Self.cuts(of: reader, size: fresh.size)
         traits = FileTraits(cuts: cuts, bases: cuts == nil ? FileBases() : bases())
         reader.adviseSequential()
         pathDigest = context.journal.pathDigest(directory.path(of: name))
         let resumed =
-            extents.count == 1 ? context.journal.resume(pathDigest, entry.metadata, needsHash: wantsDigest) : nil
+            extents.count == 1 && device == nil
+            ? context.journal.resume(pathDigest, entry.metadata, needsHash: wantsDigest)
+            : nil
         let start = resumed?.offset ?? extents.first?.lowerBound ?? 0
         var state = State(
-            cutter: FileCutter(cuts: traits.cuts, parameters: context.parameters, start: start), cutUpTo: start,
+            cutter: self.isImage
+                ? .fixed(start: start)
+                : FileCutter(cuts: traits.cuts, parameters: context.parameters, start: start), cutUpTo: start,
             items: resumed?.items.map { $0 } ?? [], hashedUpTo: resumed?.hashedUpTo ?? 0)
         if let resumed, let sha = SHA256State(exported: resumed.hashState) { state.sha = sha }
         self.state = Mutex(state)
@@ -172,6 +189,9 @@ final class LargeFile: Sendable {
     private static func cuts(of reader: FileReader, size: UInt64) -> TensorCuts? {
         try? TensorCuts(size: size) { try reader.read(at: $0, into: $1) }
     }
+
+    /// Whether it is cut by its content.
+    private var isScanned: Bool { traits.cuts == nil && !isImage }
 
     /// Bytes that an earlier run has stored.
     private let resumedUpTo: UInt64
@@ -215,7 +235,7 @@ final class LargeFile: Sendable {
 
     /// Reads and scans a strip and joins it to the others. Answers the work that comes of it.
     func read(_ plan: StripPlan, into buffer: Buffer) throws -> [BackupScheduler.Job] {
-        let lead = traits.cuts == nil ? Int(min(UInt64(Self.leadIn), plan.range.lowerBound)) : 0
+        let lead = isScanned ? Int(min(UInt64(Self.leadIn), plan.range.lowerBound)) : 0
         let wanted = lead + plan.range.count
         var candidates: [CutCandidate] = []
         do throws(SnapshotError) {
@@ -244,7 +264,7 @@ final class LargeFile: Sendable {
             }
             buffer.count = wanted
         }
-        if traits.cuts == nil {
+        if isScanned {
             context.scanner.scan(buffer.bytes, leadIn: lead, offset: plan.range.lowerBound, into: &candidates)
         }
         return join(
@@ -282,8 +302,10 @@ final class LargeFile: Sendable {
         }
         if plan.holeBefore > 0 {
             state.items.append(.hole(plan.holeBefore))
-            state.cutter = FileCutter(
-                cuts: traits.cuts, parameters: context.parameters, start: plan.range.lowerBound)
+            let start = plan.range.lowerBound
+            state.cutter =
+                isImage
+                ? .fixed(start: start) : FileCutter(cuts: traits.cuts, parameters: context.parameters, start: start)
             state.cutUpTo = plan.range.lowerBound
         }
         state.uncut.append(strip)
@@ -313,18 +335,33 @@ final class LargeFile: Sendable {
 
     /// Hashes chunks, two at a time, and stores them.
     static func store(_ works: [ChunkWork], _ encoder: ChunkEncoder) throws {
-        let digests = SHA256State.digests(of: works.map(\.pieces))
-        for (work, digest) in zip(works, digests) { try work.file.store(work, digest, encoder) }
+        var chunks: [ChunkWork] = []
+        for work in works {
+            // Looked at once: a hole's strips may be somebody else's when it is settled.
+            if work.isHole {
+                try work.file.settle(work, .hole(UInt64(work.range.count)), encoder)
+            } else {
+                chunks.append(work)
+            }
+        }
+        guard !chunks.isEmpty else { return }
+        let digests = SHA256State.digests(of: chunks.map(\.pieces))
+        for (work, digest) in zip(chunks, digests) { try work.file.store(work, digest, encoder) }
     }
 
     /// Stores a chunk and finishes the file when it was the last thing to do.
     func store(_ work: ChunkWork, _ digest: Digest, _ encoder: ChunkEncoder) throws {
         let id = try encoder.add(
             work.pieces, contentDigest: digest, kind: .data, traits: traits.traits(of: work.range))
+        try settle(work, .chunk(id, length: UInt32(work.range.count)), encoder)
+    }
+
+    /// Notes what stands for a chunk, and finishes the file when it was the last thing to do.
+    private func settle(_ work: ChunkWork, _ item: ContentItem, _ encoder: ChunkEncoder) throws {
         for strip in work.strips { strip.release() }
         context.progress.update { $0.bytes += UInt64(work.range.count) }
         let isDone = state.withLock { state in
-            state.items[work.item] = .chunk(id, length: UInt32(work.range.count))
+            state.items[work.item] = item
             state.openItems -= 1
             return claimFinish(&state)
         }
@@ -354,6 +391,12 @@ final class LargeFile: Sendable {
                 // Between chunks there are holes only.
                 Self.updateZeros(&sha, work.range.lowerBound - offset)
                 offset = work.range.lowerBound
+                guard !work.isHole else {
+                    Self.updateZeros(&sha, UInt64(work.range.count))
+                    note(&sha, work.range.upperBound)
+                    try settle(work, .hole(UInt64(work.range.count)), encoder)
+                    continue
+                }
                 var digest = SHA256State()
                 for piece in work.pieces {
                     SHA256State.update(&sha, piece, &digest, piece)
@@ -416,8 +459,22 @@ final class LargeFile: Sendable {
             Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))
             stored.fileDigest = sha.finish()
         }
+        if isImage { items = Self.joiningHoles(items) }
         stored.content = try content(&items, encoder)
         try context.fill(slot, stored, of: walked, encoder)
+    }
+
+    /// The same with one hole for those that lie side by side.
+    private static func joiningHoles(_ items: [ContentItem]) -> [ContentItem] {
+        var joined: [ContentItem] = []
+        for item in items {
+            if case .hole(let more) = item, case .hole(let length)? = joined.last {
+                joined[joined.count - 1] = .hole(length + more)
+            } else {
+                joined.append(item)
+            }
+        }
+        return joined
     }
 
     private func content(_ items: inout [ContentItem], _ encoder: ChunkEncoder) throws -> FileContent {
@@ -435,7 +492,7 @@ final class LargeFile: Sendable {
 
     /// What the journal keeps of the file: the items from its start that are stored, and the hash's last state in them.
     var journalEntry: JournalRecord.File? {
-        guard extents.count == 1, extents[0].lowerBound == 0 else { return nil }
+        guard extents.count == 1, extents[0].lowerBound == 0, reader.deviceBytes == nil else { return nil }
         let (items, checkpoints, failed) = state.withLock { state in
             (
                 Array(state.items.prefix { $0 != nil }.compactMap { $0 }), state.checkpoints,

@@ -104,6 +104,10 @@ final class SourceWalker {
         case .socket, .fifo, .symbolicLink, .characterDevice, .blockDevice:
             if metadata.type == .symbolicLink { watch?.sawLink(path) }
             guard isOurs(path) else { return try leaveToOthers(slot) }
+            if path.count == 1, let name, FileReader.isDevice(at: directory.path(of: name)) {
+                try store(deviceAt: directory, name, as: storedName, slot)
+                return true
+            }
             context.progress.update { $0.filesTotal += 1 }
             try context.fill(slot, entry, of: metadata, encoder)
         }
@@ -197,6 +201,9 @@ final class SourceWalker {
         if let known = parentEntry, try isUnchanged(entry, known) {
             var same = entry
             same.content = known.content
+            if path.count == 1, context.request.readsAsDevices {
+                same.metadata.deviceNumber = FileMetadata.imageDeviceNumber
+            }
             same.fileDigest = context.request.fileDigests ? known.fileDigest : nil
             context.progress.update { $0.bytes += entry.metadata.size }
             return try context.fill(slot, same, of: entry.metadata, encoder)
@@ -206,17 +213,53 @@ final class SourceWalker {
             return try early.bytes.withUnsafeBytes { try file.store($0, as: entry, context, encoder) }
         }
         do throws(SnapshotError) {
-            if entry.metadata.size <= SmallFile.limit {
+            let isImage = path.count == 1 && context.request.readsAsDevices
+            if entry.metadata.size <= SmallFile.limit, !isImage {
                 try add(SmallFile(directory: directory, name: name, entry: entry, slot: slot))
             } else {
                 let file = try LargeFile(
                     directory: directory, name: name, entry: entry, slot: slot, context: context, scheduler: scheduler,
+                    isImage: isImage,
                     bases: { bases?.bases(for: path) ?? FileBases() })
                 let isTaken = try file.begin(encoder) { scheduler.add(large: file) }
                 guard isTaken else { throw SnapshotError(.cancelled, "the backup has ended") }
             }
         } catch {
             try context.leaveOut(directory.path(of: name), error, slot, entry.metadata, encoder)
+        }
+    }
+
+    /// Stores the bytes of a block device that was named as a source, by itself or by a symbolic link to it; devices in
+    /// directories are stored as what they are, names.
+    private func store(
+        deviceAt directory: DirectoryHandle, _ name: [UInt8], as storedName: [UInt8], _ slot: DirectoryNode.Slot
+    ) throws {
+        let path = directory.path(of: name)
+        var metadata = FileMetadata(type: .regular, permissions: 0)
+        do throws(SnapshotError) {
+            if FileReader.isInUse(deviceAt: path) {
+                context.note(
+                    path,
+                    "is mounted, or something else holds it: what is written while it is read may be torn; back up a snapshot of it, or unmount it first",
+                    isChange: true)
+            }
+            let device = try FileReader.device(at: path)
+            metadata = try device.metadata()
+            metadata.userName = context.owners.userName(metadata.userID)
+            metadata.groupName = context.owners.groupName(metadata.groupID)
+            let size = metadata.size
+            context.progress.update {
+                $0.filesTotal += 1
+                $0.bytesTotal += size
+                $0.current = PathText.display(path)
+            }
+            let file = try LargeFile(
+                directory: directory, name: name, entry: TreeEntry(name: storedName, metadata: metadata), slot: slot,
+                context: context, scheduler: scheduler, device: device)
+            let isTaken = try file.begin(encoder) { scheduler.add(large: file) }
+            guard isTaken else { throw SnapshotError(.cancelled, "the backup has ended") }
+        } catch {
+            try context.leaveOut(path, error, slot, metadata, encoder)
         }
     }
 

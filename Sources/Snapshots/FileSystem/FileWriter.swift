@@ -4,7 +4,7 @@ internal import RepositoryFormat
 internal import Synchronization
 internal import SystemPackage
 
-/// A regular file open for writing while it is restored.
+/// A regular file, or a block device, open for writing while it is restored.
 ///
 /// Owns its descriptor until `close` or the last reference goes. Several threads may read and write at once, each in a
 /// range of its own; `close` comes after all of them. All members block.
@@ -17,12 +17,16 @@ package final class FileWriter: Sendable {
     /// The path it was reached by, raw; for messages.
     package let path: [UInt8]
 
+    /// Bytes of the device, or of the file that stands for one, that it is; nil for a file that is being made.
+    package let deviceBytes: UInt64?
+
     /// The descriptor, -1 after `close`.
     var descriptor: CInt { handle.load(ordering: .acquiring) }
 
-    private init(owning descriptor: CInt, path: [UInt8]) {
+    private init(owning descriptor: CInt, path: [UInt8], deviceBytes: UInt64? = nil) {
         handle = Atomic(descriptor)
         self.path = path
+        self.deviceBytes = deviceBytes
     }
 
     deinit {
@@ -70,8 +74,47 @@ package final class FileWriter: Sendable {
         return writer
     }
 
+    /// Opens the block device at `path`, or the regular file that stands for one, to be written to: it has the size that it
+    /// has. The path is the user's own: symbolic links are followed. With `isExclusive`, nobody can mount a device meanwhile.
+    ///
+    /// Throws `.refusedPath` for what is neither and, with `isExclusive`, for a device that is mounted or that something else
+    /// holds.
+    package static func device(at path: [UInt8], isExclusive: Bool) throws(SnapshotError) -> FileWriter {
+        let result = EntryName.withTerminated(path) { fs_open_device($0, 1, isExclusive ? 1 : 0) }
+        guard result >= 0 else {
+            let errno = Errno(rawValue: -result)
+            guard errno == .resourceBusy else {
+                throw .system(errno, "open for writing", path, side: .target)
+            }
+            throw SnapshotError(
+                .refusedPath,
+                "refused to write to \(PathText.display(path)): it is mounted, or something else holds it; unmount it first, or say that it may be overwritten all the same (--force)",
+                path: path, cause: errno)
+        }
+        var status = fs_status()
+        let looked = fs_status_of(result, &status)
+        let bytes = status.type == .blockDevice ? fs_device_size(result) : Int64(clamping: status.size)
+        let writer = FileWriter(owning: result, path: path, deviceBytes: UInt64(max(bytes, 0)))
+        if looked < 0 { throw writer.failure(looked, "look at") }
+        guard status.type == .blockDevice || status.type == .regular else {
+            throw refusal(status.type?.text ?? "something unknown", path, nil)
+        }
+        if bytes < 0 { throw writer.failure(CInt(clamping: bytes), "tell the size of") }
+        return writer
+    }
+
+    /// What is at `path`, symbolic links followed; nil when there is nothing, or nobody may look.
+    static func type(at path: [UInt8]) -> RepositoryFormat.FileType? {
+        var status = fs_status()
+        return EntryName.withTerminated(path) { fs_status_followed($0, &status) } == 0 ? status.type : nil
+    }
+
+    /// Has what is read from now on come from the disk. Advice only.
+    func dropCache() { _ = fs_advise_unneeded(descriptor, 0, 0) }
+
     /// The file's size in bytes.
     package func size() throws(SnapshotError) -> UInt64 {
+        if let deviceBytes { return deviceBytes }
         var status = fs_status()
         let result = fs_status_of(descriptor, &status)
         if result < 0 { throw failure(result, "look at") }

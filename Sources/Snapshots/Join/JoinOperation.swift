@@ -147,6 +147,16 @@ package struct JoinOperation: Sendable {
     ) throws -> JoinPlace {
         var root = JoinPlace()
         for (position, (part, snapshot)) in zip(parts, snapshots).enumerated() {
+            let tree = try SnapshotTree(snapshot: snapshot, loader: loader)
+            if let file = try tree.entry(at: part.from), file.metadata.type == .regular {
+                guard root.add(file, of: position, at: part.place[...]) else {
+                    throw SnapshotError(
+                        .invalidArgument,
+                        "\(StatePath.text(part.from)) in snapshot \(snapshot.id.description.prefix(12)) is a file: name the place that it is to have"
+                    )
+                }
+                continue
+            }
             let source = try RestoreSource(snapshot, from: part.from, loader: loader)
             let directory = PartDirectory(
                 part: position, pages: source.pages, metadata: source.directory,

@@ -5,7 +5,8 @@ package import RepositoryFormat
 /// What goes into a joined snapshot, and where.
 package struct JoinPart: Hashable, Sendable {
     package var snapshot: Identifier
-    /// A directory of that snapshot, as components: what is in it is taken. Empty for the root.
+    /// A directory of that snapshot, as components: what is in it is taken. Empty for the root. A regular file is taken
+    /// itself, and its name is the last of `place`: the content of a device is such.
     package var from: [[UInt8]]
     /// The directory of the joined snapshot that it comes into, as components; with `from`, that directory is what the one
     /// at `from` is: mode, owner, times. Empty for the root.

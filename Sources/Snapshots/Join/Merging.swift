@@ -44,7 +44,11 @@ struct Merging {
         for index in cursors.indices where cursors[index].entries.first?.name == least {
             next.entries.append((cursors[index].part, cursors[index].entries.removeFirst()))
         }
-        if places.first?.key == least { next.place = places.removeFirst().value }
+        if places.first?.key == least {
+            let place = places.removeFirst().value
+            next.entries = (next.entries + place.files).sorted { $0.part < $1.part }
+            if place.isDirectory { next.place = place }
+        }
         return next
     }
 }

@@ -36,9 +36,11 @@ package struct RestoreOperation: Sendable {
         var (result, contentDigest) = try await BlockingBridge.offload(name: "becalm-restore") {
             () -> Result<(RestoreResult, String?), any Error> in
             Result {
-                let source = try RestoreSource(
-                    snapshot, from: operation.request.from,
-                    loader: TreeLoader(repository: operation.repository, index: index))
+                let loader = TreeLoader(repository: operation.repository, index: index)
+                if let result = try operation.restoreDevice(snapshot, index, loader) {
+                    return (result, result.contentDigest)
+                }
+                let source = try RestoreSource(snapshot, from: operation.request.from, loader: loader)
                 return (try operation.restore(source, index, clock), source.contentDigest)
             }
         }
@@ -48,6 +50,18 @@ package struct RestoreOperation: Sendable {
             isAll && result.damaged.isEmpty && result.failed.isEmpty && result.skipped == 0 && result.setAside.isEmpty
         result.contentDigest = isWhole ? contentDigest : nil
         return result
+    }
+
+    /// Writes the content of a device onto the target where that is a device; nil where it is a directory, or is to be one.
+    private func restoreDevice(
+        _ snapshot: ListedSnapshot, _ index: RepositoryIndex, _ loader: TreeLoader
+    ) throws -> RestoreResult? {
+        let tree = try SnapshotTree(snapshot: snapshot, loader: loader)
+        guard let entry = try DeviceRestore.file(of: tree, for: request) else { return nil }
+        let totals = tree.manifest.totals
+        let isAll = totals.files == 1 && totals.directories == 0
+        return try DeviceRestore(repository: repository, request: request, progress: progress, index: index)
+            .run(entry, digest: isAll ? tree.manifest.contentDigest : nil)
     }
 
     /// Blocks. What commits checkpoints comes after the check of all that it stands for.

@@ -16,7 +16,8 @@ package struct RestoreRequest: Sendable {
     /// A directory of the snapshot, as components: what is in it comes into the target itself, as if it were the snapshot's
     /// root, from which patterns and the result's paths count then. Empty for the root.
     package var from: [[UInt8]]
-    /// The directory to restore into, raw bytes; made when it is missing.
+    /// The directory to restore into, raw bytes; made when it is missing. Or a block device, or a file that stands for one, onto
+    /// which the file at `from` is written, or where that is empty the only device at the snapshot's root.
     package var target: [UInt8]
     /// Shell patterns (`GlobPattern`); empty for everything. With `checkpoint`, they choose among checkpoints.
     package var includes: [String]
@@ -34,11 +35,14 @@ package struct RestoreRequest: Sendable {
     package var setsAside: Bool
     /// Whether commit markers are written for states of which something is damaged, too.
     package var commitsDamaged: Bool
+    /// Whether a device is written to although it is mounted or something else holds it.
+    package var writesInUse: Bool
 
     package init(
         snapshot: Identifier, from: [[UInt8]] = [], target: [UInt8], includes: [String] = [],
         checkpoint: CheckpointChoice? = nil, overwrite: Overwrite? = nil, resume: Bool = false,
-        verify: Bool = false, numericOwners: Bool = false, setsAside: Bool = true, commitsDamaged: Bool = false
+        verify: Bool = false, numericOwners: Bool = false, setsAside: Bool = true, commitsDamaged: Bool = false,
+        writesInUse: Bool = false
     ) {
         self.snapshot = snapshot
         self.from = from
@@ -51,6 +55,7 @@ package struct RestoreRequest: Sendable {
         self.numericOwners = numericOwners
         self.setsAside = setsAside
         self.commitsDamaged = commitsDamaged
+        self.writesInUse = writesInUse
     }
 }
 

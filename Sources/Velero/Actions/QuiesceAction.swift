@@ -9,7 +9,7 @@ internal import Workloads
 ///
 /// With `mode: hold` it brings them to a standstill, too (`BackupHolds`): at the first call about the workload, its pods or
 /// its claims, which mostly is one of `becalm.io/training-group`. An operation of the backup lets them go when the data of
-/// their claims is stored. With `mode: observe` it changes nothing in the cluster, and a workload that
+/// their claims is stored, or cut as snapshots. With `mode: observe` it changes nothing in the cluster, and a workload that
 /// runs though it should not is told as a warning.
 struct QuiesceAction: BackupItemAction {
     let name = PluginName.quiesce
@@ -103,14 +103,14 @@ struct QuiesceAction: BackupItemAction {
             }
             let pause = record.pauseSeconds.map { ", stood still for \(Int($0.rounded())) s" } ?? ""
             switch record.state {
-            case .stopping, .held, .releasing: status.description = "it stands still until its volumes are stored"
+            case .stopping, .held, .releasing: status.description = "it stands still until its volumes are taken"
             case .others:
                 status.outcome = .succeeded
                 status.description = record.reason
             case .released:
                 status.outcome = .succeeded
                 status.description =
-                    record.asked == .stop ? "its volumes are stored, and it stays stopped" : "it runs\(pause)"
+                    record.asked == .stop ? "its volumes are taken, and it stays stopped" : "it runs\(pause)"
             case .failed: status.outcome = .failed(record.reason + pause)
             }
         } catch {

@@ -66,7 +66,7 @@ enum WorkloadResources {
     /// What a restore changes or leaves out.
     static let restored =
         quiesced + ["pods"]
-        + [KueueWorkload().kind, .volcanoPodGroup, .volcanoCommand, .nodeClaim].map(\.groupResource)
+        + [KueueWorkload().kind, .volcanoPodGroup, .volcanoCommand, .nodeClaim, .httpRoute].map(\.groupResource)
 }
 
 extension ResourceIdentifier {

@@ -6,7 +6,8 @@ internal import Workloads
 /// `becalm.io/volume-backup`: decides which claims' data is Becalm's to store, by the backup's volume policies and the
 /// claims' annotations, and has a Job of the cluster store it.
 ///
-/// The Job goes on after the call, as an operation of the backup. When it has ended, the stored claim is given the
+/// Data is read from the volume, or from a copy made of a CSI snapshot (`source`), which the call has cut; the Job's pod waits
+/// until the copy is there. The Job goes on after the call, as an operation of the backup. When it has ended, the stored claim is given the
 /// annotation `becalm.io/volume-snapshot`, which says where its data is. What keeps a Job from beginning is told as an
 /// error of the backup; the claim itself stays in it.
 struct VolumeBackupAction: BackupItemAction {
@@ -21,11 +22,27 @@ struct VolumeBackupAction: BackupItemAction {
     private struct Settings {
         /// Volumes that no policy speaks of: those that are marked, or all.
         var volumes: Volumes
+        /// Where volumes are read that no policy says it of.
+        var source: VolumeSource
+        var limits = SnapshotLimits()
+        /// Movers side by side on a volume that many nodes can mount, where no policy says it.
+        var shards: Int
         /// Where data goes; nil where nothing is said of it.
         var mover: MoverConfiguration?
 
         init(_ configuration: inout PluginConfiguration, _ environment: PluginEnvironment) throws(VeleroError) {
             volumes = try configuration.choice("volumes", default: .marked)
+            source = try configuration.choice("source", default: .auto)
+            shards = try configuration.number("shards", default: 1, in: MoverParameters.shardRange)
+            let most = GoDuration(seconds: Int64(SnapshotLimits.longestSeconds))
+            limits.cutSeconds = Double(
+                try configuration.duration(
+                    "snapshotTimeout", default: GoDuration(seconds: Int64(limits.cutSeconds)), most: most
+                ).seconds)
+            limits.readySeconds = Double(
+                try configuration.duration(
+                    "snapshotReadyTimeout", default: GoDuration(seconds: Int64(limits.readySeconds)), most: most
+                ).seconds)
             mover = try MoverConfiguration(&configuration, environment)
         }
     }
@@ -101,23 +118,19 @@ struct VolumeBackupAction: BackupItemAction {
         guard !backup.uid.isEmpty else {
             throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
         }
-        guard claim["spec", "volumeMode"]?.string != "Block" else {
-            throw VeleroError(
-                .invalidArgument,
-                "its volume is a block device, which movers cannot read: let a volume policy say snapshot for it")
-        }
-        guard parameters.source != .snapshot else {
-            throw VeleroError(
-                .invalidArgument,
-                "a volume policy asks for `source: snapshot`, which `becalm backup` can and this plugin cannot: say auto or live"
-            )
-        }
         let movers = try await VolumeMovers(settings.mover, environment)
         do {
+            let subject = subject(claim, backup)
+            let source = parameters.source ?? settings.source
             let pods = try await movers.client.list(.pods, namespace: claim.namespace).items
+            let copying = try await movers.copying(claim, subject, source: source, limits: settings.limits)
+            // A copy is one node's, and a device is read by one.
+            let isShared = copying == nil && !claim.isBlockVolume && claim.accessModes.contains("ReadWriteMany")
+            let shards = isShared ? parameters.shards ?? settings.shards : 1
             return try await movers.start(
-                .backup(shard: 0, of: 1), subject(claim, backup), placement: MoverPlacement(of: claim, pods: pods),
-                timeout: backup.itemOperationTimeout)
+                .backup(shard: shards > 1 ? nil : 0, of: shards), subject, isBlock: claim.isBlockVolume,
+                copying: copying,
+                placement: MoverPlacement(of: claim, pods: pods), timeout: backup.itemOperationTimeout)
         } catch {
             throw VeleroError(error, doing: "its mover cannot be started")
         }

@@ -102,16 +102,20 @@ struct VolumeRestoreAction: RestoreItemAction {
                 "its data is in repository \(snapshot.id.repository), and the configured one is \(repository.config.repositoryID): name the other one in the plugin's ConfigMap"
             )
         }
-        _ = try await repository.findSnapshot("\(snapshot.id.snapshot)")
+        let found = try await repository.findSnapshot("\(snapshot.id.snapshot)")
         var made = try RestoredObject.claim(claim, namespace: claim.namespace, classes: [:], snapshot: text)
         made.setAnnotation(BecalmAnnotation.volumeSnapshot, nil)
+        // Less than the device had takes nothing of it.
+        if made.isBlockVolume, let manifest = found.manifest {
+            try made.requestStorage(Quantity.device(bytes: manifest.totals.bytes))
+        }
         var outcome = RestoreItemOutcome(item: made.serialized())
         // The claim has no uid yet: a restore makes it once.
         let subject = VolumeMovers.Subject(
             kind: .volumeRestore, run: restore.uid, namespace: namespace, name: claim.name, uid: "")
         outcome.operation = try await movers.start(
             .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
-            placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
+            isBlock: claim.isBlockVolume, placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
         return outcome
     }
 

@@ -56,6 +56,10 @@ struct WorkloadRestoreAction: RestoreItemAction {
             outcome.isSkipped = true
             return outcome
         }
+        if ResourceKind.httpRoute.matches(object) {
+            outcome.item = open(object)?.serialized() ?? item
+            return outcome
+        }
         guard var workload = WorkloadCatalog.standard.workload(object) else { return outcome }
         let wasMarked = workload.isMarked
         let isFinished = WorkloadCatalog.standard.workload(stored)?.completion != nil
@@ -99,6 +103,19 @@ struct WorkloadRestoreAction: RestoreItemAction {
         if workload.object != object { outcome.item = workload.object.serialized() }
         if wasMarked { outcome.additionalItems = Self.needed(first: workload) }
         return outcome
+    }
+
+    /// A route with the weights that its user gave it, where it was drained when it was stored; nil for what stays as it is.
+    private func open(_ route: KubernetesObject) -> KubernetesObject? {
+        var opened = route
+        do throws(WorkloadError) {
+            try RouteDrain.openAll(&opened)
+        } catch {
+            environment.logger.error(
+                "\(route.label) is restored as it was stored: \(error.message)", metadata: Self.metadata(route))
+            return nil
+        }
+        return opened == route ? nil : opened
     }
 
     /// Whether movers are bringing back the data of a claim of the workload, where that is restored to. Claims come before

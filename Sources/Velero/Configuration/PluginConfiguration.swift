@@ -134,6 +134,20 @@ struct PluginConfiguration {
         return words
     }
 
+    /// A whole number.
+    mutating func number(
+        _ key: String, default fallback: Int, in range: ClosedRange<Int>
+    ) throws(VeleroError) -> Int {
+        guard let text = take(key) else { return fallback }
+        guard let value = Int(text), range.contains(value) else {
+            throw VeleroError(
+                .invalidArgument,
+                "\(source): `\(key)` is a number from \(range.lowerBound) to \(range.upperBound), not `\(text.prefix(80))`"
+            )
+        }
+        return value
+    }
+
     /// A positive duration as Go spells it.
     mutating func duration(
         _ key: String, default fallback: GoDuration, most: GoDuration

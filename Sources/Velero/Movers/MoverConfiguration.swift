@@ -16,7 +16,9 @@ struct MoverConfiguration: Sendable {
     ]
     /// Settings of the actions that may share one ConfigMap with four labels.
     private static let siblingKeys = [
-        "volumes", "ephemeralClaims", "resources", "mode", "consistency", "timeout", "deadline", "stopTimeout",
+        "volumes", "shards", "source", "snapshotTimeout", "snapshotReadyTimeout", "ephemeralClaims", "resources",
+        "mode",
+        "consistency", "timeout", "deadline", "stopTimeout",
     ]
 
     /// Nil where no repository is named. Throws `invalidArgument` for what makes no sense.

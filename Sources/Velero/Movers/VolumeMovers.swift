@@ -72,9 +72,26 @@ struct VolumeMovers: Sendable {
         }
     }
 
-    /// Begins to move a claim's data and answers the operation's id.
+    /// How a claim is copied where its data is read from a snapshot; nil where it is read itself, as it is with `auto` where
+    /// this process may not make snapshots.
+    func copying(
+        _ claim: KubernetesObject, _ subject: Subject, source: VolumeSource, limits: SnapshotLimits
+    ) async throws -> DetachedMover.Copying? {
+        let mover = DetachedMover(client, namespace: subject.namespace, run: subject.moverRun)
+        do {
+            return try await mover.copying(claim, source: source, limits: limits)
+        } catch let error as KubernetesError where error.code == .forbidden && source == .auto {
+            environment.logger.warning(
+                "\(claim.label) is read itself, not from a snapshot: \(error)",
+                metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
+            return nil
+        }
+    }
+
+    /// Begins to move a claim's data and answers the operation's id. `isBlock` says that the claim is a device.
     func start(
-        _ action: MoverAction, _ subject: Subject, placement: MoverPlacement, timeout: GoDuration
+        _ action: MoverAction, _ subject: Subject, isBlock: Bool, copying: DetachedMover.Copying? = nil,
+        placement: MoverPlacement, timeout: GoDuration
     ) async throws -> String {
         let request = MoverRun.Request(
             namespace: subject.namespace, settings: configuration.movers,
@@ -83,7 +100,8 @@ struct VolumeMovers: Sendable {
         let logger = environment.logger
         let identifier = try subject.identifier.text()
         try await DetachedMover(client, namespace: subject.namespace, run: subject.moverRun).start(
-            action, claim: subject.name, placement: placement, seconds: Self.seconds(timeout), request
+            action, claim: subject.name, isBlock: isBlock, copying: copying, placement: placement,
+            seconds: Self.seconds(timeout), request
         ) { logger.info("\($0)") }
         return identifier
     }
@@ -128,10 +146,13 @@ struct VolumeMovers: Sendable {
                 var status = OperationStatus(.running)
                 status.description = reason
                 return dated(status, since, environment)
+            case .stored(let shares):
+                let repository = try await VolumeMovers(await configuration(), environment).open()
+                let ending = try await mover.join(shares, in: repository)
+                guard let ending else { return dated(OperationStatus(.running), nil, environment) }
+                return try await ended(mover, ending, environment, client, await configuration(), finish)
             case .ended(let ending):
-                await clean(mover, ending, environment, client, await configuration())
-                if isDone(ending.result) { try await finish(client, ending) }
-                return dated(status(of: ending.result), ending.since, environment)
+                return try await ended(mover, ending, environment, client, await configuration(), finish)
             }
         } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
             return OperationStatus(.failed("\(error)"))
@@ -141,6 +162,17 @@ struct VolumeMovers: Sendable {
             status.description = "not known for now: \(error)"
             return dated(status, nil, environment)
         }
+    }
+
+    /// How one is that has ended, when what is left of it is taken away.
+    private static func ended(
+        _ mover: DetachedMover, _ ending: DetachedMover.Ending, _ environment: PluginEnvironment,
+        _ client: KubernetesClient, _ configuration: MoverConfiguration?,
+        _ finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
+    ) async throws -> OperationStatus {
+        await clean(mover, ending, environment, client, configuration)
+        if isDone(ending.result) { try await finish(client, ending) }
+        return dated(status(of: ending.result), ending.since, environment)
     }
 
     private static func dated(

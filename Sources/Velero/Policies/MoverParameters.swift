@@ -1,3 +1,5 @@
+package import Orchestration
+
 /// The parameters of a volume policy's `custom` action that give a volume to Becalm.
 ///
 ///     action:
@@ -6,19 +8,11 @@
 ///         mover: becalm.io
 ///         source: snapshot
 package struct MoverParameters: Hashable, Sendable {
-    /// Where a volume's data is read.
-    package enum Source: String, Sendable, CaseIterable {
-        /// From a clone of a CSI snapshot where the driver makes them, else from the volume itself.
-        case auto
-        /// From a clone of a CSI snapshot; an error where there is none.
-        case snapshot
-        /// From the volume itself.
-        case live
-    }
-
-    package var source: Source = .auto
-    /// Movers side by side on one volume that many nodes can mount: 1 to 64.
-    package var shards = 1
+    /// Where a volume's data is read; nil for what the settings say.
+    package var source: VolumeSource?
+    /// Movers side by side on one volume that many nodes can mount, `shardRange`; nil for what the settings say.
+    package var shards: Int?
+    package static let shardRange = 1...64
 
     package init() {}
 
@@ -42,12 +36,12 @@ package struct MoverParameters: Hashable, Sendable {
             switch key {
             case "mover": break
             case "source":
-                guard let source = Source(rawValue: value) else {
-                    throw Self.malformed(key, value, Source.allCases.map(\.rawValue).joined(separator: ", "))
+                guard let source = VolumeSource(rawValue: value) else {
+                    throw Self.malformed(key, value, VolumeSource.allCases.map(\.rawValue).joined(separator: ", "))
                 }
                 self.source = source
             case "shards":
-                guard let shards = Int(value), (1...64).contains(shards) else {
+                guard let shards = Int(value), Self.shardRange.contains(shards) else {
                     throw Self.malformed(key, value, "a number from 1 to 64")
                 }
                 self.shards = shards

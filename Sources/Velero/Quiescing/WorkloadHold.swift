@@ -5,10 +5,10 @@ internal import Orchestration
 internal import RepositoryFormat
 internal import Workloads
 
-/// A workload that a backup stops, and lets go when its volumes are stored.
+/// A workload that a backup stops, and lets go when its volumes are taken: stored, or cut as snapshots that are stored.
 ///
 /// A call brings it to a standstill and returns; it stays so, by its journal (`QuiesceJournal`), until an operation of the
-/// backup sees that the movers of its volumes have ended, or until its deadline, after which `becalm resume --expired` or the
+/// backup sees that the movers of its volumes need it no more, or until its deadline, after which `becalm resume --expired` or the
 /// next backup of it lets it go when no Velero is there any more. What has come of it is in a record (`HoldRecord`), so that each
 /// call may be served by another process.
 struct WorkloadHold: Sendable {
@@ -156,7 +156,8 @@ struct WorkloadHold: Sendable {
         var places: [MoverObserver.Place] = []
         for name in try await live.claims() {
             let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
-            guard let claim, claim["status", "phase"]?.string == "Bound" else { continue }
+            // Nothing can be seen on a device without a file system.
+            guard let claim, claim["status", "phase"]?.string == "Bound", !claim.isBlockVolume else { continue }
             places.append(.init(claim: name, placement: MoverPlacement(of: claim, pods: pods)))
         }
         guard !places.isEmpty else { return try await work(nil) }
@@ -169,6 +170,8 @@ struct WorkloadHold: Sendable {
     private func letGoAfterFailure() async {
         do {
             _ = try await release()
+        } catch let error as QuiesceError where error.code == .notServing {
+            environment.logger.info("\(error)")
         } catch {
             environment.logger.error(
                 "\(reference) stands still and is let go at its deadline, or by 'becalm resume \(reference)': \(error)")
@@ -178,15 +181,16 @@ struct WorkloadHold: Sendable {
     // MARK: Letting go
 
     /// Lets it go where this backup holds it. Answers how long it stood still, and what should not have happened meanwhile;
-    /// nil where it holds nothing.
+    /// nil where it holds nothing. Throws `.notServing` while its routes wait for its pods: a call waits for nothing.
     private func release() async throws -> (pauseSeconds: Double, remarks: [String])? {
         guard let entry = try await journal.read().entry, entry.lease.holder == holder else { return nil }
         // What a process of ours took over in order to let it go looks like somebody at work.
-        let resumption = try await Resumer(client, holder: holder).resume(reference, force: true)
+        let resumption = try await Resumer(client, holder: holder, waitSeconds: 0).resume(reference, force: true)
+        for notice in resumption.notices { environment.logger.warning("\(notice)") }
         return (resumption.pauseSeconds, resumption.remarks)
     }
 
-    /// Looks how far the movers of its volumes are, lets it go when they have ended, and answers how it stands then; nil
+    /// Looks how far the movers of its volumes are, lets it go when they have what they store, and answers how it stands then; nil
     /// where nothing is known of it, and then nothing of this backup holds it. Throws what may pass.
     func advance() async throws -> HoldRecord? {
         guard var record = try await record() else {
@@ -209,7 +213,7 @@ struct WorkloadHold: Sendable {
         case .held:
             let (entry, now) = try await journal.read()
             record.reason = try await spoiled(entry, now)
-            if record.reason.isEmpty, try await !areStored(record.claims) { return record }
+            if record.reason.isEmpty, try await !areTaken(record.claims) { return record }
             if record.reason.isEmpty, record.asked == .stop {
                 record.state = .released
                 break
@@ -220,9 +224,14 @@ struct WorkloadHold: Sendable {
             try await write(record)
             fallthrough
         case .releasing:
-            if let (pause, remarks) = try await release() {
-                record.pauseSeconds = pause
-                if record.reason.isEmpty { record.reason = remarks.first ?? "" }
+            do {
+                if let (pause, remarks) = try await release() {
+                    record.pauseSeconds = pause
+                    if record.reason.isEmpty { record.reason = remarks.first ?? "" }
+                }
+            } catch let error as QuiesceError where error.code == .notServing {
+                // It runs, and the next call opens its routes.
+                return record
             }
             record.state = record.reason.isEmpty ? .released : .failed
         }
@@ -249,22 +258,25 @@ struct WorkloadHold: Sendable {
             return
         }
         guard record.state == .stopping || record.state == .held || record.state == .releasing else { return }
-        record.pauseSeconds = try await release()?.pauseSeconds
+        do {
+            record.pauseSeconds = try await release()?.pauseSeconds
+        } catch let error as QuiesceError where error.code == .notServing {
+            // It runs; whoever comes next opens its routes.
+            environment.logger.info("\(error)")
+        }
         record.state = .failed
         record.reason = "the operation was cancelled before its volumes were stored"
         try await write(record)
     }
 
-    /// Whether no mover of this backup reads one of the claims any more.
-    private func areStored(_ claims: [HoldRecord.Claim]) async throws -> Bool {
+    /// Whether no mover of this backup reads one of the claims any more: those that have ended, and those that read a copy
+    /// whose snapshot is cut.
+    private func areTaken(_ claims: [HoldRecord.Claim]) async throws -> Bool {
         for claim in claims {
             let subject = VolumeMovers.Subject(
                 kind: .volumeBackup, run: run, namespace: reference.namespace, name: claim.name, uid: claim.uid)
             let mover = DetachedMover(client, namespace: reference.namespace, run: subject.moverRun)
-            switch try await mover.standing() {
-            case .running, .waiting: return false
-            case .ended, .unknown: continue
-            }
+            if try await !mover.hasTaken() { return false }
         }
         return true
     }

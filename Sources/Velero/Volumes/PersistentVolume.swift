@@ -1,4 +1,5 @@
 internal import Kubernetes
+internal import Orchestration
 internal import Snapshots
 
 /// Of the two that are in sight, the one that keeps what it has read.
@@ -32,8 +33,10 @@ struct PersistentVolume: Sendable {
 
     /// The volume in it, by its source. Throws `invalidArgument` for a path with `..` and such.
     func finding() throws(VeleroError) -> Finding {
-        if object["spec", "volumeMode"]?.string == "Block" {
-            return .foreign("it is a block device (volumeMode Block)")
+        if object.isBlockVolume {
+            return .foreign(
+                "it is a block device (volumeMode Block), which no directory shows: \(PluginName.volumeBackup.rawValue) stores such"
+            )
         }
         if let source = object["spec", "hostPath"]?.object {
             let type = source["type"]?.string ?? ""

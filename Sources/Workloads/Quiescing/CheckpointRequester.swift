@@ -22,6 +22,7 @@ struct CheckpointRequester: Sendable {
             throw QuiesceError(.checkpoint, "\(workload) cannot be asked for a checkpoint: none of its pods runs")
         }
         if policy.ranks == .first { asked = Array(asked.prefix(1)) }
+        if request.isForContainer { for pod in asked { try requireContainer(pod) } }
         return try await withThrowingTaskGroup(of: Answer.self) { group in
             for pod in asked {
                 group.addTask { Answer(pod: pod.name, text: try await ask(request, pod, seconds)) }
@@ -87,6 +88,18 @@ struct CheckpointRequester: Sendable {
         }
     }
 
+    /// Throws `.checkpoint` when a pod does not have the container that is named: before any of them is asked.
+    private func requireContainer(_ pod: KubernetesObject) throws {
+        guard !policy.container.isEmpty else { return }
+        let lists = ["containers", "initContainers", "ephemeralContainers"]
+        let names = lists.flatMap { pod["spec", .key($0)]?.array ?? [] }.compactMap { $0["name"]?.string }
+        guard !names.contains(policy.container) else { return }
+        throw QuiesceError(
+            .checkpoint,
+            "no checkpoint of \(pod.label): it has no container `\(policy.container)` (--checkpoint-container, \(BecalmAnnotation.checkpointContainer)); there are \(names.joined(separator: ", "))"
+        )
+    }
+
     private func container(of pod: KubernetesObject) -> String {
         if !policy.container.isEmpty { return policy.container }
         if let name = pod.annotations["kubectl.kubernetes.io/default-container"], !name.isEmpty { return name }
@@ -110,5 +123,13 @@ struct CheckpointRequester: Sendable {
             return (isLeader ? 0 : 1, index ?? 0, pod.name.utf8.count, pod.name)
         }
         return pods.sorted { order($0) < order($1) }
+    }
+}
+
+extension QuiescePolicy.Request {
+    /// Whether it goes to a container, not to the pod as a whole.
+    fileprivate var isForContainer: Bool {
+        if case .http = self { return false }
+        return true
     }
 }

@@ -14,6 +14,8 @@ package struct QuiesceError: Error, Sendable, CustomStringConvertible {
         case lost
         /// Some of what was held could not be let go.
         case notResumed
+        /// It was let go, and its pods are not Ready yet: its routes wait for them, and whoever comes next opens them.
+        case notServing
     }
 
     package var code: Code

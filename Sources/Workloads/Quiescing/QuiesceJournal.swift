@@ -15,6 +15,8 @@ package struct QuiesceJournal: Sendable {
         case checkpointing
         /// It has written one.
         case checkpointed
+        /// Gateways are told to send it nothing more, and it answers what it has begun.
+        case draining
         /// Its fields are being changed.
         case stopping
         /// Nothing of it runs.
@@ -49,6 +51,8 @@ package struct QuiesceJournal: Sendable {
 
     private static let label = "quiesce"
     private static let version = "1"
+    /// Of a journal with targets that only who knows of drains can let go.
+    private static let drainingVersion = "2"
     private static let attempts = 20
 
     private enum Key {
@@ -82,8 +86,7 @@ package struct QuiesceJournal: Sendable {
     static func name(of workload: WorkloadReference) -> String {
         let name = "becalm-\(workload.kind.lowercased())-\(workload.name)"
         guard name.utf8.count > 253 else { return name }
-        let hash = name.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        return "\(name.prefix(236))-\(String(hash, radix: 16))"
+        return "\(name.prefix(236))-\(StableHash.hex(name.utf8))"
     }
 
     // MARK: Reading
@@ -115,7 +118,7 @@ package struct QuiesceJournal: Sendable {
 
     private static func entry(_ lease: KubernetesObject) throws(WorkloadError) -> Entry {
         let annotations = lease.annotations
-        guard annotations[Key.version] == version else {
+        guard annotations[Key.version] == version || annotations[Key.version] == drainingVersion else {
             throw WorkloadError(
                 "\(lease.label) was written by another version of Becalm, or by somebody else: use that version to resume "
                     + "the workload")
@@ -214,8 +217,9 @@ package struct QuiesceJournal: Sendable {
         let targets = JSONValue.array(entry.targets.map(\.json)).serialized(escapingHTML: false)
         let began = JSONValue.object(times).serialized(escapingHTML: false)
         return [
-            Key.version: version, Key.workload: "\(entry.workload)", Key.uid: entry.uid,
-            Key.step: entry.step.rawValue, Key.consistency: entry.consistency.rawValue,
+            Key.version: entry.targets.contains { $0.method == .drain } ? drainingVersion : version,
+            Key.workload: "\(entry.workload)", Key.uid: entry.uid, Key.step: entry.step.rawValue,
+            Key.consistency: entry.consistency.rawValue,
             Key.deadline: entry.deadline.map { CalendarTime($0).text } ?? "none",
             Key.targets: String(decoding: targets, as: UTF8.self), Key.times: String(decoding: began, as: UTF8.self),
             Key.manual: entry.isManual ? "true" : "false",
@@ -229,11 +233,12 @@ package struct QuiesceJournal: Sendable {
         }
     }
 
-    /// Writes down the next step. Throws `.lost` when the journal is another's by now, or gone.
+    /// Writes down the next step; one that is done again has begun when it first did. Throws `.lost` when the journal is
+    /// another's by now, or gone.
     func advance(_ entry: Entry, to step: Step, keeping: Bool = false) async throws -> Entry {
         try await change(entry.lease.holder) { entry, now in
+            if entry.step != step || entry.times[step] == nil { entry.times[step] = now }
             entry.step = step
-            entry.times[step] = now
             if keeping { entry.deadline = nil }
         }
     }

@@ -12,6 +12,10 @@ package struct QuiesceOptions: Sendable {
     package var stopSeconds = 600.0
     /// Seconds that a checkpoint may take, unless a policy says so.
     package var checkpointSeconds = 600.0
+    /// Seconds that servers may take to answer what they have begun, unless a policy says so.
+    package var drainSeconds = 120.0
+    /// Seconds for which they must have nothing under way to be believed idle.
+    package var settleSeconds = 3.0
     /// Codes of traps that are known and accepted.
     package var overrides: Set<String> = []
     /// Whether nobody stays to renew the journal's lease: it holds until the deadline.

@@ -130,6 +130,10 @@ package struct Quiescer: Sendable {
             report(.remark(QuiesceRecord.notAsked))
         }
         if record.consistency != .checkpoint {
+            let drainer = Drainer(client: client, live: live, policy: policy, options: options, report: report)
+            let drained = try await drainer.drain(entry)
+            entry = drained.entry
+            record.remarks += drained.remarks
             entry = try await advance(live, entry, .stopping)
             record.stopped = ContinuousClock().now
             let known = try await live.ownership()
@@ -181,7 +185,7 @@ package struct Quiescer: Sendable {
         var entry = entry
         var stopped: Set<String> = []
         while true {
-            let left = entry.targets.filter { !stopped.contains($0.uid) }
+            let left = entry.targets.filter { !stopped.contains($0.uid) && $0.method != .drain }
             guard !left.isEmpty else { return entry }
             for target in left {
                 try await TargetSwitch(client: client).stop(target)
@@ -197,12 +201,15 @@ package struct Quiescer: Sendable {
     ) async throws -> QuiesceRecord {
         var record = record
         report(.step(.resuming))
-        let resumption = try await Resumer(client, holder: options.holder).undo(journal(live), entry)
-        record.remarks += resumption.remarks
+        let report = report
+        let resumer = Resumer(client, holder: options.holder) { report(.remark($0)) }
+        let resumption = try await resumer.undo(journal(live), entry)
+        let remarks = resumption.remarks + resumption.notices
+        record.remarks += remarks
         // By this machine's clock: the server's answers tell whole seconds.
-        record.pauseSeconds = record.stopped.map { $0.duration(to: ContinuousClock().now) / .seconds(1) } ?? 0
+        record.pauseSeconds = record.stopped.map { $0.duration(to: resumption.letGo) / .seconds(1) } ?? 0
         record.times = resumption.times
-        for remark in resumption.remarks { report(.remark(remark)) }
+        for remark in remarks { report(.remark(remark)) }
         return record
     }
 
@@ -229,17 +236,20 @@ package struct Quiescer: Sendable {
         do {
             return try await body()
         } catch {
-            let (client, holder, journal) = (client, options.holder, journal(live))
+            let (client, journal, holder, report) = (client, journal(live), options.holder, report)
             // Not the cancelled task's: it has to be done all the same.
             let undoing = OwnedTask<Void, any Error> {
+                let resumer = Resumer(client, holder: holder) { report(.remark($0)) }
                 guard let now = try await journal.read().entry else {
                     // Somebody else has undone it, perhaps before the last change of ours.
                     for target in entry.targets { _ = try await TargetSwitch(client: client).release(target) }
+                    let routes = try await PoolFinder(client).routes(drainedFor: live.reference)
+                    _ = try await resumer.openRoutes(routes, for: live.reference, uid: live.object.uid)
                     return
                 }
                 // What another one holds is his to undo.
                 guard now.lease.holder == holder else { return }
-                _ = try await Resumer(client, holder: holder).undo(journal, now)
+                _ = try await resumer.undo(journal, now)
             }
             if case .failure(let left) = await undoing.outcome() {
                 throw QuiesceError(

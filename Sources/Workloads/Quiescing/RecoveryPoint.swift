@@ -10,6 +10,8 @@ package struct RecoveryPoint: Sendable, Equatable {
     package var furthestStep: Int64?
     /// Whether there were checkpoints at all.
     package var hasCheckpoints: Bool
+    /// Claims that are block devices, on which nobody sees whether there is a checkpoint.
+    package var devices: [String] = []
     /// When it stopped or, where it ran on, when it was taken.
     package var taken: Timestamp
 
@@ -31,6 +33,18 @@ package struct RecoveryPoint: Sendable, Equatable {
 
     /// In words, on one line.
     package var words: String {
+        guard let last = devices.last else { return wordsOfFiles }
+        let names = devices.count == 1 ? last : "\(devices.dropLast().joined(separator: ", ")) and \(last)"
+        let unknown = "what \(names) hold\(devices.count == 1 ? "s, a block device" : ", block devices"), is not known"
+        guard checkpoint != nil else {
+            let found = hasCheckpoints ? "no checkpoint that can be seen is complete" : "no checkpoint can be seen"
+            return "\(found), and \(unknown): whether, and from where, it would go on if it is restored cannot be told"
+        }
+        return "\(wordsOfFiles); \(unknown)"
+    }
+
+    /// What is said of the volumes whose files can be looked at.
+    private var wordsOfFiles: String {
         guard let checkpoint, let lostSeconds else {
             return hasCheckpoints
                 ? "no checkpoint is complete: all that was computed is lost if it is restored"
@@ -59,6 +73,7 @@ package struct RecoveryPoint: Sendable, Equatable {
         var object = JSONObject()
         if let checkpoint { object["checkpoint"] = checkpoint.json }
         if let furthestStep { object["furthest_step"] = .integer(furthestStep) }
+        if !devices.isEmpty { object["devices"] = .array(devices.map { .string($0) }) }
         object["taken"] = .string(CalendarTime(taken).text)
         if let lostSeconds, let number = JSONNumber("\(lostSeconds)") { object["lost_seconds"] = .number(number) }
         if let lostSteps { object["lost_steps"] = .integer(lostSteps) }

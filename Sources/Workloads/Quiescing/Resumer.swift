@@ -1,16 +1,31 @@
 package import Basics
 package import Kubernetes
+internal import Synchronization
 
 /// Lets workloads go that somebody stopped: by their journals, whoever wrote them.
 package struct Resumer: Sendable {
     package let client: KubernetesClient
     /// Who does it, for the journal while it is done.
     private let holder: String
+    /// Seconds that one call waits for pods to be Ready.
+    private let waitSeconds: Double
+    private let report: @Sendable (String) -> Void
 
-    package init(_ client: KubernetesClient, holder: String) {
+    /// Routes that were drained are opened when the workload's pods are Ready. A call waits `waitSeconds` for that, and then
+    /// throws `.notServing`; the next call goes on. `report` is told before it waits.
+    package init(
+        _ client: KubernetesClient, holder: String, waitSeconds: Double = .infinity,
+        report: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
         self.client = client
         self.holder = holder
+        self.waitSeconds = waitSeconds
+        self.report = report
     }
+
+    /// Seconds from when a workload is let go to when its routes are opened though its pods are not Ready: their endpoint
+    /// picker sends nothing to those, and what comes up later is found without us.
+    package static let readySeconds = 600.0
 
     /// What came of one.
     package struct Resumption: Sendable {
@@ -18,7 +33,12 @@ package struct Resumer: Sendable {
         /// Seconds that it stood still, by the journal; 0 when it was never stopped.
         package var pauseSeconds: Double
         package var times: [QuiesceJournal.Step: Timestamp]
+        /// What somebody else did meanwhile, and what was gone.
         package var remarks: [String]
+        /// What else a user should know: nothing that spoils what was taken while it stood still.
+        package var notices: [String] = []
+        /// When its fields were put back, by this machine's clock.
+        var letGo = ContinuousClock().now
     }
 
     /// Lets one workload go. What a person stopped, anyone may; what a backup holds that is at work, only with `force`.
@@ -44,6 +64,7 @@ package struct Resumer: Sendable {
         let targets = try await StopPlan(client).targets(of: live)
         var remarks: [String] = []
         var isHeld = false
+        let routes = try await PoolFinder(client).routes(drainedFor: live.reference)
         for target in targets {
             guard let resource = try await client.resource(target.kind),
                 let object = try await client.find(resource, namespace: target.namespace, name: target.name),
@@ -52,10 +73,28 @@ package struct Resumer: Sendable {
             isHeld = true
             remarks += try await TargetSwitch(client: client).release(target)
         }
-        guard isHeld else {
+        let opened = try await openRoutes(routes, for: live.reference, uid: live.object.uid)
+        guard isHeld || !routes.isEmpty else {
             throw WorkloadError("\(live.object.label) is not held by Becalm: there is nothing to resume")
         }
-        return Resumption(workload: live.reference, pauseSeconds: 0, times: [:], remarks: remarks)
+        return Resumption(
+            workload: live.reference, pauseSeconds: 0, times: [:], remarks: remarks + opened.remarks,
+            notices: opened.notices)
+    }
+
+    /// Opens routes that are drained for a workload whose journal is gone.
+    func openRoutes(
+        _ routes: [KubernetesObject], for reference: WorkloadReference, uid: String
+    ) async throws -> (remarks: [String], notices: [String]) {
+        guard !routes.isEmpty else { return ([], []) }
+        let targets = try routes.map { route in
+            var target = StopTarget(route, .drain)
+            target.pools = Array(try RouteDrain(of: route)?.pools ?? [])
+            // How many served nobody knows any more.
+            target.servingPods = 1
+            return target
+        }
+        return try await open(targets, for: reference, uid: uid, seconds: min(Self.readySeconds, waitSeconds)) {}
     }
 
     /// What came of letting all of those go that are over.
@@ -73,6 +112,9 @@ package struct Resumer: Sendable {
         var sweep = Sweep()
         let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace)
         for error in unreadable { sweep.failed.append(("", error)) }
+        // Pods of models take minutes to be Ready: all are let go first, then they are awaited together.
+        var starting: [(journal: QuiesceJournal, entry: QuiesceJournal.Entry)] = []
+        let quick = Resumer(client, holder: holder, waitSeconds: 0)
         for (journal, listed) in entries {
             do {
                 // By the server's clock, and as it is now.
@@ -82,9 +124,25 @@ package struct Resumer: Sendable {
                     sweep.left.append(entry)
                     continue
                 }
-                sweep.resumed.append(try await undo(journal, try await journal.takeOver(holder: holder, force: false)))
+                let taken = try await journal.takeOver(holder: holder, force: false)
+                do {
+                    sweep.resumed.append(try await quick.undo(journal, taken))
+                } catch let error as QuiesceError where error.code == .notServing {
+                    starting.append((journal, listed))
+                }
             } catch let error as QuiesceError where error.code == .busy || error.code == .lost {
                 // Somebody else was faster.
+                sweep.left.append(listed)
+            } catch {
+                if let error = error as? KubernetesError, error.code == .cancelled { throw error }
+                sweep.failed.append(("\(listed.workload)", error))
+            }
+        }
+        for (journal, listed) in starting {
+            do {
+                let taken = try await journal.takeOver(holder: holder, force: false)
+                sweep.resumed.append(try await undo(journal, taken))
+            } catch let error as QuiesceError where [.busy, .lost, .notServing].contains(error.code) {
                 sweep.left.append(listed)
             } catch {
                 if let error = error as? KubernetesError, error.code == .cancelled { throw error }
@@ -94,12 +152,17 @@ package struct Resumer: Sendable {
         return sweep
     }
 
-    /// Puts back what a journal that is ours says, and ends it. Done again after a crash, it does what is left.
+    // MARK: Undoing
+
+    /// Puts back what a journal that is ours says, and ends it. Done again after a crash, it does what is left. Throws
+    /// `.notServing` when routes wait for pods that are not Ready yet.
     func undo(_ journal: QuiesceJournal, _ entry: QuiesceJournal.Entry) async throws -> Resumption {
+        let isAgain = entry.step == .resuming
         let entry = try await journal.advance(entry, to: .resuming)
         var remarks: [String] = []
         var failures: [any Error] = []
-        for target in entry.targets {
+        let drains = entry.targets.filter { $0.method == .drain }
+        for target in entry.targets where target.method != .drain {
             do {
                 remarks += try await TargetSwitch(client: client).release(target)
             } catch {
@@ -107,9 +170,73 @@ package struct Resumer: Sendable {
             }
         }
         if let first = failures.first { throw first }
+        let letGo = ContinuousClock().now
         let now = try await journal.read().now
+        // It ran again when it was let go, not when its routes were opened.
+        let end = isAgain && !drains.isEmpty ? entry.times[.resuming] ?? now : now
+        let opened = try await open(drains, journal, entry, now)
         try await journal.close(entry)
-        let pause = entry.times[.stopping].map { max(0, now - $0) } ?? 0
-        return Resumption(workload: entry.workload, pauseSeconds: pause, times: entry.times, remarks: remarks)
+        let pause = entry.times[.stopping].map { max(0, end - $0) } ?? 0
+        return Resumption(
+            workload: entry.workload, pauseSeconds: pause, times: entry.times, remarks: remarks + opened.remarks,
+            notices: opened.notices, letGo: letGo)
+    }
+
+    /// Opens the routes of a journal, whose lease is renewed meanwhile.
+    private func open(
+        _ targets: [StopTarget], _ journal: QuiesceJournal, _ entry: QuiesceJournal.Entry, _ now: Timestamp
+    ) async throws -> (remarks: [String], notices: [String]) {
+        guard !targets.isEmpty else { return ([], []) }
+        let left = Self.readySeconds - max(0, now - (entry.times[.resuming] ?? now))
+        let clock = ContinuousClock()
+        let renewed = Mutex(clock.now)
+        return try await open(
+            targets, for: entry.workload, uid: entry.uid, seconds: min(left, waitSeconds), isLast: waitSeconds >= left
+        ) {
+            let isDue = renewed.withLock { last in
+                guard last.duration(to: clock.now) >= .seconds(QuiesceJournal.renewalSeconds) else { return false }
+                last = clock.now
+                return true
+            }
+            if isDue { try await journal.renew(entry) }
+        }
+    }
+
+    /// Waits until a workload serves, for at most `seconds`, and opens its routes. With `isLast` they are opened then
+    /// whatever its pods do.
+    private func open(
+        _ targets: [StopTarget], for reference: WorkloadReference, uid: String, seconds: Double, isLast: Bool = true,
+        check: @escaping @Sendable () async throws -> Void
+    ) async throws -> (remarks: [String], notices: [String]) {
+        let wait = ServingWait(
+            client: client, reference: reference, uid: uid, pools: Set(targets.flatMap(\.pools)),
+            pods: targets.map(\.servingPods).max() ?? 0)
+        let routes = targets.map(\.label).joined(separator: ", ")
+        var notices: [String] = []
+        var serves = false
+        do {
+            switch try await wait.wait(seconds: seconds, report: report, for: routes, check: check) {
+            case .serves: serves = true
+            case .gone: break
+            case .starts(let words) where isLast:
+                notices.append(
+                    "\(words) after \(Int(Self.readySeconds)) s: \(routes) got its weight back all the same, for its endpoint picker sends nothing to pods that are not"
+                )
+            case .starts(let words):
+                throw QuiesceError(
+                    .notServing,
+                    "\(words): \(routes) gets its weight back when all are; 'becalm resume \(reference)' and 'becalm resume --expired' go on with it"
+                )
+            }
+        } catch let error as KubernetesError where error.code == .forbidden {
+            notices.append(
+                "whether the pods of \(reference) are Ready cannot be seen, so \(routes) got its weight back at once: \(error.message)"
+            )
+        }
+        var remarks: [String] = []
+        for target in targets {
+            remarks += try await TargetSwitch(client: client).open(target, for: reference, serves: serves)
+        }
+        return (remarks, notices)
     }
 }

@@ -11,60 +11,25 @@ struct Stillness: Sendable {
     /// Throws when there is nothing to wait for any more, for somebody else has let it go.
     let check: @Sendable () async throws -> Void
 
-    /// Seconds after which it is looked again, whatever the server told meanwhile.
-    private static let lookAgainSeconds = 5.0
-    /// Seconds between two looks at least: pods that end one by one are looked at together.
-    private static let restSeconds = 0.2
-
     /// Waits until nothing of it runs. Throws `.notInTime` with what is left after `seconds`.
     func wait(seconds: Double) async throws {
-        let clock = ContinuousClock()
-        let end = clock.now.advanced(by: .seconds(seconds))
-        let (changes, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            defer { group.cancelAll() }
-            group.addTask { await Self.follow(client.watch(.pods, namespace: live.namespace), signal) }
-            group.addTask {
-                let options = ListOptions(fields: "metadata.name=\(live.object.name)")
-                await Self.follow(client.watch(live.resource, namespace: live.namespace, options), signal)
-            }
-            group.addTask {
-                while !Task.isCancelled {
-                    try await Task.sleep(for: .seconds(Self.lookAgainSeconds))
-                    signal.yield()
-                }
-            }
-            // The end of the time is awaited as another change is.
-            group.addTask {
-                try await Task.sleep(until: end, clock: clock)
-                signal.yield()
-            }
-            var iterator = changes.makeAsyncIterator()
-            var known = known
-            while true {
-                try await check()
-                let left = try await obstacles(&known)
-                if left.isEmpty { return }
-                guard clock.now < end else {
-                    throw QuiesceError(
-                        .notInTime,
-                        "\(live.object.label) does not stand still after \(Int(seconds)) s: \(Self.words(left)); give it more time with --stop-timeout, or see why it does not end"
-                    )
-                }
-                try await Task.sleep(for: .seconds(Self.restSeconds))
-                _ = await iterator.next()
-                try Task.checkCancellation()
-            }
+        let options = ListOptions(fields: "metadata.name=\(live.object.name)")
+        let look = RepeatedLook([
+            client.watch(.pods, namespace: live.namespace),
+            client.watch(live.resource, namespace: live.namespace, options),
+        ])
+        var known = known
+        var left: [String] = []
+        let isStill = try await look.lasts(until: ContinuousClock().now.advanced(by: .seconds(seconds))) {
+            try await check()
+            left = try await obstacles(&known)
+            return left.isEmpty
         }
-    }
-
-    /// Tells of every event; a watch that cannot go on is made up for by looking again.
-    private static func follow(_ watch: ObjectWatch, _ signal: AsyncStream<Void>.Continuation) async {
-        do {
-            for try await _ in watch { signal.yield() }
-        } catch {
-            signal.yield()
-        }
+        guard !isStill else { return }
+        throw QuiesceError(
+            .notInTime,
+            "\(live.object.label) does not stand still after \(Int(seconds)) s: \(Self.words(left)); give it more time with --stop-timeout, or see why it does not end"
+        )
     }
 
     private static func words(_ left: [String]) -> String {
@@ -82,7 +47,7 @@ struct Stillness: Sendable {
         }
         known.add(try await live.ownership())
         let finder = WorkloadFinder(client)
-        for target in targets where target.uid != live.object.uid {
+        for target in targets where target.uid != live.object.uid && target.method != .drain {
             guard let resource = try await client.resource(target.kind),
                 let object = try await client.find(resource, namespace: target.namespace, name: target.name),
                 object.uid == target.uid, let child = try await finder.live(object),

@@ -8,6 +8,8 @@ package struct StopTarget: Hashable, Sendable {
         case fields
         /// An object that names it is created: Volcano's Commands.
         case command
+        /// A route's weights of backends are set to 0, and noted in its annotation (`RouteDrain`).
+        case drain
     }
 
     package var kind: GroupVersionKind
@@ -16,6 +18,10 @@ package struct StopTarget: Hashable, Sendable {
     /// The object that is meant; another one of that name is left alone.
     package var uid: String
     package var method: Method
+    /// Of a route: the pools that it sends nothing more to.
+    package var pools: [PoolReference] = []
+    /// Of a route: how many pods of the workload served when it was drained, so many are awaited before it is opened.
+    package var servingPods: Int64 = 0
 
     package init(_ object: KubernetesObject, _ method: Method) {
         kind = object.groupVersionKind
@@ -40,12 +46,21 @@ package struct StopTarget: Hashable, Sendable {
         self.name = name
         self.uid = uid
         self.method = method
+        let list = json["pools"]?.array ?? []
+        pools = list.compactMap { PoolReference($0) }
+        servingPods = json["servingPods"]?.int64 ?? 0
+        guard pools.count == list.count, servingPods >= 0 else { return nil }
     }
 
     var json: JSONValue {
-        [
+        var json: JSONValue = [
             "apiVersion": .string(kind.apiVersion), "kind": .string(kind.kind), "method": .string(method.rawValue),
             "name": .string(name), "namespace": .string(namespace), "uid": .string(uid),
         ]
+        guard method == .drain, var members = json.object else { return json }
+        members["pools"] = .array(pools.map(\.json))
+        members["servingPods"] = .integer(servingPods)
+        json = .object(members)
+        return json
     }
 }

@@ -11,6 +11,7 @@ struct TargetSwitch: Sendable {
 
     /// Stops a target. Throws when it is another object by now, and when the server does not keep what stops it.
     func stop(_ target: StopTarget) async throws {
+        guard target.method != .drain else { throw WorkloadError("\(target.label) is no workload") }
         guard let (resource, object) = try await find(target), let live = try await WorkloadFinder(client).live(object)
         else { throw WorkloadError("\(target.label) is not there any more: it was deleted, or replaced by another") }
         switch live.workload.stop {
@@ -42,6 +43,55 @@ struct TargetSwitch: Sendable {
                 )
             }
         }
+    }
+
+    // MARK: Routes
+
+    /// Sets the weights of a route's backends to 0, for a workload. Throws as `stop` does.
+    func drain(_ target: StopTarget, for holder: WorkloadReference) async throws {
+        guard let (resource, _) = try await find(target) else { throw Self.replaced(target) }
+        let stored = try await client.updating(resource, namespace: target.namespace, name: target.name) {
+            (route: inout KubernetesObject) throws(WorkloadError) in
+            guard route.uid == target.uid else { throw Self.replaced(target) }
+            try RouteDrain.drain(&route, Set(target.pools), holder: "\(holder)")
+        }
+        if let pool = target.pools.first(where: RouteDrain.openPools(of: stored).contains) {
+            throw WorkloadError(
+                "\(target.label) cannot be drained: the server does not keep a weight of 0 for \(pool); it drops or overrides the field"
+            )
+        }
+    }
+
+    /// Puts the weights of a route back that are 0 for a workload, unless others need them to be; with `serves`, its pods
+    /// answer, and then they are put back in any case. Answers what users should know, as `release` does.
+    func open(_ target: StopTarget, for holder: WorkloadReference, serves: Bool) async throws -> [String] {
+        guard let (resource, route) = try await find(target) else {
+            return ["\(target.label) was deleted or replaced while its weights were 0: there is nothing to put back"]
+        }
+        guard let drain = try RouteDrain(of: route) else {
+            let open = RouteDrain.openPools(of: route)
+            return target.pools.filter { !open.contains($0) }.map { pool in
+                "\(target.label): somebody removed the annotation \(BecalmAnnotation.drained), and its weight for \(pool) is 0: put it back by hand"
+            }
+        }
+        // Whose journal is gone has been let go, or somebody deleted it.
+        var gone: Set<String> = []
+        for other in drain.holders where other != "\(holder)" {
+            guard let reference = try? WorkloadReference(parsing: other),
+                try await QuiesceJournal(client, of: reference).read().entry != nil
+            else {
+                gone.insert(other)
+                continue
+            }
+        }
+        let nobody = gone
+        var remarks: [String] = []
+        _ = try await client.updating(resource, namespace: target.namespace, name: target.name) {
+            (route: inout KubernetesObject) throws(WorkloadError) in
+            guard route.uid == target.uid else { throw Self.replaced(target) }
+            remarks = try RouteDrain.open(&route, for: "\(holder)", serves: serves, gone: nobody)
+        }
+        return remarks
     }
 
     private static func replaced(_ target: StopTarget) -> WorkloadError {

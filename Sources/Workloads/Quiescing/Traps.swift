@@ -7,7 +7,7 @@ struct Traps: Sendable {
 
     /// All of them, the object's own first.
     func findings() async throws -> [WorkloadFinding] {
-        try await live.workload.findings + owners() + scalers() + pools() + sharedClaims()
+        try await live.workload.findings + owners() + scalers() + sharedClaims()
     }
 
     /// What manages the object puts back what is changed in it.
@@ -38,35 +38,6 @@ struct Traps: Sendable {
             return WorkloadFinding(
                 .refusal, "autoscaler",
                 "\(live.object.label) is scaled by KEDA's \(scaler.label), which starts it again: pause that first (annotation autoscaling.keda.sh/paused: \"true\")"
-            )
-        }
-    }
-
-    /// Gateways that still send requests to it through an InferencePool (Gateway API Inference Extension 1.6, as llm-d has it): its
-    /// pods get SIGTERM, whoever waits for their answer. A pool has nothing to scale: it is drained by weights of 0.
-    private func pools() async throws -> [WorkloadFinding] {
-        guard let resource = try await client.resource(group: "inference.networking.k8s.io", kind: "InferencePool"),
-            let routes = try await client.resource(group: "gateway.networking.k8s.io", kind: "HTTPRoute")
-        else { return [] }
-        let labels = live.workload.podTemplates.map { $0.json["metadata", "labels"] }
-        let pools = try await client.list(resource, namespace: live.namespace).items.filter { pool in
-            let wanted = pool["spec", "selector", "matchLabels"]?.object?.members ?? []
-            return !wanted.isEmpty
-                && labels.contains { labels in wanted.allSatisfy { labels?[.key($0.key)] == $0.value } }
-        }
-        guard !pools.isEmpty else { return [] }
-        let names = Set(pools.map(\.name))
-        return try await client.list(routes, namespace: live.namespace).items.compactMap { route in
-            let backends = (route["spec", "rules"]?.array ?? []).flatMap { $0["backendRefs"]?.array ?? [] }
-            // Without a weight it is 1.
-            let open = backends.first {
-                $0["kind"]?.string == "InferencePool" && names.contains($0["name"]?.string ?? "")
-                    && $0["weight"]?.int64 != 0
-            }
-            guard let pool = open?["name"]?.string else { return nil }
-            return WorkloadFinding(
-                .warning, "pool-not-drained",
-                "\(route.label) sends requests to \(live.object.label) through the InferencePool \(pool): those under way are cut off when it stops; to drain it, set the weight of that backendRef to 0 and wait until its pods are idle"
             )
         }
     }

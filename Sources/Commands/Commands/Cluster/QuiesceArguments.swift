@@ -57,6 +57,31 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
     @Option(
         name: .long,
         help: ArgumentHelp(
+            "The container that a command, a signal or a file goes to. Default: the pod's default one, else its first.",
+            valueName: "name"))
+    package var checkpointContainer: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            Whether routes to its InferencePool get the weight 0 before it stops: auto (as far as that can be done), \
+            required, off. Default: its annotation becalm.io/drain, or auto.
+            """, valueName: "how"))
+    package var drain: QuiescePolicy.Drain?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            """
+            How long its servers may take to answer what they have begun. Default: its annotation \
+            becalm.io/drain-timeout, or 2m.
+            """, valueName: "time"))
+    package var drainTimeout: TimeSpan?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
             """
             A YAML file with all of this for workloads that have no annotations, by patterns of their names; \
             annotations come before it, options before both.
@@ -82,6 +107,10 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
         guard checkpointTimeout.map({ $0.seconds <= 86_400 }) ?? true else {
             throw ValidationError("'--checkpoint-timeout' takes at most 24h.")
         }
+        guard drainTimeout.map({ $0.seconds > 0 && $0.seconds <= 86_400 }) ?? true else {
+            throw ValidationError("'--drain-timeout' takes a time of at most 24h.")
+        }
+        guard checkpointContainer != "" else { throw ValidationError("An empty name is no container.") }
         guard requests.count <= 1 else {
             throw ValidationError("A checkpoint is asked for in one way: leave one of the options.")
         }
@@ -108,6 +137,9 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
         options.policy.consistency = consistency
         options.policy.timeout = checkpointTimeout.map { QuiescePolicy.timeout(seconds: $0.seconds) }
         options.policy.ranks = checkpointRanks
+        options.policy.container = checkpointContainer ?? ""
+        options.policy.drain = drain
+        options.policy.drainTimeout = drainTimeout.map { QuiescePolicy.timeout(seconds: $0.seconds) }
         for (setting, _, text) in requests { _ = options.policy.set(setting, text) }
         options.deadlineSeconds = deadline.seconds
         options.stopSeconds = stopTimeout.seconds
@@ -129,3 +161,4 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
 
 extension QuiescePolicy.Consistency: ExpressibleByArgument {}
 extension QuiescePolicy.Ranks: ExpressibleByArgument {}
+extension QuiescePolicy.Drain: ExpressibleByArgument {}

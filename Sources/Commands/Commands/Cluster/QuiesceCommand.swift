@@ -14,6 +14,9 @@ package struct QuiesceCommand: RunnableCommand {
             (becalm.io/checkpoint-command, -signal, -http, -file), then stopped in the way of its kind, and the command \
             returns when none of its pods runs any more: pods that are ending still write.
 
+            A model server that a gateway reaches through an InferencePool is drained first: the weights of its routes are \
+            set to 0, and it is stopped when its servers have answered what they have begun (--drain, --drain-timeout).
+
             What is changed is noted in the object itself and in a Lease beside it, before it is changed. 'becalm resume' \
             puts it back; after the deadline so does whoever runs 'becalm resume --expired', such as the CronJob in \
             plugin/examples. When it does not stand still in time it is let go, and the exit code is 20; 21 when it \

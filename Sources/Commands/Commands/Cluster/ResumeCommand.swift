@@ -11,7 +11,8 @@ package struct ResumeCommand: RunnableCommand {
         abstract: "Let a workload go that was brought to a standstill, or all whose deadline is past.",
         discussion: """
             What 'becalm quiesce' or a backup changed is put back as it was. A field that somebody else has changed \
-            meanwhile stays as it is, and is named. With '--expired' every workload is let go whose deadline is past or \
+            meanwhile stays as it is, and is named. Routes that were drained get their weights back when the pods are \
+            Ready, after 10 minutes at the latest. With '--expired' every workload is let go whose deadline is past or \
             whose holder died: run it every minute in the cluster (plugin/examples/resume-expired.yaml has the CronJob \
             and the permissions). It also lets go the processes of this machine that this user holds, and needs no \
             cluster for that.
@@ -63,7 +64,7 @@ package struct ResumeCommand: RunnableCommand {
             return .done
         }
         let client = try await cluster.client(context, global)
-        let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))
+        let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true)) { report.tell(.remark($0)) }
         report.tell(try await resumer.resume(reference, force: force), isSummary: true)
         return .done
     }
@@ -89,7 +90,7 @@ package struct ResumeCommand: RunnableCommand {
             }
         }
         if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
-            let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true))
+            let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true)) { report.tell(.remark($0)) }
             let sweep = try await resumer.resumeExpired(namespace: namespace ?? "")
             tell(sweep.resumed, sweep.failed, sweep.left.count, &counts, report, context)
         }

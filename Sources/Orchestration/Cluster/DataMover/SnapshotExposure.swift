@@ -56,14 +56,14 @@ struct SnapshotExposure: Sendable {
             switch try await source(kinds) {
             case .waits(let reason): return .waits(reason)
             case .cut(let snapshot, let origin):
-                try await requireFiles()
                 content = try await create(kinds.contents, copy(of: origin, snapshot))
             }
         }
         let snapshot = try await snapshot(kinds, content)
         if let reason = try await removeSource(kinds, of: content) { return .waits(reason) }
         let size = try await size(content, snapshot)
-        _ = try await create(.persistentVolumeClaims, claim(size: size))
+        let mode = try await volumeMode(content)
+        _ = try await create(.persistentVolumeClaims, claim(size: size, mode: mode))
         return .ready
     }
 
@@ -92,11 +92,11 @@ struct SnapshotExposure: Sendable {
         return .cut(snapshot, content)
     }
 
-    /// Throws for a claim that holds no files. A claim that is gone, or may not be read, is believed to hold some.
-    private func requireFiles() async throws {
-        guard let claim = try await sourceClaim(), claim["spec", "volumeMode"]?.string == "Block" else { return }
-        throw TransferFailure(
-            "\(claim.label) is a block device, which this data mover does not read: give it to another one")
+    /// What the volume is that the snapshot was cut of: its claim says it, or where that is gone the content of the
+    /// snapshot (Kubernetes 1.24 and later). Where nobody does, it is believed to hold files.
+    private func volumeMode(_ content: KubernetesObject) async throws -> JSONValue {
+        if let mode = try await sourceClaim()?["spec", "volumeMode"] { return mode }
+        return content["spec", "sourceVolumeMode"] ?? "Filesystem"
     }
 
     private func sourceClaim() async throws -> KubernetesObject? {
@@ -174,7 +174,7 @@ struct SnapshotExposure: Sendable {
         return largest.text
     }
 
-    private func claim(size: String) -> KubernetesObject {
+    private func claim(size: String, mode: JSONValue) -> KubernetesObject {
         var claim = KubernetesObject(
             APIResource.persistentVolumeClaims.groupVersionKind, namespace: namespace, name: name)
         upload.mark(&claim)
@@ -191,7 +191,7 @@ struct SnapshotExposure: Sendable {
         spec["resources"] = ["requests": ["storage": .string(size)]]
         let storageClass = upload.text("csiSnapshot", "storageClass")
         if !storageClass.isEmpty { spec["storageClassName"] = .string(storageClass) }
-        spec["volumeMode"] = "Filesystem"
+        spec["volumeMode"] = mode
         claim.setMember("spec", .object(spec))
         return claim
     }

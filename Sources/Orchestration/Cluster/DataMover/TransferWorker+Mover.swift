@@ -37,9 +37,12 @@ extension TransferWorker {
         let request = MoverRun.Request(
             namespace: settings.namespace, settings: movers, access: try await access(),
             role: action.role, open: open)
+        let claim = try await client.find(
+            .persistentVolumeClaims, namespace: settings.namespace, name: transfer.exposedName)
         let (report, label) = (report, transfer.label)
         try await mover(of: transfer).start(
-            action, claim: transfer.exposedName, subject: subject, placement: placement,
+            action, claim: transfer.exposedName, isBlock: claim?.isBlockVolume ?? false, subject: subject,
+            placement: placement,
             seconds: DataMoverSettings.mostSeconds, staysBegun: true, request
         ) { report(.trouble("\(label): \($0)")) }
     }

@@ -164,7 +164,8 @@ struct TransferWorker: Sendable {
             try await begin(transfer)
             return (Outcome(transfer: transfer, pace: .after(seconds: settings.pollSeconds / 3)), "")
         case .waiting(let reason, _): return (nil, reason)
-        case .running: return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
+        // It has one mover, and never several.
+        case .running, .stored: return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
         case .ended(let ending):
             if let failure = ending.result.failure { return (try await end(transfer, .failed, failure), "") }
             return (try await save(transfer, TransferStatus(.prepared, message: "")), "")
@@ -188,11 +189,16 @@ struct TransferWorker: Sendable {
             var status = TransferStatus(.inProgress)
             status.started = try await now()
             if transfer.kind == .upload { status.nodeOS = "linux" }
-            if case .running(_, let node, _) = standing { status.node = node }
+            switch standing {
+            case .running(_, let node, _): status.node = node
+            // It was too fast to be seen.
+            case .ended(let ending): status.node = ending.node
+            default: break
+            }
             return try await save(transfer, status)
         }
         switch standing {
-        case .unknown:
+        case .unknown, .stored:
             return try await end(
                 transfer, .failed, "nothing is known of its mover any more: somebody has deleted its Lease")
         case .waiting(let reason, _): return try await wait(transfer, for: reason)
@@ -221,6 +227,7 @@ struct TransferWorker: Sendable {
     ) async throws -> Outcome {
         var status = TransferStatus(.failed, message: message)
         status.completed = try await now()
+        status.node = ending.node
         // What was read is kept, and goes with the backup.
         if transfer.kind == .upload { status.snapshotID = ClaimSnapshot(ending)?.description }
         return try await save(transfer, status)
@@ -233,6 +240,7 @@ struct TransferWorker: Sendable {
         }
         var status = TransferStatus(.completed, message: "")
         status.completed = try await now()
+        status.node = ending.node
         status.snapshotID = "\(place)"
         status.path = MoverJob.volumePath
         status.progress = (result.bytes, result.bytes)
@@ -257,6 +265,7 @@ struct TransferWorker: Sendable {
         case .ready:
             var status = TransferStatus(.completed, message: "")
             status.completed = try await now()
+            status.node = ending.node
             let bytes = max(ending.result.bytes, UInt64(clamping: progress(download)))
             status.progress = (bytes, bytes)
             return try await save(download, status)

@@ -43,9 +43,6 @@ struct VolumeHandover: Sendable {
         if let volume = target["spec", "volumeName"]?.string, !volume.isEmpty {
             throw TransferFailure("\(targetLabel) is bound already, to \(volume): its data stays as it is")
         }
-        guard target["spec", "volumeMode"]?.string != "Block" else {
-            throw TransferFailure("\(targetLabel) is a block device, which this data mover does not write")
-        }
         guard target["spec", "storageClassName"]?.string != "" else {
             throw TransferFailure(
                 "\(targetLabel) names no storage class (\"\"), of which a volume could be made: restore it with a storage class mapping"

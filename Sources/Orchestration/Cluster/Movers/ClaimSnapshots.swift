@@ -47,7 +47,13 @@ struct ClaimSnapshots: Sendable {
             return (nil, "its volume may not be read: \(error)")
         }
         guard let driver else { return (nil, "its volume is no CSI driver's") }
-        let meant = try await client.list(classes).items.filter { $0["driver"]?.string == driver }
+        return Self.choose(try await client.list(classes).items, of: driver)
+    }
+
+    /// The class for snapshots of a driver's volumes: its default one, else its only one; nil where there is none. The word
+    /// says why. Pure.
+    static func choose(_ classes: [KubernetesObject], of driver: String) -> (name: String?, reason: String) {
+        let meant = classes.filter { $0["driver"]?.string == driver }
         let defaults = meant.filter { $0.annotations["snapshot.storage.kubernetes.io/is-default-class"] == "true" }
         let chosen = defaults.count == 1 ? defaults : meant
         guard let only = chosen.first else { return (nil, "there is no VolumeSnapshotClass of \(driver)") }
@@ -55,6 +61,17 @@ struct ClaimSnapshots: Sendable {
             return (nil, "there are \(chosen.count) VolumeSnapshotClasses of \(driver) and no default one")
         }
         return (only.name, "")
+    }
+
+    /// As above, as `source` has it: nil to read the claim itself. Throws `no_volume_snapshot` where it must not be.
+    func snapshotClass(for claim: KubernetesObject, source: VolumeSource) async throws -> String? {
+        guard source != .live else { return nil }
+        let (found, reason) = try await snapshotClass(for: claim)
+        guard found != nil || source != .snapshot else {
+            throw JourneyError(
+                .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
+        }
+        return found
     }
 
     private func snapshots() async throws -> APIResource {
@@ -69,23 +86,52 @@ struct ClaimSnapshots: Sendable {
     /// `snapshot_failed`, with what the driver said last, when it takes longer than `limits` have it.
     func cut(_ claim: KubernetesObject, className: String) async throws -> Cut {
         let resource = try await snapshots()
-        let name = MoverJob.name("becalm-\(run)-", claim.name)
+        let snapshot = Self.snapshot(of: claim, className: className, run: run, resource)
+        let name = snapshot.name
+        _ = try await client.create(resource, snapshot)
+        let wait = Wait(
+            what: "cut", seconds: limits.cutSeconds,
+            advice: "give it more time with --snapshot-timeout, or read the volume itself with --source live")
+        try await until(wait, resource, claim, name) { Self.isCut($0) }
+        return Cut(claim: claim, name: name)
+    }
+
+    /// The name of a claim's VolumeSnapshot, and of its copy.
+    static func name(of claim: String, run: String) -> String { MoverJob.name("becalm-\(run)-", claim) }
+
+    /// The VolumeSnapshot to create. Pure.
+    static func snapshot(
+        of claim: KubernetesObject, className: String, run: String, _ resource: APIResource
+    ) -> KubernetesObject {
+        let name = name(of: claim.name, run: run)
         var snapshot = KubernetesObject(resource.groupVersionKind, namespace: claim.namespace, name: name)
-        snapshot.setLabel(BecalmAnnotation.run, run)
+        mark(&snapshot, run)
         snapshot.setMember(
             "spec",
             [
                 "source": ["persistentVolumeClaimName": .string(claim.name)],
                 "volumeSnapshotClassName": .string(className),
             ])
-        _ = try await client.create(resource, snapshot)
-        let wait = Wait(
-            what: "cut", seconds: limits.cutSeconds,
-            advice: "give it more time with --snapshot-timeout, or read the volume itself with --source live")
-        try await until(wait, resource, claim, name) { status in
-            status?["creationTime"]?.string != nil || status?["readyToUse"]?.bool == true
-        }
-        return Cut(claim: claim, name: name)
+        return snapshot
+    }
+
+    /// The run's, and no part of anybody's backup.
+    private static func mark(_ object: inout KubernetesObject, _ run: String) {
+        object.setLabel(BecalmAnnotation.run, run)
+        object.setLabel(BecalmAnnotation.excluded, "true")
+    }
+
+    /// Whether what is written to the volume does not change the snapshot any more, by its status.
+    static func isCut(_ status: JSONValue?) -> Bool { status?["creationTime"]?.string != nil || isReady(status) }
+
+    /// Whether a volume can be made of it.
+    static func isReady(_ status: JSONValue?) -> Bool { status?["readyToUse"]?.bool == true }
+
+    /// Why one is not done yet, in its driver's words where it has some; `isSaid` for those.
+    static func words(_ status: JSONValue?) -> (text: String, isSaid: Bool) {
+        let said = oneLine(status?["error", "message"]?.string ?? "")
+        if !said.isEmpty { return (said, true) }
+        return (status?.object?.members.isEmpty == false ? silent : nobody, false)
     }
 
     /// A claim with what the snapshot holds, in the class and of the size of its origin. Throws as `cut` does.
@@ -94,7 +140,7 @@ struct ClaimSnapshots: Sendable {
         let wait = Wait(
             what: "ready to use", seconds: limits.readySeconds,
             advice: "give it more time with --snapshot-ready-timeout, or read the volume itself with --source live")
-        try await until(wait, resource, cut.claim, cut.name) { $0?["readyToUse"]?.bool == true }
+        try await until(wait, resource, cut.claim, cut.name) { Self.isReady($0) }
         let snapshot = try await client.get(resource, namespace: cut.claim.namespace, name: cut.name)
         return try await client.create(.persistentVolumeClaims, Self.copy(of: cut, snapshot: snapshot, run: run))
     }
@@ -104,7 +150,7 @@ struct ClaimSnapshots: Sendable {
         let spec = cut.claim["spec"] ?? .null
         var claim = KubernetesObject(
             APIResource.persistentVolumeClaims.groupVersionKind, namespace: cut.claim.namespace, name: cut.name)
-        claim.setLabel(BecalmAnnotation.run, run)
+        mark(&claim, run)
         let asked = cut.claim["status", "capacity", "storage"] ?? spec["resources", "requests", "storage"] ?? "1Gi"
         let needed = snapshot["status", "restoreSize"] ?? asked
         let amounts = [asked, needed].compactMap { $0.string.flatMap { Quantity($0) } }
@@ -114,6 +160,7 @@ struct ClaimSnapshots: Sendable {
         wanted["dataSource"] = ["apiGroup": .string(group), "kind": "VolumeSnapshot", "name": .string(cut.name)]
         wanted["resources"] = ["requests": ["storage": size]]
         if let name = spec["storageClassName"] { wanted["storageClassName"] = name }
+        if let mode = spec["volumeMode"] { wanted["volumeMode"] = mode }
         claim.setMember("spec", .object(wanted))
         return claim
     }
@@ -159,12 +206,8 @@ struct ClaimSnapshots: Sendable {
                 let status = snapshot["status"]
                 if isDone(status) { return true }
                 // The controller goes on trying, and what it said stays until it is ready: the time limit ends it.
-                let said = Self.oneLine(status?["error", "message"]?.string ?? "")
-                if said.isEmpty {
-                    _ = words.take(status?.object?.members.isEmpty == false ? Self.silent : Self.nobody)
-                } else if words.take(said) {
-                    report("\(subject) is not \(wait.what) yet: \(said)")
-                }
+                let (text, isSaid) = Self.words(status)
+                if words.take(text), isSaid { report("\(subject) is not \(wait.what) yet: \(text)") }
                 return nil
             }
         } catch let error as KubernetesError where error.code == .timedOut {

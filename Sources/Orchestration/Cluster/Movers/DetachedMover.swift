@@ -12,11 +12,16 @@ internal import Workloads
 /// everything else of the run goes. The Lease itself stays for a day more, for whoever asks again, and goes with the next
 /// run in that namespace. Each call may be made again after any other process died in the middle of it.
 package struct DetachedMover: Sendable {
-    private let client: KubernetesClient
-    private let namespace: String
+    let client: KubernetesClient
+    let namespace: String
     /// What its label says.
     package let run: String
-    private let lease: MoverLease
+    let lease: MoverLease
+
+    /// How a claim is copied that is not to be read itself.
+    package struct Copying: Sendable {
+        let plan: DetachedCopy.Plan
+    }
 
     package init(_ client: KubernetesClient, namespace: String, run: String) {
         self.client = client
@@ -41,13 +46,40 @@ package struct DetachedMover: Sendable {
 
     // MARK: Beginning
 
+    /// How `claim` is copied where it is read from a snapshot, as `source` has it; nil where it is read itself. Throws
+    /// `no_volume_snapshot` for one that must be copied and cannot be.
+    package func copying(
+        _ claim: KubernetesObject, source: VolumeSource, limits: SnapshotLimits
+    ) async throws -> Copying? {
+        let snapshots = ClaimSnapshots(client: client, run: run, limits: limits)
+        guard let name = try await snapshots.snapshotClass(for: claim, source: source) else { return nil }
+        // Before anything is begun: `auto` does without where a copy may not be made.
+        let resource = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot")
+        for resource in [resource ?? .persistentVolumeClaims, .persistentVolumeClaims] {
+            let review = try await client.reviewAccess("create", resource, namespace: namespace)
+            guard review.isAllowed else {
+                throw KubernetesError(
+                    .forbidden,
+                    "creating \(resource) in namespace \(namespace), which reading a claim from a snapshot takes, is not allowed: see plugin/examples/rbac.yaml"
+                )
+            }
+        }
+        return Copying(plan: DetachedCopy.Plan(claim: claim, snapshotClass: name, limits: limits))
+    }
+
     /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
-    /// `seconds` is how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
+    /// `isBlock` says that the claim is a device, `seconds` how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
     /// is left but what `report` tells of, unless `staysBegun`: who is sure to begin it again, or to take it away, goes on
     /// from what is there.
+    ///
+    /// With `copying` the mover reads a copy of the claim, which is cut before anything else is made and is there some time
+    /// later: those who ask how it stands see to that. An action without a shard has several store the volume side by side,
+    /// whose snapshots are to be joined (`join`) when all of them have ended.
     package func start(
-        _ action: MoverAction, claim: String, subject: MoverSubject? = nil, placement: MoverPlacement, seconds: Int,
-        staysBegun: Bool = false, _ request: MoverRun.Request, report: @escaping @Sendable (String) -> Void
+        _ action: MoverAction, claim: String, isBlock: Bool = false, subject: MoverSubject? = nil,
+        copying: Copying? = nil,
+        placement: MoverPlacement, seconds: Int, staysBegun: Bool = false, _ request: MoverRun.Request,
+        report: @escaping @Sendable (String) -> Void
     ) async throws {
         guard !request.settings.image.isEmpty else {
             throw JourneyError.usage("no image for movers is named: give one that has becalm in it")
@@ -63,14 +95,25 @@ package struct DetachedMover: Sendable {
         settings.deadlineSeconds = min(settings.deadlineSeconds, seconds)
         // Who asks after a while still finds what it said.
         settings.lifeSeconds = max(settings.lifeSeconds, seconds)
-        let mover = MoverJob(
-            run: run, namespace: namespace, claim: claim, action: action, placement: placement, settings: settings,
-            subject: subject)
+        let copy = copying.map { DetachedCopy(client, run: run, $0.plan) }
+        var placement = placement
+        // A copy is wherever it can be made.
+        if copy != nil { placement.node = nil }
+        var whole = MoverJob(
+            run: run, namespace: namespace, claim: copy?.name ?? claim, origin: claim, action: action,
+            placement: placement, settings: settings, subject: subject)
+        whole.isBlock = isBlock
         do {
             try await lease.take(
-                repository: repository, seconds: seconds + Self.spareSeconds, startSeconds: settings.startSeconds)
-            let job = try await job(mover)
-            try await secret(mover, job, access, request)
+                repository: repository, seconds: seconds + Self.spareSeconds,
+                startSeconds: settings.startSeconds + (copying?.plan.seconds ?? 0), copy: copy?.leaseText,
+                shares: whole.indexes)
+            if let copy, let plan = copying?.plan { try await copy.begin(plan) }
+            let support = whole.isIndexed ? try await IndexedJobs(client).support(for: whole) : IndexedJobs.Support()
+            let movers = whole.shares(support)
+            let job = try await job(movers[0])
+            for other in movers.dropFirst() { _ = try await self.job(other) }
+            try await secret(movers[0], job, access, request)
             try await lease.hasBegun(seconds: seconds + Self.spareSeconds)
         } catch {
             guard !staysBegun else { throw error }
@@ -125,6 +168,8 @@ package struct DetachedMover: Sendable {
         case running(MoverProgress, node: String, since: Timestamp?)
         /// It has not begun, or has to begin anew: what keeps it from that, empty for nothing, and since when.
         case waiting(String, since: Timestamp?)
+        /// Several have stored the volume, each its share, by their numbers: `join` makes one snapshot of them, and ends it.
+        case stored([MoverResult])
         case ended(Ending)
         /// There is no such run, or it ended long ago, or nobody has come to the end of beginning it.
         case unknown
@@ -138,6 +183,8 @@ package struct DetachedMover: Sendable {
         /// Whether something of the run may be left.
         package var needsCleaning: Bool
         package var since: Timestamp?
+        /// The node that it ran on, where that is known.
+        package var node: String?
     }
 
     /// How it stands; an end is written down where it is seen first. Throws what the cluster refuses, and what may pass.
@@ -146,12 +193,24 @@ package struct DetachedMover: Sendable {
         guard let lease else { return .unknown }
         if let ending = Self.ended(lease) { return .ended(ending) }
         if MoverLease.isBeginning(lease) { return .unknown }
+        if let copy = DetachedCopy(client, run: run, lease: lease) {
+            switch try await copy.advance(now: now) {
+            case .made: break
+            case .waits(let reason): return .waiting(reason, since: lease.creationTimestamp)
+            case .failed(let reason): return try await end(Self.failure(reason), lease)
+            }
+        }
         let options = ListOptions(labels: MoverJob.selector(run: run))
-        let job = try await client.list(.jobs, namespace: namespace, options).items.first
+        // Before its pods: a Job that is complete is so by what those say.
+        let jobs = try await client.list(.jobs, namespace: namespace, options).items
+        let job = jobs.first
         let pods = try await client.list(.pods, namespace: namespace, options).items
         let since = job?.creationTimestamp ?? lease.creationTimestamp
+        if MoverLease.shares(lease) > 1 {
+            return try await standing(of: DetachedShares(lease, jobs: jobs, pods: pods), lease, since, now)
+        }
         switch MoverStanding(job: job, pods: pods, claim: "") {
-        case .ended(let result): return try await end(result, lease)
+        case .ended(let result): return try await end(result, lease, node: Self.node(of: pods))
         case .failed(let reason): return try await end(Self.failure(reason), lease)
         case .running(let pod):
             let node = pods.first { $0.name == pod }?["spec", "nodeName"]?.string ?? ""
@@ -169,17 +228,37 @@ package struct DetachedMover: Sendable {
         }
     }
 
+    /// Whether what it stores cannot change with its volume any more: it has ended, or reads a snapshot that is cut.
+    package func hasTaken() async throws(KubernetesError) -> Bool {
+        switch try await standing() {
+        case .ended, .unknown, .stored: return true
+        case .running, .waiting:
+            guard let lease = try await lease.read().lease, let copy = DetachedCopy(client, run: run, lease: lease)
+            else { return false }
+            return try await copy.isCut()
+        }
+    }
+
     /// Whether some pod has run: the next one may wait as long as it likes.
-    private static func hasBegun(_ pods: [KubernetesObject]) -> Bool {
+    static func hasBegun(_ pods: [KubernetesObject]) -> Bool {
         pods.contains { $0["status", "containerStatuses", 0, "state", "terminated"] != nil }
     }
 
-    private static func failure(_ reason: String) -> MoverResult {
+    static func failure(_ reason: String) -> MoverResult {
         MoverResult(JourneyError(.failed, kind: "mover_failed", "the mover failed: \(reason)"))
     }
 
+    /// The node of the pod that has said how it went.
+    private static func node(of pods: [KubernetesObject]) -> String {
+        let ended = pods.first { pod in
+            let message = pod["status", "containerStatuses", 0, "state", "terminated", "message"]?.string ?? ""
+            return MoverResult(parsing: message, claim: "")?.isFinal == true
+        }
+        return ended?["spec", "nodeName"]?.string ?? ""
+    }
+
     /// What the pod has said last. Progress is for people: without it the mover does its work all the same.
-    private func said(_ pod: String) async -> MoverProgress {
+    func said(_ pod: String) async -> MoverProgress {
         var options = LogOptions()
         options.tailLines = 10
         options.limitBytes = 64 << 10
@@ -202,13 +281,17 @@ package struct DetachedMover: Sendable {
         let open = lease.annotations[MoverLease.repositoryAnnotation] ?? ""
         return Ending(
             result: result, repository: lease.annotations[MoverLease.storedInAnnotation] ?? open,
-            needsCleaning: !open.isEmpty, since: lease.creationTimestamp)
+            needsCleaning: !open.isEmpty, since: lease.creationTimestamp,
+            node: lease.annotations[MoverLease.nodeAnnotation])
     }
 
     /// Writes down what it came to; what somebody else wrote first stays.
-    private func end(_ result: MoverResult, _ lease: KubernetesObject) async throws(KubernetesError) -> Standing {
+    func end(
+        _ result: MoverResult, _ lease: KubernetesObject, node: String = ""
+    ) async throws(KubernetesError) -> Standing {
         let text = String(decoding: result.text, as: UTF8.self)
         var changed = lease
+        if !node.isEmpty { changed.setAnnotation(MoverLease.nodeAnnotation, node) }
         changed.setAnnotation(MoverJob.resultAnnotation, text)
         changed.setAnnotation(
             MoverLease.storedInAnnotation, lease.annotations[MoverLease.repositoryAnnotation] ?? "")
@@ -257,7 +340,8 @@ package struct DetachedMover: Sendable {
             let cleaner = MoverCleaner(client, namespace: namespace, open: open)
             // A mover that is stopped may publish its snapshot while it ends.
             let left = await cleaner.removeAll(
-                run, repository: ending.repository, waitsForPods: forgetsSnapshots, forgets: forgetsSnapshots)
+                run, repository: ending.repository, waitsForPods: forgetsSnapshots, forgets: forgetsSnapshots,
+                forgetsShares: MoverLease.shares(lease) > 1)
             guard left.isEmpty else { return left }
         } else if !forgetsLease {
             return []

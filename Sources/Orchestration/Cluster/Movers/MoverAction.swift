@@ -3,8 +3,9 @@ package import RepositoryFormat
 
 /// What a mover does with the volume that it is given.
 package enum MoverAction: Sendable, Hashable {
-    /// Stores it, or the share of it that falls to one of several movers.
-    case backup(shard: Int, of: Int)
+    /// Stores it, or the share of it that falls to one of several movers. Without a `shard` there is a pod for each share,
+    /// all of one Indexed Job.
+    case backup(shard: Int?, of: Int)
     /// Writes to it what lies at `path` (components) of a snapshot.
     case restore(snapshot: String, path: [String])
     /// Judges the checkpoints on it; waits up to `seconds` for a complete one that is newer than `newerThan`.

@@ -51,7 +51,8 @@ struct MoverCleaner: Sendable {
     /// `repository` is the id of the one that its key opens, empty for none; `forgets` takes the snapshots of single
     /// volumes away, too, which nobody is going to join.
     func clean(_ run: String, isOurs: Bool, repository: String, forgets: Bool) async -> [String] {
-        let left = await removeAll(run, repository: repository, waitsForPods: true, forgets: forgets)
+        let left = await removeAll(
+            run, repository: repository, waitsForPods: true, forgets: forgets, forgetsShares: true)
         guard left.isEmpty else { return left }
         do {
             try await MoverLease(client, namespace: namespace, run: run).end(isOurs ? run : name)
@@ -65,8 +66,11 @@ struct MoverCleaner: Sendable {
         "\(what) of movers (\(run)) stay: \(error); the next run with that repository removes them"
     }
 
-    /// As above, but for the Lease. `waitsForPods` has it end when no pod has the volume any more.
-    func removeAll(_ run: String, repository: String, waitsForPods: Bool, forgets: Bool) async -> [String] {
+    /// As above, but for the Lease. `waitsForPods` has it end when no pod has the volume any more; `forgetsShares` forgets
+    /// what is a share of a volume only, which is joined by now or never will be.
+    func removeAll(
+        _ run: String, repository: String, waitsForPods: Bool, forgets: Bool, forgetsShares: Bool = false
+    ) async -> [String] {
         let ours = ListOptions(labels: MoverJob.selector(run: run))
         var left: [String] = []
         func attempt(_ what: String, _ body: () async throws -> Void) async {
@@ -94,8 +98,8 @@ struct MoverCleaner: Sendable {
         }
         // Not before its pods are gone: one that is stopped may publish what it has.
         await attempt("partial snapshots") {
-            guard forgets, let open = try await opener(of: repository) else { return }
-            try await forgetParts(run, open)
+            guard forgets || forgetsShares, let open = try await opener(of: repository) else { return }
+            try await forgetParts(run, sharesAlone: !forgets, open)
         }
         await attempt("copies of volumes") {
             try await deleteAll(.persistentVolumeClaims, ours)
@@ -118,9 +122,8 @@ struct MoverCleaner: Sendable {
             } catch {
                 // Contents are the cluster's: who may back up a namespace need not be able to change them.
                 guard error.code == .forbidden else { throw error }
-                let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string ?? ""
                 left.append(
-                    "VolumeSnapshotContent \(name) of movers (\(run)) stays, for its class has the driver keep snapshots (deletionPolicy: Retain): delete it by hand, or let becalm change it: \(error)"
+                    "VolumeSnapshotContent \(Self.contentName(snapshot)) of movers (\(run)) stays, for its class has the driver keep snapshots (deletionPolicy: Retain): delete it by hand, or let becalm change it: \(error)"
                 )
             }
             try await client.delete(snapshots, namespace: namespace, name: snapshot.name)
@@ -128,14 +131,20 @@ struct MoverCleaner: Sendable {
         return left
     }
 
+    /// The content of a snapshot: its status may not name it yet, and the controller makes it of the uid
+    /// (external-snapshotter, `GetDynamicSnapshotContentNameForSnapshot`).
+    private static func contentName(_ snapshot: KubernetesObject) -> String {
+        let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string ?? ""
+        return name.isEmpty ? "snapcontent-\(snapshot.uid)" : name
+    }
+
     /// Has the driver delete what it has of a snapshot when that is deleted, where its class says otherwise.
     private func unkeep(_ snapshot: KubernetesObject) async throws(KubernetesError) {
         guard let classes = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotClass"),
             let contents = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshotContent"),
-            let name = snapshot["status", "boundVolumeSnapshotContentName"]?.string, !name.isEmpty,
             let className = snapshot["spec", "volumeSnapshotClassName"]?.string,
             let found = try await client.find(classes, name: className),
-            found["deletionPolicy"]?.string == "Retain",
+            found["deletionPolicy"]?.string == "Retain", case let name = Self.contentName(snapshot),
             let content = try await client.find(contents, name: name),
             content["spec", "volumeSnapshotRef", "uid"]?.string == snapshot.uid
         else { return }
@@ -154,10 +163,15 @@ struct MoverCleaner: Sendable {
 
     /// Forgets the snapshots of single volumes that a killed run has left. What they hold is found again by the next
     /// backup, as long as nobody collects it.
-    private func forgetParts(_ run: String, _ open: @Sendable () async throws -> Repository) async throws {
+    private func forgetParts(
+        _ run: String, sharesAlone: Bool, _ open: @Sendable () async throws -> Repository
+    ) async throws {
         let repository = try await open()
         let tag = MoverJob.partTag(run: run)
-        let parts = try await repository.listSnapshots().snapshots.filter { $0.manifest?.tags.contains(tag) == true }
+        let parts = try await repository.listSnapshots().snapshots.filter { listed in
+            guard let manifest = listed.manifest, manifest.tags.contains(tag) else { return false }
+            return !sharesAlone || manifest.shard != nil
+        }
         if !parts.isEmpty { _ = try await repository.forget(parts.map(\.id)) }
     }
 

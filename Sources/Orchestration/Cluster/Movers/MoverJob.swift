@@ -2,8 +2,11 @@ internal import Basics
 package import Kubernetes
 internal import Workloads
 
-/// A mover as the cluster sees it: a Job of one pod that mounts one claim, and the Secret that it opens the repository
+/// A mover as the cluster sees it: a Job of one pod that mounts one claim, or has it as a device, and the Secret that it opens the repository
 /// with. Pure: nothing here asks a cluster.
+///
+/// Where a volume is shared among several pods of one Job, that is an Indexed one (`IndexedJobs`): each pod has a number, which
+/// its successors have, too, and takes the share of that number.
 ///
 /// The pod gets no token for the API and no more of root than its work takes: it is given the volume's files, whoever owns
 /// them, and nothing of the node. A mover that is killed midway is run again by its Job, and what it has stored is not
@@ -21,8 +24,12 @@ package struct MoverJob: Sendable {
     package var settings: MoverSettings
     /// What a backup calls the volume in its snapshot, and how it marks that; nil for the namespace and the origin.
     package var subject: MoverSubject?
+    /// Whether the claim is a block device (`volumeMode: Block`), which is not mounted.
+    package var isBlock = false
     /// Whether its container has the claim's volume; without it the pod is only scheduled where that is reached.
     var mountsClaim = true
+    /// Whether the server counts the failures of each index of an Indexed Job by itself.
+    var limitsEachIndex = false
 
     package init(
         run: String, namespace: String, claim: String, origin: String? = nil, action: MoverAction,
@@ -42,7 +49,9 @@ package struct MoverJob: Sendable {
 
     /// Where the volume is in the pod. A backup stores it under the last component.
     package static let volumePath = "/volume"
-    /// The name that the volume has at the root of a mover's snapshot.
+    /// Where a volume that is a device is in the pod: by the same last component.
+    package static let devicePath = "/dev/volume"
+    /// The name that the volume has at the root of a mover's snapshot: a directory or, of a device, a file of its size.
     package static let volumeName = "volume"
     /// Where the Secret is in the pod.
     package static let accessPath = "/run/becalm/access"
@@ -53,29 +62,73 @@ package struct MoverJob: Sendable {
     package static let progressAnnotation = "becalm.io/progress"
     package static let resultAnnotation = "becalm.io/result"
 
-    /// `becalm-RUN-backup-CLAIM`, cut to what a label holds, with a hash where something was cut off. No two movers of a run
-    /// have one name: the pod of the first may be there still when the second begins.
-    package var name: String {
-        let part =
-            switch action {
-            case .backup(let shard, let count) where count > 1: "-\(shard)"
-            case .inspect(newerThan: .some, _): "-newer"
-            default: ""
-            }
-        return Self.name("becalm-\(run)-\(action.word)\(part)-", origin)
+    /// The result of one index of an Indexed Job.
+    static func resultAnnotation(index: Int) -> String { "\(resultAnnotation)-\(index)" }
+    /// Of a pod of an Indexed Job: its index, from 0. A label of this name is there as well since Kubernetes 1.28.
+    static let indexAnnotation = "batch.kubernetes.io/job-completion-index"
+    /// The variable of its containers that says the same.
+    package static let indexVariable = "JOB_COMPLETION_INDEX"
+
+    /// Pods that must come to their end: shares of an Indexed Job, else one.
+    var indexes: Int {
+        if case .backup(nil, let count) = action { count } else { 1 }
     }
 
-    /// Of the Secret for this Job alone.
-    package var secretName: String { name }
+    /// Whether it is an Indexed Job.
+    var isIndexed: Bool {
+        if case .backup(nil, _) = action { true } else { false }
+    }
 
-    /// A name of at most 63 characters; the claim's dots are dashes, as pods' host names have none.
-    static func name(_ head: String, _ claim: String) -> String {
+    /// `becalm-RUN-backup-CLAIM`, or `-share0-` and `-shares-` of what several store together, cut to what a label holds, with a
+    /// hash where something was cut off. No two movers of a run have one name: the pod of the first may be there still when the
+    /// second begins.
+    package var name: String {
+        let word =
+            switch action {
+            case .backup(let shard?, let count) where count > 1: "share\(shard)"
+            case .backup(nil, _): "shares"
+            case .inspect(newerThan: .some, _): "newer"
+            default: action.word
+            }
+        // A pod of an Indexed Job has `-INDEX` after it in its host name, and in its own.
+        let spare = isIndexed ? "-\(indexes - 1)".utf8.count : 0
+        return Self.name("becalm-\(run)-\(word)-", origin, most: 63 - spare)
+    }
+
+    /// Of the Secret for this Job alone, or of the one for the Jobs of all shares.
+    package var secretName: String { sharedSecret ?? name }
+    /// The Secret of a run whose Jobs share one.
+    var sharedSecret: String?
+    /// A label: the share of a Job of its own, from 0.
+    static let shareLabel = "becalm.io/share"
+
+    /// The Jobs in which so many movers store the claim side by side: this one where the server has Indexed Jobs, else one
+    /// for each share, with one Secret.
+    func shares(_ support: IndexedJobs.Support) -> [MoverJob] {
+        guard isIndexed else { return [self] }
+        var mover = self
+        mover.limitsEachIndex = support.limitsEachIndex
+        if support.isServed { return [mover] }
+        let jobs = (0..<indexes).map { share in
+            var mover = self
+            mover.action = .backup(shard: share, of: indexes)
+            return mover
+        }
+        return jobs.map { job in
+            var job = job
+            job.sharedSecret = jobs[0].name
+            return job
+        }
+    }
+
+    /// A name of at most so many characters; the claim's dots are dashes, as pods' host names have none.
+    static func name(_ head: String, _ claim: String, most: Int = 63) -> String {
         let tail = claim.map { $0 == "." ? "-" : String($0) }.joined()
         let whole = head + tail
-        if whole.utf8.count <= 63, tail == claim { return whole }
+        if whole.utf8.count <= most, tail == claim { return whole }
         let hash = String(
             claim.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }, radix: 16)
-        return "\(whole.prefix(62 - hash.utf8.count))-\(hash)"
+        return "\(whole.prefix(most - 1 - hash.utf8.count))-\(hash)"
     }
 
     /// What says of a run's Jobs, pods and Secrets that they are its.
@@ -91,6 +144,7 @@ package struct MoverJob: Sendable {
         labels[BecalmAnnotation.run] = .string(run)
         labels[BecalmAnnotation.excluded] = "true"
         labels[Self.claimLabel] = .string(Self.name("", origin))
+        if case .backup(let share?, let count) = action, count > 1 { labels[Self.shareLabel] = .string("\(share)") }
         return labels
     }
 
@@ -104,13 +158,24 @@ package struct MoverJob: Sendable {
         let template: JSONValue = [
             "metadata": ["labels": .object(labels), "annotations": .object(annotations)], "spec": podSpec,
         ]
-        let spec: JSONValue = [
-            "activeDeadlineSeconds": .integer(settings.deadlineSeconds), "backoffLimit": .integer(settings.retries),
-            "completions": 1, "parallelism": 1, "template": template,
-            "ttlSecondsAfterFinished": .integer(settings.lifeSeconds),
-        ]
+        var spec = JSONObject()
+        spec["activeDeadlineSeconds"] = .integer(settings.deadlineSeconds)
+        // Of all indexes together; `MoverStanding` sees to each where the server does not.
+        spec["backoffLimit"] = .integer(settings.retries * indexes)
+        if isIndexed {
+            spec["completionMode"] = .string(IndexedJobs.mode)
+            if limitsEachIndex {
+                spec["backoffLimitPerIndex"] = .integer(settings.retries)
+                // One share that cannot be had is a snapshot that cannot be had.
+                spec["maxFailedIndexes"] = 0
+            }
+        }
+        spec["completions"] = .integer(indexes)
+        spec["parallelism"] = .integer(indexes)
+        spec["template"] = template
+        spec["ttlSecondsAfterFinished"] = .integer(settings.lifeSeconds)
         for (key, value) in labels.members.map({ ($0.key, $0.value.string ?? "") }) { job.setLabel(key, value) }
-        job.setMember("spec", spec)
+        job.setMember("spec", .object(spec))
         return job
     }
 
@@ -131,7 +196,7 @@ package struct MoverJob: Sendable {
 
     /// What the pod runs. Nothing here is secret: arguments are for all to see.
     package var arguments: [String] {
-        var words = ["mover", action.word, "--volume", Self.volumePath, "--json"]
+        var words = ["mover", action.word, "--volume", isBlock ? Self.devicePath : Self.volumePath, "--json"]
         if action.needsRepository {
             words += ["--access", Self.accessPath, "--cache-dir", Self.cachePath]
             if !settings.memory.isEmpty { words += ["--memory", settings.memory] }
@@ -140,7 +205,11 @@ package struct MoverJob: Sendable {
         case .backup(let shard, let count):
             words += ["--host", subject?.name ?? "\(namespace)/\(origin)", "--tag", Self.partTag(run: run)]
             for tag in subject?.tags ?? [] { words += ["--tag", tag] }
-            if count > 1 { words += ["--shard", "\(shard + 1)/\(count)"] }
+            if let shard {
+                if count > 1 { words += ["--shard", "\(shard + 1)/\(count)"] }
+            } else {
+                words += ["--shards", "\(count)"]
+            }
         case .restore(let snapshot, let path):
             words += ["--snapshot", snapshot, "--from", path.joined(separator: "/")]
         case .inspect(let time, let seconds):
@@ -224,12 +293,13 @@ package struct MoverJob: Sendable {
     }
 
     private var container: JSONValue {
-        var mounts: [JSONValue] = [
+        let hasDevice = mountsClaim && isBlock
+        let volume: JSONValue =
             mountsClaim
-                ? ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)]
-                : ["mountPath": .string(Self.volumePath), "name": "scratch", "subPath": "empty"],
-            ["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"],
-        ]
+            ? ["mountPath": .string(Self.volumePath), "name": "volume", "readOnly": .bool(!action.writes)]
+            : ["mountPath": .string(Self.volumePath), "name": "scratch", "subPath": "empty"]
+        var mounts = hasDevice ? [] : [volume]
+        mounts.append(["mountPath": "/tmp", "name": "scratch", "subPath": "tmp"])
         if action.needsRepository {
             mounts.append(["mountPath": .string(Self.accessPath), "name": "access", "readOnly": true])
             mounts.append(["mountPath": .string(Self.cachePath), "name": "scratch", "subPath": "cache"])
@@ -248,6 +318,8 @@ package struct MoverJob: Sendable {
         ]
         // The end of the log where the mover had no chance to say what happened.
         container["terminationMessagePolicy"] = "FallbackToLogsOnError"
+        // The node of the device is its owner's and its group's, mostly root's and `disk`'s: root needs nothing more to read it.
+        if hasDevice { container["volumeDevices"] = [["devicePath": .string(Self.devicePath), "name": "volume"]] }
         container["volumeMounts"] = .array(mounts)
         return .object(container)
     }

@@ -31,14 +31,25 @@ struct MoverLease: Sendable {
     static let repositoryAnnotation = "becalm.io/repository"
     /// Of a run that has ended: the id of the repository that it had a key of.
     static let storedInAnnotation = "becalm.io/stored-in"
+    /// Of a run that has ended: the node that its mover ran on.
+    static let nodeAnnotation = "becalm.io/node"
     /// Of a run without a process: not all of it has been made yet, so what is missing is no loss.
     private static let beginningAnnotation = "becalm.io/beginning"
+    /// Of a run whose mover reads a copy: the VolumeSnapshot that it is made of, and how long that may take.
+    static let copyAnnotation = "becalm.io/copy-of"
+    /// Of a run whose volume is shared among several movers: how many.
+    private static let sharesAnnotation = "becalm.io/shares"
     /// Seconds that the run's mover has to begin.
     private static let startAnnotation = "becalm.io/start-seconds"
 
     /// Seconds that the mover of a run without a process has to begin; nil where nobody said.
     static func startSeconds(_ lease: KubernetesObject) -> Int? {
         lease.annotations[startAnnotation].flatMap { Int($0) }
+    }
+
+    /// Movers that share the run's volume; 1 where it has one.
+    static func shares(_ lease: KubernetesObject) -> Int {
+        max(1, lease.annotations[sharesAnnotation].flatMap { Int($0) } ?? 1)
     }
 
     /// What a run's Lease is found by.
@@ -50,12 +61,17 @@ struct MoverLease: Sendable {
     static func isBeginning(_ lease: KubernetesObject) -> Bool { lease.annotations[beginningAnnotation] == "true" }
 
     /// Begins it. One with `startSeconds` is beginning until `hasBegun` is called.
-    func take(repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil) async throws {
+    /// `copy` is what `copyAnnotation` is to say, `shares` how many movers there are.
+    func take(
+        repository: String, seconds: Int = Self.seconds, startSeconds: Int? = nil, copy: String? = nil, shares: Int = 1
+    ) async throws {
         var annotations = [Self.repositoryAnnotation: repository]
         if let startSeconds {
             annotations[Self.startAnnotation] = "\(startSeconds)"
             annotations[Self.beginningAnnotation] = "true"
         }
+        annotations[Self.copyAnnotation] = copy
+        if shares > 1 { annotations[Self.sharesAnnotation] = "\(shares)" }
         guard
             case .acquired = try await lease.acquire(
                 holder: run, seconds: seconds, labels: Self.labels(run: run), annotations: annotations)

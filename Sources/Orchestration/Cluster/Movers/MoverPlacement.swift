@@ -38,7 +38,7 @@ package struct MoverPlacement: Sendable, Equatable {
             self.init()
             return
         }
-        let modes = (claim["spec", "accessModes"]?.array ?? []).compactMap(\.string)
+        let modes = claim.accessModes
         let isShared = modes.contains("ReadWriteMany") || modes.contains("ReadOnlyMany")
         if isShared { self.init(like: user.json) } else { self.init(beside: user) }
     }

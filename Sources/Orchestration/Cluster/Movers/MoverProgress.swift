@@ -10,6 +10,19 @@ package struct MoverProgress: Sendable, Equatable {
 
     package init() {}
 
+    /// What several that share a volume have done together. Totals are known when all of them know theirs.
+    init(sum parts: [MoverProgress]) {
+        for part in parts {
+            files += part.files
+            bytes += part.bytes
+        }
+        guard parts.allSatisfy({ $0.filesTotal > 0 || $0.bytesTotal > 0 }) else { return }
+        for part in parts {
+            filesTotal += part.filesTotal
+            bytesTotal += part.bytesTotal
+        }
+    }
+
     /// What a line says; nil for a line that tells of something else.
     package init?(_ json: JSONValue) {
         guard json["type"] == "progress" else { return nil }

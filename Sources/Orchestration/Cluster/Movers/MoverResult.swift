@@ -42,6 +42,9 @@ package struct MoverResult: Sendable, Equatable {
         }
     }
 
+    /// Whether something was moved, if perhaps not all.
+    var isMoved: Bool { status == .done || status == .partial }
+
     /// Why it is no success, on one line; nil where it is one. What was done in part is none.
     package var failure: String? {
         switch status {
@@ -55,13 +58,18 @@ package struct MoverResult: Sendable, Equatable {
 
     /// Bytes that the kubelet takes.
     package static let maximumBytes = 4096
+    /// Bytes for one of many on an object, whose annotations have 256 KiB: 64 shares at most.
+    static let maximumShareBytes = 3072
 
     /// The message. What is too long loses remarks, then the end of the error.
-    package var text: [UInt8] {
+    package var text: [UInt8] { text(maximumBytes: Self.maximumBytes) }
+
+    /// As above, in fewer bytes: at least 1000.
+    func text(maximumBytes: Int) -> [UInt8] {
         var copy = self
         while true {
             let text = copy.json.serialized(escapingHTML: false)
-            if text.count <= Self.maximumBytes { return text }
+            if text.count <= maximumBytes { return text }
             if !copy.remarks.isEmpty {
                 copy.remarks.removeLast()
             } else if copy.error.count > 200 {

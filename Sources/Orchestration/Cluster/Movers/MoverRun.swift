@@ -40,6 +40,7 @@ package struct MoverRun: Sendable {
     let request: Request
     /// The Secret's entries; empty for movers that open no repository.
     private let entries: [String: [UInt8]]
+    private let indexedJobs: IndexedJobs
     let report: @Sendable (MoverEvent) -> Void
 
     /// Runs `body` with a run, after what dead runs have left is gone. Whatever way `body` ends, cancellation included,
@@ -64,7 +65,8 @@ package struct MoverRun: Sendable {
         let outcome: Result<R, any Error>
         do {
             let run = MoverRun(
-                id: id, client: client, request: request, entries: try await entries(request, id), report: report)
+                id: id, client: client, request: request, entries: try await entries(request, id),
+                indexedJobs: IndexedJobs(client), report: report)
             outcome = .success(try await lease.renewing { try await body(run) })
         } catch {
             outcome = .failure(error)
@@ -95,16 +97,61 @@ package struct MoverRun: Sendable {
     }
 
     /// Has a mover do `action` with `claim`, and answers what it said. `origin` is the claim whose data it is, when a copy
-    /// of that is mounted. Throws the mover's error with its status, and `mover_failed` for one that says nothing.
+    /// of that is mounted; `isBlock` says that it is a device. Throws the mover's error with its status, and `mover_failed` for one that says nothing.
     package func move(
-        _ action: MoverAction, claim: String, origin: String? = nil, placement: MoverPlacement
+        _ action: MoverAction, claim: String, origin: String? = nil, isBlock: Bool = false,
+        placement: MoverPlacement
     ) async throws -> MoverResult {
-        let mover = MoverJob(
+        try await move(job(action, claim: claim, origin: origin, isBlock: isBlock, placement))[0]
+    }
+
+    /// Has `shards` movers store `claim` side by side, each its share, and answers what they said: snapshots to be joined.
+    /// They are the pods of one Indexed Job where the server has such, else of a Job each. `origin` and errors as above; what
+    /// one share fails of ends all.
+    package func backUp(
+        shards: Int, claim: String, origin: String? = nil, isBlock: Bool = false, placement: MoverPlacement
+    ) async throws -> [MoverResult] {
+        guard shards > 1 else {
+            return [
+                try await move(
+                    .backup(shard: 0, of: 1), claim: claim, origin: origin, isBlock: isBlock, placement: placement)
+            ]
+        }
+        var mover = job(.backup(shard: nil, of: shards), claim: claim, origin: origin, isBlock: isBlock, placement)
+        let support = try await indexedJobs.support(for: mover)
+        if support.isServed {
+            mover.limitsEachIndex = support.limitsEachIndex
+            return try await move(mover)
+        }
+        return try await withThrowingTaskGroup(of: MoverResult.self) { group in
+            for shard in 0..<shards {
+                group.addTask {
+                    try await move(
+                        .backup(shard: shard, of: shards), claim: claim, origin: origin, isBlock: isBlock,
+                        placement: placement)
+                }
+            }
+            var results: [MoverResult] = []
+            for try await result in group { results.append(result) }
+            return results
+        }
+    }
+
+    private func job(
+        _ action: MoverAction, claim: String, origin: String?, isBlock: Bool, _ placement: MoverPlacement
+    ) -> MoverJob {
+        var mover = MoverJob(
             run: id, namespace: request.namespace, claim: claim, origin: origin, action: action, placement: placement,
             settings: request.settings)
-        let result = try await run(mover)
-        report(.ended(claim: mover.origin, result: result))
-        return try checked(result, mover)
+        mover.isBlock = isBlock
+        return mover
+    }
+
+    private func move(_ mover: MoverJob) async throws -> [MoverResult] {
+        let results = try await run(mover)
+        for result in results { report(.ended(claim: mover.origin, result: result)) }
+        for result in results { _ = try checked(result, mover) }
+        return results
     }
 
     /// Has the volumes of `claims` made where one node reaches all of them, by a pod that is scheduled with them all: those
@@ -118,11 +165,11 @@ package struct MoverRun: Sendable {
             run: id, namespace: request.namespace, claim: first, action: .inspect(newerThan: nil, seconds: 0),
             placement: placement, settings: request.settings)
         mover.mountsClaim = false
-        _ = try checked(try await run(mover), mover)
+        for result in try await run(mover) { _ = try checked(result, mover) }
     }
 
-    /// What a mover says at its end, which has its Job taken away.
-    private func run(_ mover: MoverJob) async throws -> MoverResult {
+    /// What a mover says at its end, or the pods of an Indexed Job at theirs, which has its Job taken away.
+    private func run(_ mover: MoverJob) async throws -> [MoverResult] {
         let job: KubernetesObject
         do throws(KubernetesError) {
             job = try await client.create(.jobs, mover.job())
@@ -139,15 +186,15 @@ package struct MoverRun: Sendable {
                 _ = try await client.get(.secrets, namespace: mover.namespace, name: mover.secretName)
             }
         }
-        let result = try await MoverWatch(client: client, mover: mover, job: job.uid, report: report).result()
+        let results = try await MoverWatch(client: client, mover: mover, job: job.uid, report: report).results()
         // The claim is free again when the pod is gone.
         try await client.delete(
             .jobs, namespace: mover.namespace, name: mover.name, DeleteOptions(propagation: .background))
-        return result
+        return results
     }
 
     private func checked(_ result: MoverResult, _ mover: MoverJob) throws(JourneyError) -> MoverResult {
-        guard result.status == .done || result.status == .partial else {
+        guard result.isMoved else {
             throw JourneyError(
                 result.status, kind: result.kind.isEmpty ? "mover_failed" : result.kind,
                 "the mover of claim \(mover.namespace)/\(mover.origin) (\(mover.action.word)): \(result.error)")

@@ -37,8 +37,7 @@ enum MoverStanding: Equatable, Sendable {
             self = .failed("its Job was deleted" + (lastWords.isEmpty ? "" : "; \(lastWords)"))
             return
         }
-        for condition in job["status", "conditions"]?.array ?? []
-        where condition["type"] == "Failed" && condition["status"] == "True" {
+        if let condition = Self.condition("Failed", of: job) {
             let reason = condition["reason"]?.string ?? "Failed"
             self = .failed([reason, lastWords].filter { !$0.isEmpty }.joined(separator: ": "))
             return
@@ -46,6 +45,10 @@ enum MoverStanding: Equatable, Sendable {
         if ordered.contains(where: { $0["status", "phase"] == "Succeeded" }) {
             self = .failed(
                 "its pod ended well and said nothing that makes sense; is the image's becalm of this version?")
+            return
+        }
+        if Self.isComplete(job) {
+            self = .failed("it came to its end, and its pod was removed before anybody heard what it said")
             return
         }
         let living = ordered.last { pod in
@@ -61,6 +64,55 @@ enum MoverStanding: Equatable, Sendable {
         } else {
             self = .waiting(Self.obstacle(living))
         }
+    }
+
+    /// How each pod of a Job stands that has so many to bring to an end: for an Indexed Job each index, in their order.
+    ///
+    /// An index whose pods have failed more often than the Job means one to (`backoffLimit` over the indexes) has failed, also
+    /// where the server counts all of them together.
+    static func each(
+        of indexes: Int, job: KubernetesObject?, pods: [KubernetesObject], claim: String
+    ) -> [MoverStanding] {
+        guard indexes > 1 else { return [MoverStanding(job: job, pods: pods, claim: claim)] }
+        let retries = job?["spec", "backoffLimit"]?.int64.map { Int($0) / indexes }
+        return (0..<indexes).map { index in
+            let own = pods.filter { Self.index(of: $0) == index }
+            let standing = MoverStanding(job: job, pods: own, claim: claim)
+            let failures = own.count { $0["status", "phase"] == "Failed" }
+            switch standing {
+            case .failed(let reason): return .failed("share \(index + 1) of \(indexes): \(reason)")
+            case .waiting(let words) where failures > retries ?? .max:
+                let advice = words.isEmpty ? "" : ", \(words)"
+                return .failed("share \(index + 1) of \(indexes): its pods have failed \(failures) times\(advice)")
+            default: return standing
+            }
+        }
+    }
+
+    /// What says most of why a Job with these standings has failed: that of an index with pods that failed; nil where none
+    /// has. The Job's own end fails every index.
+    static func failure(_ standings: [MoverStanding], pods: [KubernetesObject]) -> String? {
+        var found: String?
+        for (index, standing) in standings.enumerated() {
+            guard case .failed(let reason) = standing else { continue }
+            let isItsOwn = pods.contains { $0["status", "phase"] == "Failed" && Self.index(of: $0) ?? 0 == index }
+            if isItsOwn { return reason }
+            found = found ?? reason
+        }
+        return found
+    }
+
+    /// Whether the cluster says of a Job that all its pods have ended well.
+    static func isComplete(_ job: KubernetesObject) -> Bool { condition("Complete", of: job) != nil }
+
+    /// A condition that is true.
+    private static func condition(_ type: String, of job: KubernetesObject) -> JSONValue? {
+        job["status", "conditions"]?.array?.first { $0["type"]?.string == type && $0["status"] == "True" }
+    }
+
+    /// The index of a pod of an Indexed Job; nil for any other.
+    static func index(of pod: KubernetesObject) -> Int? {
+        (pod.annotations[MoverJob.indexAnnotation] ?? pod.labels[MoverJob.indexAnnotation]).flatMap { Int($0) }
     }
 
     /// Those of `pods` that the Job with this uid has made.

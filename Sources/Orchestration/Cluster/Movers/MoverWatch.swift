@@ -17,15 +17,16 @@ struct MoverWatch: Sendable {
     private enum Change: Sendable {
         case job(KubernetesObject?)
         case pods([KubernetesObject])
-        case progress(MoverProgress)
+        case progress(Int, MoverProgress)
         case tick
         case lost(any Error)
     }
 
-    /// The mover's last word. Throws `mover_failed` for one that has none, and what the cluster refuses.
-    func result() async throws -> MoverResult {
+    /// The mover's last word: one for each index of an Indexed Job, in their order, or a single one that is no success.
+    /// Throws `mover_failed` for one that has none, and what the cluster refuses.
+    func results() async throws -> [MoverResult] {
         let (changes, feed) = AsyncStream<Change>.makeStream()
-        return try await withThrowingTaskGroup(of: MoverResult?.self) { group in
+        return try await withThrowingTaskGroup(of: [MoverResult]?.self) { group in
             defer {
                 feed.finish()
                 group.cancelAll()
@@ -76,11 +77,12 @@ struct MoverWatch: Sendable {
         do {
             for try await event in client.watch(.pods, namespace: mover.namespace, ListOptions(labels: labels)) {
                 switch event {
-                case .synced(let all): pods = Dictionary(all.map { ($0.name, $0) }) { $1 }
+                case .synced(let all):
+                    pods = pods.filter { Self.hasSpoken($0.value) }
+                    for pod in all { pods[pod.name] = pod }
                 case .added(let pod), .modified(let pod): pods[pod.name] = pod
                 // What it said counts all the same.
-                case .deleted(let pod):
-                    pods[pod.name] = pod["status", "containerStatuses", 0, "state", "terminated"] == nil ? nil : pod
+                case .deleted(let pod): pods[pod.name] = Self.hasSpoken(pod) ? pod : nil
                 }
                 feed.yield(.pods(MoverStanding.pods(Array(pods.values), ofJob: job)))
             }
@@ -89,65 +91,132 @@ struct MoverWatch: Sendable {
         }
     }
 
+    private static func hasSpoken(_ pod: KubernetesObject) -> Bool {
+        pod["status", "containerStatuses", 0, "state", "terminated"] != nil
+    }
+
     // MARK: What it means
+
+    /// What is known of a Job while it goes on.
+    private struct Watched {
+        /// The inner nil: it is gone.
+        var job: KubernetesObject??
+        var pods: [KubernetesObject]?
+        /// What keeps each index from beginning, as it was told last.
+        var told: [Int: String] = [:]
+        /// Indexes of which a pod has run.
+        var begun: Set<Int> = []
+        /// When something of it ran last, or it was begun.
+        var active: ContinuousClock.Instant
+        /// Since the Job was gone or complete, and a pod's last word was not there.
+        var ticksInDoubt = 0
+        /// By index.
+        var said: [Int: MoverProgress] = [:]
+        var written = MoverProgress()
+        var ended: [Int: MoverResult] = [:]
+        /// What reads the logs of the pods that run, and ends with this.
+        var logs: [Int: (pod: String, task: OwnedTask<Void, Never>)] = [:]
+
+        /// What all have done together.
+        func sum(_ indexes: Int) -> MoverProgress {
+            MoverProgress(sum: (0..<indexes).map { said[$0] ?? MoverProgress() })
+        }
+    }
 
     private func judge(
         _ changes: AsyncStream<Change>, _ feed: AsyncStream<Change>.Continuation
-    ) async throws -> MoverResult {
-        let clock = ContinuousClock()
-        let begun = clock.now
-        var job: KubernetesObject??
-        var pods: [KubernetesObject]?
-        var (told, hasBegun) = ("", false)
-        var ticksWithoutJob = 0
-        var (said, written) = (MoverProgress(), MoverProgress())
-        // It reads the log of the pod that runs, and ends with this function.
-        var logs: (pod: String, task: OwnedTask<Void, Never>)?
+    ) async throws -> [MoverResult] {
+        var watched = Watched(active: ContinuousClock().now)
         for await change in changes {
+            var isTick = false
             switch change {
-            case .job(let now): job = .some(now)
-            case .pods(let now): pods = now
-            case .progress(let progress):
-                said = progress
-                report(.progress(claim: mover.origin, progress))
+            case .job(let now): watched.job = .some(now)
+            case .pods(let now): watched.pods = now
+            case .progress(let index, let progress):
+                watched.said[index] = progress
+                report(.progress(claim: mover.origin, watched.sum(mover.indexes)))
                 continue
             case .lost(let error): throw error
             case .tick:
-                if said != written {
-                    written = said
-                    try await annotate(MoverJob.progressAnnotation, said.json)
+                isTick = true
+                let sum = watched.sum(mover.indexes)
+                if sum != watched.written {
+                    watched.written = sum
+                    try await annotate(MoverJob.progressAnnotation, sum.json.serialized(escapingHTML: false))
                 }
             }
-            guard let known = job, let pods else { continue }
-            switch MoverStanding(job: known, pods: pods, claim: mover.origin) {
-            case .ended(let result):
-                try await annotate(MoverJob.resultAnnotation, result.json)
-                return result
-            case .failed(let reason):
-                // The Job's watch may be ahead of the pods', which tell what a pod said before it went with the Job.
-                if known == nil, ticksWithoutJob < 2 {
-                    if case .tick = change { ticksWithoutJob += 1 }
-                    continue
-                }
-                throw failure(reason)
-            case .running(let pod):
-                hasBegun = true
-                if logs?.pod != pod { logs = (pod, OwnedTask { await self.follow(pod, feed) }) }
-            case .waiting(var reason):
-                if reason.isEmpty, case .tick = change { reason = await obstacle(pods) }
-                if !reason.isEmpty, reason != told {
-                    told = reason
-                    report(.waiting(claim: mover.origin, reason: reason))
-                }
-                if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) { throw failure(reason) }
-                let waited = (clock.now - begun) / .seconds(1)
-                guard hasBegun || waited < Double(mover.settings.startSeconds) else {
-                    throw failure(
-                        "it has not begun within \(mover.settings.startSeconds) s" + (told.isEmpty ? "" : ": \(told)"))
-                }
-            }
+            guard let job = watched.job, let pods = watched.pods else { continue }
+            if let results = try await judge(job, pods, &watched, isTick: isTick, feed) { return results }
         }
         throw CancellationError()
+    }
+
+    /// The last words, when all have been said; one that is no success is alone. Throws what ends it without.
+    private func judge(
+        _ job: KubernetesObject?, _ pods: [KubernetesObject], _ watched: inout Watched, isTick: Bool,
+        _ feed: AsyncStream<Change>.Continuation
+    ) async throws -> [MoverResult]? {
+        let standings = MoverStanding.each(of: mover.indexes, job: job, pods: pods, claim: mover.origin)
+        for case (let index, .ended(let result)) in standings.enumerated() where watched.ended[index] == nil {
+            watched.ended[index] = result
+            watched.logs[index] = nil
+            watched.active = ContinuousClock().now
+            try await write(result, index)
+            // The others would be in vain: they go with the Job.
+            guard result.isMoved else { return [result] }
+        }
+        let results = (0..<mover.indexes).compactMap { watched.ended[$0] }
+        if results.count == mover.indexes { return results }
+        let open = standings.enumerated().map { watched.ended[$0.offset].map { .ended($0) } ?? $0.element }
+        if let reason = MoverStanding.failure(open, pods: pods) {
+            // The Job's watch may be ahead of the pods', which tell what a pod said before it went with the Job.
+            let mayBeAhead = job.map { MoverStanding.isComplete($0) } ?? true
+            guard mayBeAhead, watched.ticksInDoubt < 2 else { throw failure(reason) }
+            if isTick { watched.ticksInDoubt += 1 }
+            return nil
+        }
+        for case (let index, .running(let pod)) in open.enumerated() {
+            watched.begun.insert(index)
+            watched.active = ContinuousClock().now
+            if watched.logs[index]?.pod != pod {
+                watched.logs[index] = (pod, OwnedTask { await self.follow(pod, index, feed) })
+            }
+        }
+        for case (let index, .waiting(let reason)) in open.enumerated() {
+            let own = mover.isIndexed ? pods.filter { MoverStanding.index(of: $0) == index } : pods
+            try await wait(reason, index, own, &watched, isTick: isTick)
+        }
+        return nil
+    }
+
+    /// Tells what keeps an index from beginning; throws where that is in vain. Those that have no room wait for those that
+    /// run.
+    private func wait(
+        _ reason: String, _ index: Int, _ pods: [KubernetesObject], _ watched: inout Watched, isTick: Bool
+    ) async throws {
+        var reason = reason
+        if reason.isEmpty, isTick { reason = await obstacle(pods) }
+        if !reason.isEmpty, reason != watched.told[index] {
+            // Many may wait for the same.
+            let isNews = !watched.told.values.contains(reason)
+            watched.told[index] = reason
+            if isNews { report(.waiting(claim: mover.origin, reason: reason)) }
+        }
+        if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) { throw failure(reason) }
+        let waited = (ContinuousClock().now - watched.active) / .seconds(1)
+        guard watched.begun.contains(index) || waited < Double(mover.settings.startSeconds) else {
+            let words = watched.told[index].map { ": \($0)" } ?? ""
+            throw failure("it has not begun within \(mover.settings.startSeconds) s\(words)")
+        }
+    }
+
+    /// Writes a last word on the Job: that of a share with less detail, for annotations have 256 KiB in all.
+    private func write(_ result: MoverResult, _ index: Int) async throws {
+        guard mover.isIndexed else {
+            return try await annotate(MoverJob.resultAnnotation, result.json.serialized(escapingHTML: false))
+        }
+        let text = result.text(maximumBytes: MoverResult.maximumShareBytes)
+        try await annotate(MoverJob.resultAnnotation(index: index), text)
     }
 
     private func failure(_ reason: String) -> JourneyError {
@@ -168,8 +237,8 @@ struct MoverWatch: Sendable {
         return String(words.prefix(1000)).split(whereSeparator: \.isNewline).joined(separator: " ")
     }
 
-    private func annotate(_ key: String, _ json: JSONValue) async throws {
-        let text = String(decoding: json.serialized(escapingHTML: false), as: UTF8.self)
+    private func annotate(_ key: String, _ text: [UInt8]) async throws {
+        let text = String(decoding: text, as: UTF8.self)
         do throws(KubernetesError) {
             _ = try await client.patch(
                 .jobs, namespace: mover.namespace, name: mover.name,
@@ -184,7 +253,7 @@ struct MoverWatch: Sendable {
 
     /// Reads what a pod says until it ends. A connection that breaks is made anew, and one that the server ends: it does so
     /// with those that grow old. What was said meanwhile is old anyway.
-    private func follow(_ pod: String, _ feed: AsyncStream<Change>.Continuation) async {
+    private func follow(_ pod: String, _ index: Int, _ feed: AsyncStream<Change>.Continuation) async {
         var failures = 0
         while !Task.isCancelled, failures < 20 {
             let heard = Atomic<Bool>(false)
@@ -194,7 +263,7 @@ struct MoverWatch: Sendable {
                 ) { line in
                     if let json = try? JSONValue(parsing: line), let said = MoverProgress(json) {
                         heard.store(true, ordering: .relaxed)
-                        feed.yield(.progress(said))
+                        feed.yield(.progress(index, said))
                     }
                 }
             } catch {
