@@ -215,8 +215,9 @@ let package = Package(
         .testTarget(
             name: "OrchestrationTests",
             dependencies: [
-                "Basics", "HTTPTestServer", "Kubernetes", "ObjectStorage", "ObjectStorageTesting", "Orchestration",
-                "Repository", "RepositoryFormat", "Sealing", "Snapshots", "Workloads", systemPackage, logging,
+                "Basics", "HTTPTestServer", "Kubernetes", "KubernetesTesting", "ObjectStorage", "ObjectStorageTesting",
+                "Orchestration", "Repository", "RepositoryFormat", "Sealing", "Snapshots", "Workloads", systemPackage,
+                logging,
             ],
             swiftSettings: strict),
         .testTarget(

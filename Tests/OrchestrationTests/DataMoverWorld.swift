@@ -1,6 +1,7 @@
 import Basics
 import Foundation
 import Kubernetes
+import KubernetesTesting
 import Logging
 import ObjectStorage
 import ObjectStorageTesting
@@ -16,7 +17,8 @@ import Workloads
 
 /// A cluster with Velero's objects, a repository, and data movers that come and go.
 final class DataMoverWorld: Sendable {
-    let cluster: VeleroCluster
+    let scene = VeleroScene()
+    let cluster: FakeCluster
     private let repository: RepositoryAccess
     /// What the data movers have reported.
     let events = Mutex<[DataMoverEvent]>([])
@@ -27,7 +29,7 @@ final class DataMoverWorld: Sendable {
     static let snapshot = String(repeating: "5", count: 32)
 
     init(_ change: (inout DataMoverSettings) -> Void = { _ in }) async throws {
-        cluster = try VeleroCluster()
+        cluster = try scene.cluster()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         repository = RepositoryAccess(
             store: MemoryObjectStore(), credential: .keyFile(Array(0..<32)), options: RepositoryOptions(logger: logger))
@@ -36,11 +38,12 @@ final class DataMoverWorld: Sendable {
         settings.movers.image = "becalm:1"
         change(&settings)
         self.settings = settings
-        cluster.change { state in
-            state.words["backup"] =
-                #"{"status":0,"snapshot":"\#(Self.snapshot)","content_digest":"d1","files":2,"bytes":10,"bytes_new":7,"problems":0}"#
-            state.words["restore"] = #"{"status":0,"files":2,"bytes":10,"problems":0}"#
-            state.log = #"{"type":"progress","bytes":7,"bytes_total":10,"files":1,"files_total":2}"# + "\n"
+        scene.say(
+            #"{"status":0,"snapshot":"\#(Self.snapshot)","content_digest":"d1","files":2,"bytes":10,"bytes_new":7,"problems":0}"#,
+            of: "backup")
+        scene.say(#"{"status":0,"files":2,"bytes":10,"problems":0}"#, of: "restore")
+        cluster.change {
+            $0.log = #"{"type":"progress","bytes":7,"bytes_total":10,"files":1,"files_total":2}"# + "\n"
         }
     }
 
@@ -104,7 +107,7 @@ final class DataMoverWorld: Sendable {
                  spec: {source: {persistentVolumeClaimName: \(claim)}, volumeSnapshotClassName: snap},
                  status: {boundVolumeSnapshotContentName: content-\(name), readyToUse: true, restoreSize: 2Gi}}
                 """))
-        cluster.change { _ = $0.storage.insert("handle-\(name)") }
+        scene.cut("handle-\(name)")
         var upload = try Self.object(
             """
             {apiVersion: velero.io/v2alpha1, kind: DataUpload, metadata: {name: \(name), namespace: velero,
@@ -177,7 +180,7 @@ final class DataMoverWorld: Sendable {
                 worker = self.worker
                 continue
             }
-            cluster.advancePods()
+            scene.advancePods(of: cluster)
             if outcome.pace == .whenChanged { return true }
         }
         return false
@@ -189,7 +192,7 @@ final class DataMoverWorld: Sendable {
             if transfer(kind, name)?.phase == phase { return true }
             await step(kind, name)
             if transfer(kind, name)?.phase == phase { return true }
-            cluster.advancePods()
+            scene.advancePods(of: cluster)
         }
         return false
     }
@@ -198,13 +201,13 @@ final class DataMoverWorld: Sendable {
     func step(_ kind: Transfer.Kind, _ name: String, times: Int = 1, advances: Bool = false) async {
         for _ in 0..<times {
             _ = await worker.step(kind, name)
-            if advances { cluster.advancePods() }
+            if advances { scene.advancePods(of: cluster) }
         }
     }
 
     /// What a transfer that has ended must not have left, and has: objects, snapshots of the storage, keys.
     func leftovers(besides known: Set<String>) async throws -> [String] {
         let slots = try await open().slots.map(\.label).filter { $0.hasPrefix("mover ") }
-        return cluster.inventory.filter { !known.contains($0) } + cluster.read { $0.storage.sorted() } + slots
+        return cluster.inventory.filter { !known.contains($0) } + scene.storage.sorted() + slots
     }
 }

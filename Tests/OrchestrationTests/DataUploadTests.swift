@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import Repository
 import Synchronization
 import Testing
@@ -17,7 +18,7 @@ struct DataUploadTests {
         ])
     func stores(hasStatusSubresource: Bool) async throws {
         let world = try await DataMoverWorld()
-        world.cluster.change { $0.hasStatus = hasStatusSubresource }
+        world.cluster.change { $0.statusGroups = hasStatusSubresource ? ["velero.io"] : [] }
         try world.makeUpload()
         #expect(await world.finish(.upload, "du"))
         let upload = try #require(world.transfer(.upload, "du"))
@@ -42,7 +43,7 @@ struct DataUploadTests {
     func exposes() async throws {
         let world = try await DataMoverWorld()
         try world.makeUpload()
-        world.cluster.change { $0.podsAreHeld = true }
+        world.scene.holdPods(true)
         await world.step(.upload, "du", times: 12)
         let run = try #require(world.transfer(.upload, "du")).run
         let claim = try #require(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)"))
@@ -57,7 +58,7 @@ struct DataUploadTests {
         // The pair in the claim's namespace is gone, the snapshot of the storage is not.
         #expect(world.cluster.get("VolumeSnapshot", "vs-du", namespace: "ml") == nil)
         #expect(world.cluster.get("VolumeSnapshotContent", "content-du") == nil)
-        #expect(world.cluster.read { $0.storage } == ["handle-du"])
+        #expect(world.scene.storage == ["handle-du"])
         let job = try #require(world.cluster.all("Job").first)
         let arguments = (job["spec", "template", "spec", "containers", 0, "args"]?.array ?? []).compactMap(\.string)
         #expect(arguments.contains("ml/ckpt") && arguments.contains("velero.io/backup=nightly"), "\(arguments)")
@@ -70,7 +71,7 @@ struct DataUploadTests {
         try world.makeUpload()
         await world.step(.upload, "du", times: 10)
         #expect(world.transfer(.upload, "du")?.object["status", "node"] == nil)
-        for _ in 0..<2 { world.cluster.advancePods() }
+        for _ in 0..<2 { world.scene.advancePods(of: world.cluster) }
         #expect(await world.finish(.upload, "du"))
         let upload = try #require(world.transfer(.upload, "du"))
         #expect(upload.phase == .completed && upload.object["status", "node"] == "n1", "\(upload.object.json)")
@@ -81,7 +82,7 @@ struct DataUploadTests {
         let world = try await DataMoverWorld()
         try world.makeUpload()
         await world.step(.upload, "du", times: 10)
-        world.cluster.advancePods()
+        world.scene.advancePods(of: world.cluster)
         await world.step(.upload, "du", times: 3)
         let upload = try #require(world.transfer(.upload, "du"))
         #expect(upload.phase == .inProgress && upload.object["status", "node"] == "n1", "\(upload.object.json)")
@@ -120,7 +121,7 @@ struct DataUploadTests {
             guard var upload = world.transfer(.upload, "du")?.object else { return }
             let wasDone = Transfer(upload)?.phase == .completed
             if byDeletion {
-                world.cluster.change { VeleroCluster.delete(upload, &$0) }
+                world.cluster.change { $0.delete(upload) }
             } else {
                 try upload.set(true, at: ["spec", "cancel"])
                 world.cluster.put(upload)
@@ -244,7 +245,7 @@ struct DataUploadTests {
                 try content.set("Block", at: ["spec", "sourceVolumeMode"])
                 world.cluster.put(content)
             }
-            world.cluster.change { $0.podsAreHeld = true }
+            world.scene.holdPods(true)
             await world.step(.upload, "du", times: 12)
             let run = try #require(world.transfer(.upload, "du")).run
             let copy = try #require(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)"), "\(isClaimGone)")
@@ -310,7 +311,7 @@ struct DataUploadTests {
             ),
         ] {
             let world = try await DataMoverWorld()
-            world.cluster.change { $0.words["backup"] = word }
+            world.scene.say(word, of: "backup")
             try world.makeUpload()
             #expect(await world.finish(.upload, "du"))
             let status = world.transfer(.upload, "du")?.object["status"]
@@ -332,11 +333,11 @@ struct DataUploadTests {
         world.cluster.change { $0.objects = $0.objects.filter { $0.value.uid != upload.uid } }
         for _ in 0..<6 {
             try await OrphanSweep(worker: world.worker).run()
-            world.cluster.advancePods()
+            world.scene.advancePods(of: world.cluster)
         }
         let run = DetachedMover.run(for: ["DataUpload", upload.uid])
         #expect(!world.cluster.inventory.contains { $0.contains(run) }, "\(world.cluster.inventory)")
-        #expect(world.cluster.read { $0.storage } == ["handle-alive"])
+        #expect(world.scene.storage == ["handle-alive"])
         #expect(await world.finish(.upload, "alive"))
         #expect(world.transfer(.upload, "alive")?.phase == .completed)
         #expect(try await world.leftovers(besides: known) == [])

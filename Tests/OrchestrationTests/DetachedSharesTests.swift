@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import Repository
 import RepositoryFormat
 import Snapshots

@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import Synchronization
 import Testing
 import Workloads
@@ -193,7 +194,7 @@ struct IndexedJobsTests {
         let task: OwnedTask<[MoverResult], any Error>
 
         init(startSeconds: Int = 600) throws {
-            let cluster = try MoverCluster()
+            let cluster = try MoverCluster.forMovers()
             cluster.serve(.init(isServed: true))
             let mover = try MoverJobTests.mover(
                 .backup(shard: nil, of: 2), settings: "{image: i:1, startSeconds: \(startSeconds)}")

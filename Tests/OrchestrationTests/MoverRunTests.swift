@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import ObjectStorage
 import Repository
 import RepositoryFormat

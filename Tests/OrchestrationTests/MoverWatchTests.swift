@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import Testing
 
 @testable import Orchestration
@@ -41,7 +42,7 @@ struct MoverWatchTests {
         let task: OwnedTask<MoverResult, any Error>
 
         init(startSeconds: Int = 600, patience: Double = 0.05) throws {
-            let cluster = try MoverCluster()
+            let cluster = try MoverCluster.forMovers()
             let mover = try MoverJobTests.mover(settings: "{image: i:1, startSeconds: \(startSeconds)}")
             var job = mover.job()
             job.uid = "job-1"

@@ -1,5 +1,6 @@
 import Basics
 import Kubernetes
+import KubernetesTesting
 import Logging
 import ObjectStorage
 import Repository
@@ -28,7 +29,7 @@ final class MoverWorld: Sendable {
     private static let options = RepositoryOptions(memoryBytes: 96 << 20, processors: 2, logger: Logger(label: "test"))
 
     init() async throws {
-        cluster = try MoverCluster()
+        cluster = try MoverCluster.forMovers()
         let store = MemoryObjectStore()
         self.store = store
         _ = try await Repository.create(store: store, credential: Self.credential, options: Self.options)

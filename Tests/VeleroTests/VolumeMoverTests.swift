@@ -3,6 +3,7 @@ import Foundation
 import HTTPTestServer
 import HTTPTransport
 import Kubernetes
+import KubernetesTesting
 import ObjectStorageTesting
 import SystemPackage
 import Testing
@@ -17,12 +18,18 @@ import Workloads
 struct VolumeMoverTests {
     /// A cluster, a bucket and the plugin's settings.
     private final class World: Sendable {
-        let api: FakeAPI
+        let api: FakeCluster
         let directory: TemporaryDirectory
         let server: ServerProcess
 
         init() async throws {
-            api = try FakeAPI()
+            let kinds = ["Pod", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Job", "Lease"]
+            api = try FakeCluster(ClusterKind.movers.filter { kinds.contains($0.kind) }) { _ in }
+            api.change { state in
+                state.log = ""
+                // It has no Indexed Jobs.
+                state.unknownJobFields = ["completionMode"]
+            }
             directory = try TemporaryDirectory()
             server = try await ServerProcess.start("moto_server") { port, _ in ["-H", "127.0.0.1", "-p", String(port)] }
             let (response, _) = try await CurlTransport().perform(
@@ -38,7 +45,8 @@ struct VolumeMoverTests {
 
         /// Has the claim's volume be a driver's that makes snapshots, in a class of this policy.
         func makeSnapshots(policy: String, mayCreate: Bool = true) throws {
-            api.serveSnapshots(mayCreate: mayCreate)
+            api.change { $0.kinds += ClusterKind.snapshots }
+            if !mayCreate { api.forbid("create volumesnapshots") }
             for text in [
                 "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv-1}, spec: {csi: {driver: fast.io}}}",
                 "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshotClass, metadata: {name: fast}, driver: fast.io, deletionPolicy: \(policy)}",
@@ -117,13 +125,15 @@ struct VolumeMoverTests {
         #expect(again.operation == operation && world.api.all("Job").count == 1)
 
         try world.pod("{phase: Running, containerStatuses: [{state: {running: {}}}]}")
-        world.api.say(#"{"type":"progress","bytes":7,"bytes_total":10,"files":1,"files_total":2}"# + "\n")
+        world.api.change {
+            $0.log = #"{"type":"progress","bytes":7,"bytes_total":10,"files":1,"files_total":2}"# + "\n"
+        }
         let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
         let half = try await action.progress(operation: operation, backup: backup)
         #expect(half.outcome == .running && half.completed == 7 && half.total == 10 && half.units == "Bytes")
-        world.api.goAway(true)
+        world.api.refuse { _ in 503 }
         #expect(try await action.progress(operation: operation, backup: backup).outcome == .running)
-        world.api.goAway(false)
+        world.api.refuse { _ in nil }
 
         try world.pod(
             ended(
