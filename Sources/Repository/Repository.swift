@@ -133,16 +133,57 @@ package final class Repository: Sendable {
         throw first.map { RepositoryError($0) } ?? RepositoryError(.noRepository, "no repository at \(store.location)")
     }
 
+    /// Times that the tables are listed when those that were listed are gone: each change of keys removes the ones before it.
+    private static let unlockAttempts = 8
+
     /// The newest table that is whole, from either copy, opened.
     private static func unlock(
         _ store: any ObjectStore, _ credential: KeyCredential, _ options: RepositoryOptions
     ) async throws -> (KeyTable, Keyring, KeySlot) {
+        var generations = try await listTables(store)
+        var attempt = 1
+        while true {
+            let damage: (any Error)?
+            switch try await open(generations, store, credential, options) {
+            case .opened(let table, let keyring, let slot): return (table, keyring, slot)
+            case .gone(let error): damage = error
+            case .damaged(let error): throw RepositoryError(error)
+            }
+            let now = try await listTables(store)
+            guard now != generations, attempt < unlockAttempts else {
+                throw damage.map { RepositoryError($0) }
+                    ?? RepositoryError(
+                        .damaged,
+                        "the repository at \(store.location) has lost its key tables: restore the objects under 'keys/' from a copy"
+                    )
+            }
+            generations = now
+            attempt += 1
+        }
+    }
+
+    /// The generations of the tables that are there.
+    private static func listTables(_ store: any ObjectStore) async throws(ObjectStorageError) -> Set<UInt32> {
         var generations = Set<UInt32>()
         for prefix in [ObjectNames.keyTables, ObjectNames.keyTableCopies] {
             for object in try await store.listAll(prefix: prefix) {
                 if let generation = ObjectNames.generation(of: object.key) { generations.insert(generation) }
             }
         }
+        return generations
+    }
+
+    private enum Unlocking {
+        case opened(KeyTable, Keyring, KeySlot)
+        /// None of them is there any more; nil where there were none.
+        case gone((any Error)?)
+        case damaged(any Error)
+    }
+
+    private static func open(
+        _ generations: Set<UInt32>, _ store: any ObjectStore, _ credential: KeyCredential, _ options: RepositoryOptions
+    ) async throws -> Unlocking {
+        var missing: (any Error)?
         var damage: (any Error)?
         for generation in generations.sorted(by: >) {
             for name in [ObjectNames.keyTable(generation), ObjectNames.keyTableCopy(generation)] {
@@ -152,20 +193,16 @@ package final class Repository: Sendable {
                         throw FormatError(.damaged, "\(name) holds another generation's table")
                     }
                     let (keyring, slot) = try table.open(credential)
-                    if let damage { options.logger.warning("using \(name): \(damage)") }
-                    return (table, keyring, slot)
+                    if let error = damage ?? missing { options.logger.warning("using \(name): \(error)") }
+                    return .opened(table, keyring, slot)
                 } catch let error as ObjectStorageError where error.code == .notFound {
-                    damage = damage ?? RepositoryError(error)
+                    missing = missing ?? RepositoryError(error)
                 } catch let error as FormatError where error.code == .damaged {
                     damage = RepositoryError(error, doing: name)
                 }
             }
         }
-        throw damage.map { RepositoryError($0) }
-            ?? RepositoryError(
-                .damaged,
-                "the repository at \(store.location) has lost its key tables: restore the objects under 'keys/' from a copy"
-            )
+        return damage.map { .damaged($0) } ?? .gone(missing)
     }
 
     static func putTable(_ table: KeyTable, in store: any ObjectStore) async throws(ObjectStorageError) {
