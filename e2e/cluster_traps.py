@@ -213,7 +213,7 @@ def other_version(bench, namespace, what):
     before = there.touched()
     bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
     journal = there.journals()[0]["metadata"]["name"]
-    for key, value in (("becalm.io/journal-version", "2"), ("becalm.io/targets", "[{")):
+    for key, value in (("becalm.io/journal-version", "99"), ("becalm.io/targets", "[{")):
         old = there.journals()[0]["metadata"]["annotations"][key]
         bench.api.patch(LEASES, namespace, journal, {"metadata": {"annotations": {key: value}}})
         outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
@@ -449,7 +449,7 @@ def changed(bench, namespace, what):
 def stopped_before(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
     bench.api.patch(STATEFULSETS, namespace, there.name, {"spec": {"replicas": 0}})
-    wait("it is stopped", lambda: not there.pods())
+    wait("it is stopped", lambda: not there.pods(), 240)
     before = there.touched()
     bench.check(bench.becalm.run("quiesce", there.reference), [0], f"{what}: quiesce")
     bench.check(bench.becalm.run("resume", there.reference), [0], f"{what}: resume")
