@@ -28,6 +28,14 @@ package struct Workload: Sendable {
         return .throughKueue
     }
 
+    /// Whether its fields, as they are, have it stopped. True for one that is stopped otherwise, which its fields do not tell.
+    package var asksToStop: Bool {
+        guard case .fields(let settings) = stop else { return true }
+        return settings.allSatisfy { setting in
+            setting.path.resolve(in: object).map { object[$0] == setting.value } ?? false
+        }
+    }
+
     /// Which pods are its own: those of any of these.
     package func podSelectors() throws(WorkloadError) -> [LabelSelector] { try adapter.podSelectors(object) }
 

@@ -258,6 +258,18 @@ struct AdapterTests {
         #expect(workload.object["spec", "parallelism"] == 4)
     }
 
+    @Test("A condition that its operator has not written anew does not say that a workload is to be stopped")
+    func staleCondition() throws {
+        var object = try Fixtures.workload("rayservice").object
+        try object.set(.array([["type": "Suspended", "status": "True"]]), at: ["status", "conditions"])
+        var workload = try #require(WorkloadCatalog.standard.workload(object))
+        #expect(workload.standing == .stopped && !workload.asksToStop)
+        try workload.hold()
+        #expect(workload.asksToStop)
+        try workload.release()
+        #expect(!workload.asksToStop)
+    }
+
     @Test("What Kueue manages is stopped through Kueue alone, but for single pods")
     func kueue() throws {
         var object = try Fixtures.workload("job").object

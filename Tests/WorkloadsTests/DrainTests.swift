@@ -281,13 +281,14 @@ struct DrainTests {
         try route.set(9, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
         cluster.put(route)
         let resumption = try await Self.resume(cluster)
-        #expect(resumption.remarks.count == 1 && resumption.remarks.first?.contains("rule 1") == true)
+        #expect(resumption.notices.count == 1 && resumption.notices.first?.contains("rule 1") == true)
+        #expect(resumption.remarks.isEmpty)
         #expect(ModelServers.weights(cluster) == [9, 1, nil, 0])
         _ = try await Self.quiesce(cluster)
         var bare = try #require(cluster.get("HTTPRoute", "chat"))
         bare.setAnnotation(BecalmAnnotation.drained, nil)
         cluster.put(bare)
-        #expect(try await Self.resume(cluster).remarks.contains { $0.contains("put it back by hand") })
+        #expect(try await Self.resume(cluster).notices.contains { $0.contains("put it back by hand") })
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
 
         try bare.set(5, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
@@ -296,7 +297,7 @@ struct DrainTests {
         _ = try await cluster.client.delete(
             try #require(try await cluster.client.resource(group: "gateway.networking.k8s.io", kind: "HTTPRoute")),
             namespace: "ml", name: "chat")
-        #expect(try await Self.resume(cluster).remarks.contains { $0.contains("was deleted or replaced") })
+        #expect(try await Self.resume(cluster).notices.contains { $0.contains("was deleted or replaced") })
         #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 2)
     }
 }

@@ -110,14 +110,32 @@ struct DrainPlan: Sendable {
         for entry in journals
         where entry.workload != live.reference && entry.consistency != .checkpoint && entry.step != .resuming {
             do throws(any Error) {
+                guard try await isStopping(entry, client) else { continue }
                 let held = try await WorkloadFinder(client).find(entry.workload)
                 let theirs = Set(try await held.ownership().pods(of: others).map(\.uid))
                 others.removeAll { theirs.contains($0.uid) }
-            } catch let error as KubernetesError where error.code == .notFound {
-                // It was deleted, and its pods go.
+            } catch let error as KubernetesError where error.code == .notFound || error.code == .forbidden {
+                // Which pods are its is not known, and a pool that has pods is not closed: they stay.
+            } catch is WorkloadError {
+                // The same: its kind is not served any more, or its journal cannot be read.
             }
         }
         return others
+    }
+
+    /// Whether a workload that was to be stopped is: one whose holder died before he changed anything runs on.
+    private static func isStopping(_ listed: QuiesceJournal.Entry, _ client: KubernetesClient) async throws -> Bool {
+        let (entry, now) = try await QuiesceJournal(client, of: listed.workload).read()
+        guard let entry, entry.step != .resuming else { return false }
+        guard entry.isOver(at: now) else { return true }
+        for target in entry.targets where target.method != .drain {
+            guard let resource = try await client.resourceInAnyVersion(of: target.kind),
+                let object = try await client.find(resource, namespace: target.namespace, name: target.name),
+                object.uid == target.uid
+            else { continue }
+            if object.annotations[BecalmAnnotation.quiesced] != nil { return true }
+        }
+        return false
     }
 }
 

@@ -22,7 +22,13 @@ struct Drainer: Sendable {
             remarks.append(remark)
             report(.remark(remark))
         }
-        let plan = try await DrainPlan.make(client, for: live)
+        let plan: DrainPlan
+        do {
+            plan = try await DrainPlan.make(client, for: live)
+        } catch let error where policy.drain == .off && !Task.isCancelled {
+            say("whether requests reach \(live.object.label) through a gateway is not known: \(error)")
+            return (entry, remarks)
+        }
         if policy.drain == .off {
             for target in plan.targets {
                 say(
@@ -38,26 +44,36 @@ struct Drainer: Sendable {
         }
         for remark in plan.remarks { say(remark) }
         // What a dead holder has drained is among them.
-        let isDrainedByOthers = entry.targets.contains { $0.method == .drain }
-        guard !plan.targets.isEmpty || isDrainedByOthers else { return (entry, remarks) }
+        let left = Set(entry.targets.filter { $0.method == .drain }.map(\.uid))
+        guard !plan.targets.isEmpty || !left.isEmpty else { return (entry, remarks) }
         entry = try await journal.add(plan.targets, to: entry)
         entry = try await journal.advance(entry, to: .draining)
         report(.step(.draining))
         var drained: [StopTarget] = []
         for target in entry.targets where target.method == .drain {
+            let refusal: String
             do throws(any Error) {
                 try await TargetSwitch(client: client).drain(target, for: live.reference)
                 drained.append(target)
+                continue
             } catch let error as WorkloadError {
-                try refuse(error.message, say)
+                refusal = error.message
             } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
-                try refuse("\(target.label) still sends requests to \(live.object.label): \(error.message)", say)
+                refusal = "\(target.label) still sends requests to \(live.object.label): \(error.message)"
             }
+            // What is as it was needs nobody to put it back, who may not be able to either.
+            if !left.contains(target.uid) { entry = try await journal.remove(target, from: entry) }
+            try refuse(refusal, say)
         }
         // Nothing ends by waiting where requests still come.
         guard !drained.isEmpty else { return (entry, remarks) }
         let outcome = try await wait(for: plan.servers, drained)
         for remark in outcome.remarks { say(remark) }
+        for target in outcome.reopened {
+            try refuse(
+                "\(target.label) sends requests to \(live.object.label) again: somebody else changed its weights back, as GitOps does that keeps them",
+                say)
+        }
         if !outcome.left.isEmpty {
             let shown = outcome.left.prefix(3).joined(separator: "; ")
             let more = outcome.left.count > 3 ? "; and \(outcome.left.count - 3) more" : ""

@@ -25,6 +25,8 @@ struct IdleWait: Sendable {
         var left: [String] = []
         /// What users should know.
         var remarks: [String] = []
+        /// Routes that send requests again, so that nothing ends by waiting.
+        var reopened: [StopTarget] = []
     }
 
     /// What a server says.
@@ -45,7 +47,8 @@ struct IdleWait: Sendable {
         var told: Set<String> = []
         while true {
             try await check()
-            var outcome = Outcome(left: try await routesOnTheirWay())
+            var outcome = try await look()
+            guard outcome.reopened.isEmpty else { return outcome }
             var silent: [(server: DrainPlan.Server, reason: String)] = []
             for (server, answer) in try await ask() {
                 switch answer {
@@ -73,26 +76,33 @@ struct IdleWait: Sendable {
                     "\(silent.count) of \(servers.count) servers do not tell what they have under way (Pod \(namespace)/\(first.server.name): \(first.reason)): \(silent.count == 1 ? "it was" : "they were") given \(Int(given)) s, the pods' termination grace\(Double(grace) > seconds ? " as far as the drain timeout goes" : "")"
                 )
             }
+            // Somebody may have opened them since servers were asked, and these have begun anew.
+            outcome.reopened = try await look().reopened
             return outcome
         }
     }
 
-    /// Routes that their gateways have not taken up yet, in words, by their status where a gateway writes one.
-    private func routesOnTheirWay() async throws -> [String] {
-        var left: [String] = []
+    /// Looks at the routes: those that send requests again, and those that their gateways have not taken up yet, in words, by
+    /// their status where a gateway writes one.
+    private func look() async throws -> Outcome {
+        var outcome = Outcome()
         for target in routes {
             guard let resource = try await client.resourceInAnyVersion(of: target.kind),
                 let route = try await client.find(resource, namespace: target.namespace, name: target.name),
-                route.uid == target.uid, try RouteDrain(of: route) != nil
+                route.uid == target.uid
             else { continue }
+            guard RouteDrain.openPools(of: route).isDisjoint(with: target.pools) else {
+                outcome.reopened.append(target)
+                continue
+            }
             let conditions = (route["status", "parents"]?.array ?? []).flatMap { $0["conditions"]?.array ?? [] }
             let isLate = conditions.contains { condition in
                 condition["type"]?.string == "Accepted"
                     && condition["observedGeneration"]?.int64.map { $0 < route.generation } ?? false
             }
-            if isLate { left.append("its gateway has not taken up \(target.label)") }
+            if isLate { outcome.left.append("its gateway has not taken up \(target.label)") }
         }
-        return left
+        return outcome
     }
 
     private func ask() async throws -> [(server: DrainPlan.Server, answer: Answer)] {

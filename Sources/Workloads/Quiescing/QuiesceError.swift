@@ -22,6 +22,8 @@ package struct QuiesceError: Error, Sendable, CustomStringConvertible {
     /// One line: which workload, what happened, what to do.
     package var message: String
     package var cause: (any Error)?
+    /// With `.notServing`: what somebody else did while it was stopped.
+    package var remarks: [String] = []
 
     package init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
         self.code = code

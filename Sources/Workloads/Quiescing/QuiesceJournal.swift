@@ -44,9 +44,16 @@ package struct QuiesceJournal: Sendable {
         /// Whether a person stopped it, who is not there to renew the lease.
         package var isManual: Bool
         package var lease: KubernetesLease.State
+        /// When all its fields were back; nil while they are not, and where no routes wait for its pods then.
+        package var letGo: Timestamp?
+        /// What whoever put the fields back would say of them; nothing has been said yet while routes wait for its pods.
+        package var remarks: [String] = []
 
-        /// Whether anybody may undo it.
-        package func isOver(at now: Timestamp) -> Bool { lease.end <= now || deadline.map { $0 <= now } ?? false }
+        /// Whether anybody may undo it. Who puts it back renews the lease, however long pods take to be Ready: the deadline
+        /// is met by then.
+        package func isOver(at now: Timestamp) -> Bool {
+            lease.end <= now || step != .resuming && deadline.map { $0 <= now } ?? false
+        }
     }
 
     private static let label = "quiesce"
@@ -54,6 +61,8 @@ package struct QuiesceJournal: Sendable {
     /// Of a journal with targets that only who knows of drains can let go.
     private static let drainingVersion = "2"
     private static let attempts = 20
+    /// Remarks that are kept at most: annotations have 256 KiB in all.
+    private static let mostRemarks = 32
 
     private enum Key {
         static let version = "becalm.io/journal-version"
@@ -65,6 +74,8 @@ package struct QuiesceJournal: Sendable {
         static let targets = "becalm.io/targets"
         static let times = "becalm.io/times"
         static let manual = "becalm.io/by-hand"
+        static let letGo = "becalm.io/let-go"
+        static let remarks = "becalm.io/remarks"
     }
 
     package let client: KubernetesClient
@@ -147,7 +158,10 @@ package struct QuiesceJournal: Sendable {
         return Entry(
             workload: workload, uid: annotations[Key.uid] ?? "", step: step, consistency: consistency,
             deadline: deadline, targets: targets, times: began, isManual: annotations[Key.manual] == "true",
-            lease: KubernetesLease.state(lease))
+            lease: KubernetesLease.state(lease),
+            letGo: annotations[Key.letGo].flatMap { CalendarTime.parse(rfc3339: $0) },
+            remarks: (annotations[Key.remarks].flatMap { try? JSONValue(parsing: $0).array } ?? []).compactMap(\.string)
+        )
     }
 
     // MARK: Writing
@@ -175,7 +189,7 @@ package struct QuiesceJournal: Sendable {
         var targets = targets
         if let old {
             if old.lease.holder != opening.holder, !old.isOver(at: now) { throw busy(live, old) }
-            targets += old.targets.filter { left in !targets.contains { $0.uid == left.uid } }
+            targets = Self.merge(old.targets, into: targets)
         }
         let deadline = now.advanced(bySeconds: opening.deadlineSeconds)
         var entry = Entry(
@@ -216,22 +230,62 @@ package struct QuiesceJournal: Sendable {
         for (step, time) in entry.times { times[step.rawValue] = .string(CalendarTime(time).microsecondText) }
         let targets = JSONValue.array(entry.targets.map(\.json)).serialized(escapingHTML: false)
         let began = JSONValue.object(times).serialized(escapingHTML: false)
-        return [
+        var annotations = [
             Key.version: entry.targets.contains { $0.method == .drain } ? drainingVersion : version,
             Key.workload: "\(entry.workload)", Key.uid: entry.uid, Key.step: entry.step.rawValue,
             Key.consistency: entry.consistency.rawValue,
             Key.deadline: entry.deadline.map { CalendarTime($0).text } ?? "none",
             Key.targets: String(decoding: targets, as: UTF8.self), Key.times: String(decoding: began, as: UTF8.self),
             Key.manual: entry.isManual ? "true" : "false",
+            // Empty where there are none: a journal that is begun again has those of before no more.
+            Key.letGo: entry.letGo.map { CalendarTime($0).microsecondText } ?? "",
+            Key.remarks: "[]",
         ]
+        if !entry.remarks.isEmpty {
+            let remarks = JSONValue.array(entry.remarks.prefix(mostRemarks).map { .string($0) })
+            annotations[Key.remarks] = String(decoding: remarks.serialized(escapingHTML: false), as: UTF8.self)
+        }
+        return annotations
     }
 
     /// Adds objects to those that are, or are about to be, changed. Throws `.lost` as `advance` does.
     func add(_ targets: [StopTarget], to entry: Entry) async throws -> Entry {
+        try await change(entry.lease.holder) { entry, _ in entry.targets = Self.merge(targets, into: entry.targets) }
+    }
+
+    /// Takes a route out again that was not changed, so that nobody has to undo it. Throws `.lost` as `advance` does.
+    func remove(_ target: StopTarget, from entry: Entry) async throws -> Entry {
         try await change(entry.lease.holder) { entry, _ in
-            entry.targets += targets.filter { new in !entry.targets.contains { $0.uid == new.uid } }
+            entry.targets.removeAll { $0.uid == target.uid && $0.method == .drain }
         }
     }
+
+    /// Objects of both lists, each once. A route keeps all pools that it is, or may be, closed to, and as many servers as
+    /// there ever were.
+    private static func merge(_ others: [StopTarget], into targets: [StopTarget]) -> [StopTarget] {
+        var targets = targets
+        for other in others {
+            guard let index = targets.firstIndex(where: { $0.uid == other.uid }) else {
+                targets.append(other)
+                continue
+            }
+            targets[index].pools += other.pools.filter { !targets[index].pools.contains($0) }
+            targets[index].servingPods = max(targets[index].servingPods, other.servingPods)
+        }
+        return targets
+    }
+
+    /// Notes that all fields are back, and what is to be said of them, while routes wait for pods. Throws `.lost` as
+    /// `advance` does.
+    func noteLetGo(_ entry: Entry, _ remarks: [String]) async throws -> Entry {
+        try await change(entry.lease.holder) { entry, now in
+            entry.letGo = entry.letGo ?? now
+            entry.remarks += remarks.filter { !entry.remarks.contains($0) }
+        }
+    }
+
+    /// Leaves the rest to whoever comes next, who need not wait for the lease to end.
+    func pass(_ entry: Entry) async throws { _ = try await change(entry.lease.holder, seconds: 1) { _, _ in } }
 
     /// Writes down the next step; one that is done again has begun when it first did. Throws `.lost` when the journal is
     /// another's by now, or gone.
@@ -239,6 +293,8 @@ package struct QuiesceJournal: Sendable {
         try await change(entry.lease.holder) { entry, now in
             if entry.step != step || entry.times[step] == nil { entry.times[step] = now }
             entry.step = step
+            // Whoever puts it back stays to renew the lease.
+            if step == .resuming { entry.isManual = false }
             if keeping { entry.deadline = nil }
         }
     }
@@ -275,7 +331,7 @@ package struct QuiesceJournal: Sendable {
     }
 
     private func change(
-        _ holder: String?, _ body: (inout Entry, Timestamp) throws -> Void
+        _ holder: String?, seconds fixed: Int? = nil, _ body: (inout Entry, Timestamp) throws -> Void
     ) async throws -> Entry {
         var attempt = 0
         while true {
@@ -289,8 +345,9 @@ package struct QuiesceJournal: Sendable {
             try body(&entry, now)
             for (key, value) in Self.annotations(entry) { lease.setAnnotation(key, value) }
             let left = entry.deadline.map { max(1, Int(($0 - now).rounded(.up))) }
+            let isKept = entry.deadline == nil && entry.step != .resuming
             let seconds =
-                entry.isManual ? left ?? Int(Int32.max) : entry.deadline == nil ? Int(Int32.max) : Self.leaseSeconds
+                fixed ?? (entry.isManual ? left ?? Int(Int32.max) : isKept ? Int(Int32.max) : Self.leaseSeconds)
             do throws(JSONPathError) {
                 try lease.set(.string(entry.lease.holder), at: ["spec", "holderIdentity"])
                 try lease.set(.string(CalendarTime(now).microsecondText), at: ["spec", "renewTime"])

@@ -37,13 +37,14 @@ package struct Quiescer: Sendable {
     }
 
     /// Brings it to a standstill, runs `body` meanwhile and lets it go, unless it is to stay stopped. With the consistency
-    /// `checkpoint` it runs all the while. `body` is cancelled at the deadline, and when the journal is lost.
+    /// `checkpoint` it runs all the while. `body` is cancelled at the deadline, and when the journal is lost. Once the workload is
+    /// let go nothing loses the result any more: what keeps its routes closed is a remark.
     package func holding<R: Sendable>(
         _ live: LiveWorkload, _ body: @escaping @Sendable (QuiesceRecord) async throws -> R
     ) async throws -> (result: R, record: QuiesceRecord) {
         let (entry, record) = try await begin(live)
-        return try await renewing(entry) {
-            try await self.undoing(live, entry) {
+        let (result, ended, back) = try await renewing(entry) {
+            try await self.undoing(live, entry) { () async throws -> (R, QuiesceRecord, Resumer.LetGo?) in
                 let result = try await self.beforeDeadline(live) {
                     let (entry, record) = try await self.still(live, entry, record)
                     let result = try await body(record)
@@ -51,15 +52,19 @@ package struct Quiescer: Sendable {
                 }
                 var ended = result.1
                 ended.times = result.2.times
-                if ended.consistency != .stop {
-                    ended = try await self.letGo(live, result.2, ended)
-                } else {
+                guard ended.consistency != .stop else {
                     _ = try await QuiesceJournal(self.client, of: live.reference).advance(
                         result.2, to: .captured, keeping: true)
+                    return (result.0, ended, nil)
                 }
-                return (result.0, ended)
+                self.report(.step(.resuming))
+                let resumer = self.resumer(readySeconds: self.options.readySeconds)
+                let back = try await resumer.putBack(self.journal(live), result.2)
+                return (result.0, ended, back)
             }
         }
+        guard let back else { return (result, ended) }
+        return (result, await finish(live, back, ended))
     }
 
     // MARK: Steps
@@ -196,19 +201,36 @@ package struct Quiescer: Sendable {
         }
     }
 
-    private func letGo(
-        _ live: LiveWorkload, _ entry: QuiesceJournal.Entry, _ record: QuiesceRecord
-    ) async throws -> QuiesceRecord {
-        var record = record
-        report(.step(.resuming))
+    private func resumer(readySeconds: Double) -> Resumer {
         let report = report
-        let resumer = Resumer(client, holder: options.holder) { report(.remark($0)) }
-        let resumption = try await resumer.undo(journal(live), entry)
-        let remarks = resumption.remarks + resumption.notices
-        record.remarks += remarks
+        return Resumer(client, holder: options.holder, readySeconds: readySeconds) { report(.remark($0)) }
+    }
+
+    /// Has the routes of a workload opened that is let go, by the lease that this renews. A task that is cancelled opens them
+    /// at once.
+    private func finish(_ live: LiveWorkload, _ back: Resumer.LetGo, _ ended: QuiesceRecord) async -> QuiesceRecord {
+        var record = ended
         // By this machine's clock: the server's answers tell whole seconds.
-        record.pauseSeconds = record.stopped.map { $0.duration(to: resumption.letGo) / .seconds(1) } ?? 0
-        record.times = resumption.times
+        record.pauseSeconds = record.stopped.map { $0.duration(to: back.letGo) / .seconds(1) } ?? 0
+        record.times = back.entry.times
+        var remarks = back.remarks
+        do {
+            do {
+                let resumer = resumer(readySeconds: options.readySeconds)
+                remarks += try await resumer.finish(journal(live), back).notices
+            } catch _ where Task.isCancelled {
+                let (resumer, journal) = (resumer(readySeconds: 0), journal(live))
+                let opening = OwnedTask<[String], any Error> { try await resumer.finish(journal, back).notices }
+                remarks += try await opening.outcome().get()
+            }
+        } catch let error as QuiesceError where error.code == .lost || error.code == .busy {
+            // Somebody else has ended it, or does.
+        } catch {
+            remarks.append(
+                "\(live.object.label) runs again, and what was to be done then is not: \(error); 'becalm resume \(live.reference)' does it, or 'becalm resume --expired'"
+            )
+        }
+        record.remarks += remarks
         for remark in remarks { report(.remark(remark)) }
         return record
     }
@@ -236,10 +258,11 @@ package struct Quiescer: Sendable {
         do {
             return try await body()
         } catch {
-            let (client, journal, holder, report) = (client, journal(live), options.holder, report)
+            let (client, journal, holder) = (client, journal(live), options.holder)
+            // Who cancels does not wait for pods either.
+            let resumer = resumer(readySeconds: Task.isCancelled ? 0 : options.readySeconds)
             // Not the cancelled task's: it has to be done all the same.
             let undoing = OwnedTask<Void, any Error> {
-                let resumer = Resumer(client, holder: holder) { report(.remark($0)) }
                 guard let now = try await journal.read().entry else {
                     // Somebody else has undone it, perhaps before the last change of ours.
                     for target in entry.targets { _ = try await TargetSwitch(client: client).release(target) }
@@ -252,6 +275,8 @@ package struct Quiescer: Sendable {
                 _ = try await resumer.undo(journal, now)
             }
             if case .failure(let left) = await undoing.outcome() {
+                // Somebody else undoes it.
+                if let left = left as? QuiesceError, left.code == .lost || left.code == .busy { throw error }
                 throw QuiesceError(
                     .notResumed,
                     "\(error); and it could not be let go: \(left); 'becalm resume \(live.reference)' does it, or 'becalm resume --expired' once its deadline is past",

@@ -9,17 +9,22 @@ package struct Resumer: Sendable {
     private let holder: String
     /// Seconds that one call waits for pods to be Ready.
     private let waitSeconds: Double
+    /// Seconds from when a workload is let go to when its routes are opened whatever its pods do.
+    private let readySeconds: Double
     private let report: @Sendable (String) -> Void
 
     /// Routes that were drained are opened when the workload's pods are Ready. A call waits `waitSeconds` for that, and then
-    /// throws `.notServing`; the next call goes on. `report` is told before it waits.
+    /// throws `.notServing`; the next call goes on. After `readySeconds`, or at once where these are 0, they are opened whatever
+    /// the pods do. `report` is told before it waits.
     package init(
         _ client: KubernetesClient, holder: String, waitSeconds: Double = .infinity,
+        readySeconds: Double = Self.readySeconds,
         report: @escaping @Sendable (String) -> Void = { _ in }
     ) {
         self.client = client
         self.holder = holder
         self.waitSeconds = waitSeconds
+        self.readySeconds = readySeconds
         self.report = report
     }
 
@@ -33,9 +38,9 @@ package struct Resumer: Sendable {
         /// Seconds that it stood still, by the journal; 0 when it was never stopped.
         package var pauseSeconds: Double
         package var times: [QuiesceJournal.Step: Timestamp]
-        /// What somebody else did meanwhile, and what was gone.
+        /// What somebody else did meanwhile to what stopped it, and what of that was gone.
         package var remarks: [String]
-        /// What else a user should know: nothing that spoils what was taken while it stood still.
+        /// What else a user should know, of its routes: nothing that spoils what was taken while it stood still.
         package var notices: [String] = []
         /// When its fields were put back, by this machine's clock.
         var letGo = ContinuousClock().now
@@ -73,20 +78,19 @@ package struct Resumer: Sendable {
             isHeld = true
             remarks += try await TargetSwitch(client: client).release(target)
         }
-        let opened = try await openRoutes(routes, for: live.reference, uid: live.object.uid)
+        let notices = try await openRoutes(routes, for: live.reference, uid: live.object.uid)
         guard isHeld || !routes.isEmpty else {
             throw WorkloadError("\(live.object.label) is not held by Becalm: there is nothing to resume")
         }
         return Resumption(
-            workload: live.reference, pauseSeconds: 0, times: [:], remarks: remarks + opened.remarks,
-            notices: opened.notices)
+            workload: live.reference, pauseSeconds: 0, times: [:], remarks: remarks, notices: notices)
     }
 
-    /// Opens routes that are drained for a workload whose journal is gone.
+    /// Opens routes that are drained for a workload whose journal is gone. Answers what users should know.
     func openRoutes(
         _ routes: [KubernetesObject], for reference: WorkloadReference, uid: String
-    ) async throws -> (remarks: [String], notices: [String]) {
-        guard !routes.isEmpty else { return ([], []) }
+    ) async throws -> [String] {
+        guard !routes.isEmpty else { return [] }
         let targets = try routes.map { route in
             var target = StopTarget(route, .drain)
             target.pools = Array(try RouteDrain(of: route)?.pools ?? [])
@@ -94,7 +98,7 @@ package struct Resumer: Sendable {
             target.servingPods = 1
             return target
         }
-        return try await open(targets, for: reference, uid: uid, seconds: min(Self.readySeconds, waitSeconds)) {}
+        return try await open(targets, for: reference, uid: uid, seconds: min(readySeconds, waitSeconds)) {}
     }
 
     /// What came of letting all of those go that are over.
@@ -107,14 +111,13 @@ package struct Resumer: Sendable {
     }
 
     /// Lets every workload go whose journal is over, in a namespace or (without one) in all. One that cannot be let go does
-    /// not keep the others.
+    /// not keep the others. It waits for no pods: a workload that was let go and does not serve yet is among those that are
+    /// left, and the next call opens its routes.
     package func resumeExpired(namespace: String) async throws -> Sweep {
         var sweep = Sweep()
         let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace)
         for error in unreadable { sweep.failed.append(("", error)) }
-        // Pods of models take minutes to be Ready: all are let go first, then they are awaited together.
-        var starting: [(journal: QuiesceJournal, entry: QuiesceJournal.Entry)] = []
-        let quick = Resumer(client, holder: holder, waitSeconds: 0)
+        let quick = Resumer(client, holder: holder, waitSeconds: 0, readySeconds: readySeconds, report: report)
         for (journal, listed) in entries {
             do {
                 // By the server's clock, and as it is now.
@@ -125,24 +128,12 @@ package struct Resumer: Sendable {
                     continue
                 }
                 let taken = try await journal.takeOver(holder: holder, force: false)
-                do {
-                    sweep.resumed.append(try await quick.undo(journal, taken))
-                } catch let error as QuiesceError where error.code == .notServing {
-                    starting.append((journal, listed))
-                }
+                sweep.resumed.append(try await quick.undo(journal, taken))
+            } catch let error as QuiesceError where error.code == .notServing {
+                report("\(listed.workload) waits for its pods to be Ready: \(error.message)")
+                sweep.left.append(listed)
             } catch let error as QuiesceError where error.code == .busy || error.code == .lost {
                 // Somebody else was faster.
-                sweep.left.append(listed)
-            } catch {
-                if let error = error as? KubernetesError, error.code == .cancelled { throw error }
-                sweep.failed.append(("\(listed.workload)", error))
-            }
-        }
-        for (journal, listed) in starting {
-            do {
-                let taken = try await journal.takeOver(holder: holder, force: false)
-                sweep.resumed.append(try await undo(journal, taken))
-            } catch let error as QuiesceError where [.busy, .lost, .notServing].contains(error.code) {
                 sweep.left.append(listed)
             } catch {
                 if let error = error as? KubernetesError, error.code == .cancelled { throw error }
@@ -154,14 +145,29 @@ package struct Resumer: Sendable {
 
     // MARK: Undoing
 
+    /// A workload whose fields are back, and whose routes may be closed yet.
+    struct LetGo: Sendable {
+        var entry: QuiesceJournal.Entry
+        /// The server's time.
+        var now: Timestamp
+        var remarks: [String]
+        /// Seconds that it stood still.
+        var pauseSeconds: Double
+        /// When its fields were put back, by this machine's clock.
+        var letGo: ContinuousClock.Instant
+    }
+
     /// Puts back what a journal that is ours says, and ends it. Done again after a crash, it does what is left. Throws
     /// `.notServing` when routes wait for pods that are not Ready yet.
     func undo(_ journal: QuiesceJournal, _ entry: QuiesceJournal.Entry) async throws -> Resumption {
-        let isAgain = entry.step == .resuming
-        let entry = try await journal.advance(entry, to: .resuming)
+        try await finish(journal, try await putBack(journal, entry))
+    }
+
+    /// Puts the fields back that a journal of ours names.
+    func putBack(_ journal: QuiesceJournal, _ entry: QuiesceJournal.Entry) async throws -> LetGo {
+        var entry = try await journal.advance(entry, to: .resuming)
         var remarks: [String] = []
         var failures: [any Error] = []
-        let drains = entry.targets.filter { $0.method == .drain }
         for target in entry.targets where target.method != .drain {
             do {
                 remarks += try await TargetSwitch(client: client).release(target)
@@ -172,22 +178,37 @@ package struct Resumer: Sendable {
         if let first = failures.first { throw first }
         let letGo = ContinuousClock().now
         let now = try await journal.read().now
-        // It ran again when it was let go, not when its routes were opened.
-        let end = isAgain && !drains.isEmpty ? entry.times[.resuming] ?? now : now
-        let opened = try await open(drains, journal, entry, now)
-        try await journal.close(entry)
-        let pause = entry.times[.stopping].map { max(0, end - $0) } ?? 0
-        return Resumption(
-            workload: entry.workload, pauseSeconds: pause, times: entry.times, remarks: remarks + opened.remarks,
-            notices: opened.notices, letGo: letGo)
+        // Others may open its routes, long after.
+        let isDrained = entry.targets.contains { $0.method == .drain }
+        if isDrained { entry = try await journal.noteLetGo(entry, remarks) }
+        let pause = entry.times[.stopping].map { max(0, (entry.letGo ?? now) - $0) } ?? 0
+        return LetGo(
+            entry: entry, now: now, remarks: isDrained ? entry.remarks : remarks, pauseSeconds: pause, letGo: letGo)
     }
 
-    /// Opens the routes of a journal, whose lease is renewed meanwhile.
+    /// Opens the routes of what is let go, and ends its journal. Throws `.notServing` as `undo` does.
+    func finish(_ journal: QuiesceJournal, _ back: LetGo) async throws -> Resumption {
+        let entry = back.entry
+        let notices: [String]
+        do {
+            notices = try await open(entry.targets.filter { $0.method == .drain }, journal, entry, back.now)
+        } catch var error as QuiesceError where error.code == .notServing {
+            error.remarks = back.remarks
+            try await journal.pass(entry)
+            throw error
+        }
+        try await journal.close(entry)
+        return Resumption(
+            workload: entry.workload, pauseSeconds: back.pauseSeconds, times: entry.times, remarks: back.remarks,
+            notices: notices, letGo: back.letGo)
+    }
+
+    /// Opens the routes of a journal, whose lease is renewed meanwhile. Answers what users should know.
     private func open(
         _ targets: [StopTarget], _ journal: QuiesceJournal, _ entry: QuiesceJournal.Entry, _ now: Timestamp
-    ) async throws -> (remarks: [String], notices: [String]) {
-        guard !targets.isEmpty else { return ([], []) }
-        let left = Self.readySeconds - max(0, now - (entry.times[.resuming] ?? now))
+    ) async throws -> [String] {
+        guard !targets.isEmpty else { return [] }
+        let left = readySeconds - max(0, now - (entry.times[.resuming] ?? now))
         let clock = ContinuousClock()
         let renewed = Mutex(clock.now)
         return try await open(
@@ -203,24 +224,26 @@ package struct Resumer: Sendable {
     }
 
     /// Waits until a workload serves, for at most `seconds`, and opens its routes. With `isLast` they are opened then
-    /// whatever its pods do.
+    /// whatever its pods do. One that cannot be opened does not keep the others. Answers what users should know.
     private func open(
         _ targets: [StopTarget], for reference: WorkloadReference, uid: String, seconds: Double, isLast: Bool = true,
         check: @escaping @Sendable () async throws -> Void
-    ) async throws -> (remarks: [String], notices: [String]) {
+    ) async throws -> [String] {
         let wait = ServingWait(
             client: client, reference: reference, uid: uid, pools: Set(targets.flatMap(\.pools)),
             pods: targets.map(\.servingPods).max() ?? 0)
         let routes = targets.map(\.label).joined(separator: ", ")
         var notices: [String] = []
         var serves = false
+        let end = ContinuousClock().now.advanced(by: .seconds(seconds))
         do {
-            switch try await wait.wait(seconds: seconds, report: report, for: routes, check: check) {
+            switch try await wait.wait(until: end, report: report, for: routes, check: check) {
             case .serves: serves = true
             case .gone: break
             case .starts(let words) where isLast:
+                let after = readySeconds > 0 ? " after \(Int(readySeconds)) s" : ""
                 notices.append(
-                    "\(words) after \(Int(Self.readySeconds)) s: \(routes) got its weight back all the same, for its endpoint picker sends nothing to pods that are not"
+                    "\(words)\(after): \(routes) got its weight back all the same, for its endpoint picker sends nothing to pods that are not"
                 )
             case .starts(let words):
                 throw QuiesceError(
@@ -232,11 +255,23 @@ package struct Resumer: Sendable {
             notices.append(
                 "whether the pods of \(reference) are Ready cannot be seen, so \(routes) got its weight back at once: \(error.message)"
             )
+        } catch let error
+            where isLast && ContinuousClock().now >= end && !Task.isCancelled && !(error is QuiesceError)
+        {
+            notices.append(
+                "whether the pods of \(reference) are Ready cannot be told, so \(routes) got its weight back: \(error)")
         }
-        var remarks: [String] = []
+        var failures: [any Error] = []
         for target in targets {
-            remarks += try await TargetSwitch(client: client).open(target, for: reference, serves: serves)
+            do {
+                // Where none of its pods served, those of others do not serve for it.
+                let serves = serves && target.servingPods > 0
+                notices += try await TargetSwitch(client: client).open(target, for: reference, serves: serves)
+            } catch {
+                failures.append(error)
+            }
         }
-        return (remarks, notices)
+        if let first = failures.first { throw first }
+        return notices
     }
 }

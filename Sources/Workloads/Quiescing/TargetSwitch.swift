@@ -56,6 +56,8 @@ struct TargetSwitch: Sendable {
             try RouteDrain.drain(&route, Set(target.pools), holder: "\(holder)")
         }
         if let pool = target.pools.first(where: RouteDrain.openPools(of: stored).contains) {
+            // As it was: some of its weights may be 0 by now.
+            _ = try await open(target, for: holder, serves: false)
             throw WorkloadError(
                 "\(target.label) cannot be drained: the server does not keep a weight of 0 for \(pool); it drops or overrides the field"
             )
@@ -65,7 +67,17 @@ struct TargetSwitch: Sendable {
     /// Puts the weights of a route back that are 0 for a workload, unless others need them to be; with `serves`, its pods
     /// answer, and then they are put back in any case. Answers what users should know, as `release` does.
     func open(_ target: StopTarget, for holder: WorkloadReference, serves: Bool) async throws -> [String] {
-        guard let (resource, route) = try await find(target) else {
+        let found: (APIResource, KubernetesObject)?
+        do throws(KubernetesError) {
+            found = try await find(target)
+        } catch {
+            guard error.code == .forbidden else { throw error }
+            // Waiting gives nobody the permission; the route itself says what it is closed for.
+            return [
+                "whether \(target.label) has its weights back cannot be seen: \(error.message); 'becalm resume \(holder)' by somebody who may change it puts them back"
+            ]
+        }
+        guard let (resource, route) = found else {
             return ["\(target.label) was deleted or replaced while its weights were 0: there is nothing to put back"]
         }
         guard let drain = try RouteDrain(of: route) else {
@@ -74,17 +86,8 @@ struct TargetSwitch: Sendable {
                 "\(target.label): somebody removed the annotation \(BecalmAnnotation.drained), and its weight for \(pool) is 0: put it back by hand"
             }
         }
-        // Whose journal is gone has been let go, or somebody deleted it.
-        var gone: Set<String> = []
-        for other in drain.holders where other != "\(holder)" {
-            guard let reference = try? WorkloadReference(parsing: other),
-                try await QuiesceJournal(client, of: reference).read().entry != nil
-            else {
-                gone.insert(other)
-                continue
-            }
-        }
-        let nobody = gone
+        // With pods that serve, nobody else is asked.
+        let nobody = serves ? [] : try await gone(among: drain.holders, besides: holder)
         var remarks: [String] = []
         _ = try await client.updating(resource, namespace: target.namespace, name: target.name) {
             (route: inout KubernetesObject) throws(WorkloadError) in
@@ -92,6 +95,28 @@ struct TargetSwitch: Sendable {
             remarks = try RouteDrain.open(&route, for: "\(holder)", serves: serves, gone: nobody)
         }
         return remarks
+    }
+
+    /// The holders whose journals are gone: those have been let go, or somebody deleted the journal. One whose journal may not,
+    /// or cannot, be read holds what it holds.
+    private func gone(among holders: Set<String>, besides own: WorkloadReference) async throws -> Set<String> {
+        guard holders.contains("\(own)") else { return [] }
+        var gone: Set<String> = []
+        for other in holders where other != "\(own)" {
+            do throws(any Error) {
+                guard let reference = try? WorkloadReference(parsing: other),
+                    try await QuiesceJournal(client, of: reference).read().entry != nil
+                else {
+                    gone.insert(other)
+                    continue
+                }
+            } catch let error as KubernetesError where error.code == .forbidden {
+                continue
+            } catch is WorkloadError {
+                continue
+            }
+        }
+        return gone
     }
 
     private static func replaced(_ target: StopTarget) -> WorkloadError {
