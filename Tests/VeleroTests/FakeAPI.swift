@@ -15,6 +15,8 @@ final class FakeAPI: Sendable {
         /// Whether it serves VolumeSnapshots, and who asks may create them.
         var servesSnapshots = false
         var maySnapshot = true
+        /// What it refuses, by method and path: the status, and why.
+        var refuses: @Sendable (_ method: String, _ path: String) -> (Int, String)? = { _, _ in nil }
     }
 
     /// Where kinds are, beside the core group's.
@@ -62,6 +64,11 @@ final class FakeAPI: Sendable {
         state.withLock { ($0.servesSnapshots, $0.maySnapshot) = (true, mayCreate) }
     }
 
+    /// Has it refuse requests, with a status and why, by their method and path.
+    func refuse(_ body: @escaping @Sendable (_ method: String, _ path: String) -> (Int, String)?) {
+        state.withLock { $0.refuses = body }
+    }
+
     /// Whether it answers that it cannot.
     func goAway(_ isAway: Bool) { state.withLock { $0.isAway = isAway } }
 
@@ -103,6 +110,13 @@ final class FakeAPI: Sendable {
 
     private static func act(_ request: ScriptedServer.Request, _ state: inout State) -> (Int, String) {
         let path = String(request.target.prefix { $0 != "?" })
+        if let (code, why) = state.refuses(request.method, path) {
+            let text: JSONValue = [
+                "apiVersion": "v1", "code": .integer(Int64(code)), "kind": "Status", "message": .string(why),
+                "reason": "Forbidden", "status": "Failure",
+            ]
+            return (code, Self.text(text))
+        }
         switch request.method {
         case "GET" where path == "/apis":
             let version = #"{"version":"v1"}"#
