@@ -63,10 +63,10 @@ extension ClusterState {
         }
     }
 
-    static func status(_ code: Int, _ reason: String) -> (Int, String) {
+    static func status(_ code: Int, _ reason: String, _ message: String = "") -> (Int, String) {
         (
             code,
-            #"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"\#(reason)","code":\#(code)}"#
+            #"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"\#(reason)","message":"\#(message)","code":\#(code)}"#
         )
     }
 

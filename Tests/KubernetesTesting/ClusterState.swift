@@ -47,6 +47,8 @@ package struct ClusterState: Sendable {
     package var statusGroups: Set<String> = []
     /// The status that a request is refused with: see `FakeCluster.refuse`.
     var refuses: @Sendable (Request) -> Int? = { _ in nil }
+    /// Why, in words.
+    var refusal = ""
     /// What comes into being with each Job.
     var onJob: @Sendable (KubernetesObject) -> [KubernetesObject] = { _ in [] }
     /// What controllers do after each write.

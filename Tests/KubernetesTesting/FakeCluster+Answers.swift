@@ -44,7 +44,7 @@ extension FakeCluster {
             _ = perform(request, query, &state)
             return .close
         case let code?:
-            let (code, body) = ClusterState.status(code, "Refused")
+            let (code, body) = ClusterState.status(code, "Refused", state.refusal)
             return .answer(code, body)
         }
         if request.method == "GET" {

@@ -108,9 +108,9 @@ package final class FakeCluster: Sendable {
     package static let closed = 0, lost = -1
 
     /// Has requests refused with the status that is answered; `closed` closes the connection, `lost` does what is asked
-    /// first.
-    package func refuse(_ body: @escaping @Sendable (Request) -> Int?) {
-        change { $0.refuses = body }
+    /// first. `why` is said with it.
+    package func refuse(why: String = "", _ body: @escaping @Sendable (Request) -> Int?) {
+        change { ($0.refuses, $0.refusal) = (body, why) }
     }
 
     /// Forbids a verb on a resource: `update httproutes`, `get pods/proxy`.

@@ -55,11 +55,14 @@ struct DataDownloadTests {
         try world.makeDownload(snapshot: snapshot, reclaim: "Delete")
         var target = try #require(world.cluster.get("PersistentVolumeClaim", "ckpt", namespace: "new"))
         try target.set("Block", at: ["spec", "volumeMode"])
+        // The driver had made the origin larger than it was asked to: what it holds is a piece of 1 MiB.
+        try target.set("512Ki", at: ["spec", "resources", "requests", "storage"])
         world.cluster.put(target)
         await world.step(.download, "dd", times: 5)
         let run = try #require(world.transfer(.download, "dd")).run
         let made = try #require(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)"))
         #expect(made["spec", "volumeMode"] == "Block")
+        #expect(made["spec", "resources", "requests", "storage"] == "1Mi")
         let container = try #require(world.cluster.all("Job").first)["spec", "template", "spec", "containers", 0]
         #expect(container?["volumeDevices", 0, "devicePath"] == "/dev/volume")
         #expect(await world.finish(.download, "dd"))

@@ -256,6 +256,34 @@ struct DataUploadTests {
         }
     }
 
+    @Test("A volume of which nobody says whether it is a device is not taken for files")
+    func noMode() async throws {
+        let world = try await DataMoverWorld()
+        try world.makeUpload()
+        world.cluster.change { state in
+            state.objects = state.objects.filter { $0.value.kind != "PersistentVolumeClaim" }
+        }
+        await world.finish(.upload, "du")
+        let status = world.transfer(.upload, "du")?.object["status"]
+        #expect(status?["phase"] == "Failed")
+        #expect(
+            status?["message"]?.string?.contains("neither the content of VolumeSnapshot ml/vs-du") == true,
+            "\(status as Any)"
+        )
+    }
+
+    @Test("A claim that was made anew since its snapshot was cut does not say what the snapshot is of")
+    func otherMode() async throws {
+        let world = try await DataMoverWorld()
+        try world.makeUpload()
+        var content = try #require(world.cluster.get("VolumeSnapshotContent", "content-du"))
+        try content.set("Block", at: ["spec", "sourceVolumeMode"])
+        world.cluster.put(content)
+        await world.step(.upload, "du", times: 12)
+        let run = try #require(world.transfer(.upload, "du")).run
+        #expect(world.cluster.get("PersistentVolumeClaim", "becalm-\(run)")?["spec", "volumeMode"] == "Block")
+    }
+
     @Test("What is not prepared in time fails with what it waited for")
     func late() async throws {
         let world = try await DataMoverWorld { $0.prepareSeconds = 60 }

@@ -149,4 +149,54 @@ struct DetachedSharesTests {
         #expect(try await run.world.left() == ["Lease becalm-run-r1"])
         #expect(try await run.world.snapshots() == [])
     }
+
+    @Test("What a share publishes while its pod is being stopped is forgotten, too, once that is gone")
+    func lateShare() async throws {
+        let run = try await Run(.init(isServed: true))
+        let cluster = run.world.cluster
+        try await run.start()
+        cluster.keepPods(true)
+        _ = try run.end(0, try await run.store(0))
+        var pod = MoverCluster.pod(
+            of: try #require(cluster.all("Job").first), index: 2, phase: "Running", state: ["running": [:]])
+        cluster.put(pod)
+        _ = try run.end(1, MoverResult(JourneyError(.noSpace, kind: "no_space", "the store is full")))
+        guard case .ended = try await run.mover.standing() else {
+            Issue.record("it has not ended")
+            return
+        }
+        for _ in 0..<2 {
+            let left = await run.mover.clean { try await run.world.open() }
+            #expect(left.contains { $0.contains("have not ended yet") } && left.count == 1, "\(left)")
+            #expect(try await run.mover.isStopping())
+        }
+        #expect(cluster.all("Job").isEmpty && cluster.all("Secret").isEmpty)
+        // Whoever comes next in this namespace finds it soon, should nobody ask again.
+        let lease = try #require(cluster.all("Lease").first)
+        #expect(lease["spec", "leaseDurationSeconds"] == 300 && lease.annotations["becalm.io/repository"] != "")
+        _ = try await run.store(2)
+        #expect(try await run.world.snapshots().count == 2)
+        // Nobody knows when the pod of a node that is lost ends.
+        try pod.set("2026-01-01T00:00:00Z", at: ["metadata", "deletionTimestamp"])
+        cluster.put(pod)
+        #expect(try await !run.mover.isStopping())
+        cluster.remove(pod)
+        #expect(await run.mover.clean { try await run.world.open() } == [])
+        #expect(try await run.world.snapshots() == [])
+    }
+
+    @Test("Shares that say they have stored more than there is room for numbers are joined all the same")
+    func hugeNumbers() async throws {
+        let run = try await Run(.init(isServed: true))
+        try await run.start()
+        var shares: [MoverResult] = []
+        for share in 0..<3 {
+            var result = try await run.store(share)
+            (result.bytesNew, result.bytesStored) = (UInt64(Int64.max), UInt64(Int64.max))
+            result.problems = UInt64(Int64.max)
+            shares.append(result)
+        }
+        let ending = try #require(try await run.mover.join(shares, in: try await run.world.open()))
+        #expect(ending.result.bytesNew == UInt64(Int64.max) && ending.result.problems == UInt64(Int64.max))
+    }
 }

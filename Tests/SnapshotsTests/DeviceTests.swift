@@ -3,6 +3,7 @@ import ObjectStorage
 import ObjectStorageTesting
 import Repository
 import RepositoryFormat
+import Sealing
 import SystemPackage
 import Testing
 
@@ -228,5 +229,82 @@ struct DeviceTests {
             try await world.join([JoinWorld.part(try await Self.backUp(world, tree), from: "disk", at: "")])
         }
         #expect(nowhere?.code == .invalidArgument)
+    }
+
+    @Test("A backup of an image that was interrupted goes on behind its holes", arguments: [true, false])
+    func interrupted(digests: Bool) async throws {
+        let world = try await JoinWorld()
+        let tree = try SourceTree()
+        var image = SourceTree.noise(80 * Self.piece, seed: 10)
+        image.replaceSubrange(4 * Self.piece..<24 * Self.piece, with: repeatElement(0, count: 20 * Self.piece))
+        try tree.write("disk", image)
+        var request = BackupRequest(
+            paths: [Array(tree.path.appending("disk").string.utf8)], host: "h", user: "u", program: "test")
+        (request.readsAsDevices, request.fileDigests) = (true, digests)
+        let progress = OperationProgress()
+        // When the first pack is full, which is after the holes.
+        world.store.inject(.fail(.failed)) { request in
+            if request.operation == .put, request.key.hasPrefix("data/") { progress.cancel() }
+            return false
+        }
+        await #expect(throws: RepositoryError.self) {
+            _ = try await BackupOperation(
+                repository: try await world.reopened(), request: request, progress: progress
+            ).run()
+        }
+        world.store.heal()
+        #expect(try await world.memory.listAll(prefix: "journal/").count == 1)
+        let rest = try await BackupOperation(
+            repository: try await world.reopened(), request: request, progress: OperationProgress()
+        ).run()
+        #expect(rest.counters.bytesRead < UInt64(60 * Self.piece), "\(rest.counters)")
+        #expect(try await world.memory.listAll(prefix: "journal/").isEmpty)
+        let items = try await items(world, rest.snapshot)
+        #expect(items.filter { if case .hole = $0 { true } else { false } } == [.hole(UInt64(20 * Self.piece))])
+        #expect(items.count == 61)
+        let directory = try ObjectStorageTesting.TemporaryDirectory()
+        let target = try Self.target(directory, size: image.count)
+        let result = try await world.restore(rest.snapshot, to: target) { $0.overwrite = .always }
+        #expect(result.damaged.isEmpty && result.failed.isEmpty)
+        #expect(try SourceTree.read(target) == image)
+    }
+
+    @Test("Pieces that become known in any order are listed in the file's, with one hole for those side by side")
+    func order() {
+        var random = SystemRandomNumberGenerator()
+        let id = ChunkID(SHA256State.digest(of: [1]))
+        for joins in [true, false] {
+            var list = FileItems([.hole(1)], joinsHoles: joins)
+            var all: [ContentItem] = [.hole(1)]
+            var waiting: [(Int, ContentItem)] = []
+            for number in 0..<20_000 {
+                let item: ContentItem =
+                    number % 3 == 0
+                    ? .chunk(id, length: UInt32(number + 1)) : .hole(UInt64(number))
+                all.append(item)
+                if number % 7 == 0 {
+                    list.append(item)
+                } else {
+                    waiting.append((list.reserve(), item))
+                    #expect(!list.isSettled)
+                }
+                // As threads would: some way behind, each as it likes.
+                while waiting.count > (number < 10_000 ? 50 : 3000) {
+                    let (place, item) = waiting.remove(at: Int.random(in: 0..<waiting.count, using: &random))
+                    list.settle(place, item)
+                }
+            }
+            for (place, item) in waiting.shuffled() { list.settle(place, item) }
+            var expected: [ContentItem] = []
+            for item in all {
+                if joins, case .hole(let more) = item, case .hole(let length)? = expected.last {
+                    expected[expected.count - 1] = .hole(length + more)
+                } else {
+                    expected.append(item)
+                }
+            }
+            #expect(list.isSettled && list.settled == expected)
+            #expect(list.take() == expected && list.settled.isEmpty && list.isSettled)
+        }
     }
 }

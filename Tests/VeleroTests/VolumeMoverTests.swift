@@ -5,6 +5,7 @@ import HTTPTransport
 import Kubernetes
 import KubernetesTesting
 import ObjectStorageTesting
+import Orchestration
 import SystemPackage
 import Testing
 import Velero
@@ -69,6 +70,26 @@ struct VolumeMoverTests {
                     """))
         }
 
+        /// The only run.
+        func mover() throws -> DetachedMover {
+            let lease = try #require(api.all("Lease").first)
+            let run = try #require(DetachedMover.run(ofLease: lease.name))
+            return DetachedMover(api.client, namespace: "ml", run: run)
+        }
+
+        /// Expects that of a run that has ended nothing is there but its Lease, which says so.
+        func expectNothingLeft(_ location: Testing.SourceLocation = #_sourceLocation) async throws {
+            for kind in ["Job", "Secret", "PersistentVolumeClaim", "VolumeSnapshot"] {
+                #expect(api.all(kind).isEmpty, "\(kind)", sourceLocation: location)
+            }
+            guard case .ended(let ending) = try await mover().standing() else {
+                Issue.record("it has not ended", sourceLocation: location)
+                return
+            }
+            // Last of all: its key was taken out of the repository before.
+            #expect(!ending.needsCleaning, sourceLocation: location)
+        }
+
         /// What one process of the plugin sees.
         func process(_ plugin: PluginName, _ more: [String: String] = [:]) -> ActionWorld {
             var world = ActionWorld(
@@ -82,11 +103,12 @@ struct VolumeMoverTests {
             return world
         }
 
-        /// The pod of the only Job, with a status.
-        func pod(_ status: String) throws {
-            let job = try #require(api.all("Job").first)
-            var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: ml}}")
+        /// The pod of the only Job, or of that which is given, with a status.
+        func pod(_ status: String, of job: KubernetesObject? = nil, _ name: String = "p") throws {
+            let job = try #require(job ?? api.all("Job").first)
+            var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: \(name), namespace: ml}}")
             pod.setLabel("becalm.io/run", job.labels["becalm.io/run"])
+            pod.ownerReferences = [OwnerReference(apiVersion: "batch/v1", kind: "Job", name: job.name, uid: job.uid)]
             try pod.set(try JSONValue(yaml: status), at: ["status"])
             api.put(pod)
         }
@@ -256,6 +278,90 @@ struct VolumeMoverTests {
             #expect(world.api.all("Job").isEmpty && world.api.all("VolumeSnapshot").isEmpty)
             #expect(world.api.all("VolumeSnapshotContent").map { $0["spec", "deletionPolicy"]?.string } == ["Delete"])
         }
+    }
+
+    @Test("A copy that a quota has no room for is waited for, and the workload need not wait with it")
+    func overQuota() async throws {
+        let world = try await World()
+        try world.makeSnapshots(policy: "Delete")
+        let action = try world.process(
+            .volumeBackup, ["snapshotTimeout": "60s", "snapshotReadyTimeout": "60s"]
+        ).backupAction(.volumeBackup)
+        let operation = try #require(
+            try await action.execute(item: try claim().serialized(), backup: backup).operation)
+        world.api.refuse(
+            why: "persistentvolumeclaims is forbidden: exceeded quota: gpu, used: persistentvolumeclaims=5"
+        ) { $0.method == "POST" && $0.path.hasSuffix("/persistentvolumeclaims") ? 403 : nil }
+        let mover = try world.mover()
+        #expect(try await !mover.hasTaken())
+        try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
+        #expect(try await mover.hasTaken())
+        let waits = try await action.progress(operation: operation, backup: backup)
+        #expect(waits.outcome == .running && waits.description.contains("exceeded quota: gpu"), "\(waits)")
+        var snapshot = try #require(world.api.all("VolumeSnapshot").first)
+        try snapshot.set("2026-01-01T00:00:00Z", at: ["metadata", "creationTimestamp"])
+        world.api.put(snapshot)
+        guard case .failed(let reason) = try await action.progress(operation: operation, backup: backup).outcome else {
+            Issue.record("it has not failed")
+            return
+        }
+        #expect(reason.contains("exceeded quota: gpu") && reason.contains("raise the quota"), "\(reason)")
+        try await world.expectNothingLeft()
+    }
+
+    @Test(
+        "What the cluster refuses to a mover for good has the operation fail, and nothing but the reason is left",
+        arguments: [
+            ("POST", "/persistentvolumeclaims", 403), ("POST", "/persistentvolumeclaims", 422),
+            ("GET", "/volumesnapshots/", 403), ("GET", "/pods", 403),
+        ])
+    func refused(method: String, path: String, code: Int) async throws {
+        let world = try await World()
+        try world.makeSnapshots(policy: "Delete")
+        let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
+        let operation = try #require(
+            try await action.execute(item: try claim().serialized(), backup: backup).operation)
+        try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
+        world.api.refuse(why: "no, and no again") { $0.method == method && $0.path.contains(path) ? code : nil }
+        for _ in 0..<2 {
+            guard case .failed(let reason) = try await action.progress(operation: operation, backup: backup).outcome
+            else {
+                Issue.record("it has not failed")
+                return
+            }
+            #expect(reason.contains("no, and no again"), "\(reason)")
+        }
+        #expect(try await world.mover().hasTaken())
+        world.api.refuse { _ in nil }
+        _ = try await action.progress(operation: operation, backup: backup)
+        try await world.expectNothingLeft()
+    }
+
+    @Test("A volume's shares have failed when the pods of all of them are gone")
+    func sharesEnd() async throws {
+        let world = try await World()
+        var claim = try claim()
+        try claim.set(["ReadWriteMany"], at: ["spec", "accessModes"])
+        let action = try world.process(.volumeBackup, ["shards": "3"]).backupAction(.volumeBackup)
+        let operation = try #require(try await action.execute(item: claim.serialized(), backup: backup).operation)
+        for job in world.api.all("Job") {
+            let share = job.labels["becalm.io/share"] ?? ""
+            try world.pod(
+                share == "0"
+                    ? ended(#"{"status":12,"kind":"wrong_key","error":"no such key","files":0,"bytes":0,"problems":0}"#)
+                    : "{phase: Running, containerStatuses: [{state: {running: {}}}]}", of: job, "p\(share)")
+        }
+        let status = try await action.progress(operation: operation, backup: backup)
+        #expect(status.outcome == .running && status.description == "its pods end: no such key", "\(status)")
+        #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+        for pod in world.api.all("Pod") {
+            var pod = pod
+            try pod.set("Failed", at: ["status", "phase"])
+            world.api.put(pod)
+        }
+        let end = try await action.progress(operation: operation, backup: backup)
+        #expect(end.outcome == .failed("no such key"), "\(end)")
+        try await world.expectNothingLeft()
     }
 
     @Test("Where no snapshot can be had, the volume itself is read, unless a snapshot is asked for")

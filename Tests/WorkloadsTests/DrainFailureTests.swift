@@ -52,13 +52,21 @@ struct DrainFailureTests {
         cluster.all("Lease").first?.annotations["becalm.io/step"]
     }
 
+    /// Refuses a method on one object: `GET chat`.
+    private static func forbid(_ request: String, _ cluster: FakeCluster) {
+        let words = request.split(separator: " ").map(String.init)
+        cluster.refuse { asked in
+            asked.method == words[0] && asked.path.split(separator: "/").last.map(String.init) == words[1] ? 403 : nil
+        }
+    }
+
     // MARK: Permissions
 
     @Test("A route that may be listed and not read or changed is left alone, and nobody has to open it")
     func refused() async throws {
         for request in ["GET chat", "PUT chat"] {
             let cluster = try Self.twoRoutes()
-            cluster.forbid(request)
+            Self.forbid(request, cluster)
             let record = try await Self.quiesce(cluster)
             #expect(record.remarks.contains { $0.contains("HTTPRoute ml/chat still sends") }, "\(record.remarks)")
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
@@ -78,7 +86,7 @@ struct DrainFailureTests {
     func refusedLater() async throws {
         let unread = try Self.twoRoutes()
         _ = try await Self.quiesce(unread)
-        unread.forbid("GET chat")
+        Self.forbid("GET chat", unread)
         let resumption = try await Self.resume(unread)
         #expect(resumption.remarks.isEmpty)
         #expect(resumption.notices.contains { $0.contains("HTTPRoute ml/chat") && $0.contains("cannot be seen") })
@@ -87,7 +95,7 @@ struct DrainFailureTests {
 
         let unchanged = try Self.twoRoutes()
         _ = try await Self.quiesce(unchanged)
-        unchanged.forbid("PUT chat")
+        Self.forbid("PUT chat", unchanged)
         let error = await #expect(throws: KubernetesError.self) { try await Self.resume(unchanged) }
         #expect(error?.code == .forbidden)
         #expect(ModelServers.weights(unchanged, "files") == [3, 1, nil, 0])
@@ -100,7 +108,7 @@ struct DrainFailureTests {
         for drain in [QuiescePolicy.Drain.auto, .off] {
             let cluster = try ModelServers.cluster(["decode", "prefill", "router"])
             _ = try await Self.quiesce(cluster, ModelServers.prefill)
-            cluster.forbid("GET prefill")
+            Self.forbid("GET prefill", cluster)
             let record = try await Self.quiesce(cluster, ModelServers.decode, Self.options(drain: drain))
             #expect(record.remarks.contains { $0.contains("keeps 2 other pods (router-0)") } == (drain == .auto))
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
@@ -132,7 +140,7 @@ struct DrainFailureTests {
             cluster.revive(secondsLater: 40)
             let sweep = try await Resumer(client, holder: "sweep").resumeExpired(namespace: "")
             #expect(sweep.resumed.isEmpty && sweep.failed.isEmpty && sweep.left.count == 1)
-            if isRefused { cluster.forbid("PUT chat") }
+            if isRefused { Self.forbid("PUT chat", cluster) }
             try Self.setReady(true, "decode", cluster)
             let (result, record) = try await backup.value
             #expect(result == 7 && (record.pauseSeconds ?? 0) > 0)
@@ -191,7 +199,7 @@ struct DrainFailureTests {
             _ = try await Self.quiesce(cluster)
             _ = try await Self.quiesce(cluster, ModelServers.prefill)
             #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
-            if isUnreadable { cluster.forbid("GET becalm-deployments.apps-decode") }
+            if isUnreadable { Self.forbid("GET becalm-deployments.apps-decode", cluster) }
             _ = try await Self.resume(cluster, ModelServers.prefill)
             #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
             guard !isUnreadable else { continue }

@@ -66,19 +66,22 @@ final class BackupJournal: Sendable {
         pathKey.authenticate(SHA256State.digest(of: Array("journal".utf8) + [0] + path))
     }
 
-    /// Where to go on in the file, if an earlier run has stored its beginning and it is unchanged.
-    func resume(_ path: Digest, _ metadata: FileMetadata, needsHash: Bool) -> Resumed? {
+    /// Where to go on in the file, if an earlier run has stored its beginning and it is unchanged. Its data ends at
+    /// `dataEnd`, behind which there is a hole at most.
+    func resume(_ path: Digest, _ metadata: FileMetadata, dataEnd: UInt64, needsHash: Bool) -> Resumed? {
         guard let file = earlier[path], file.size == metadata.size, file.modified == metadata.modified,
             file.changed == metadata.changed, file.inode == metadata.inode
         else { return nil }
         var items: [ContentItem] = []
         var offset: UInt64 = 0
         for item in file.items {
-            guard case .chunk(let id, _) = item, session.relyOn(id, kind: .data) else { break }
+            guard item.length <= dataEnd - offset else { break }
+            // Pieces of zeros of a device's image are holes, too.
+            if case .chunk(let id, _) = item, !session.relyOn(id, kind: .data) { break }
             items.append(item)
             offset += item.length
         }
-        guard !items.isEmpty, offset <= metadata.size else { return nil }
+        guard !items.isEmpty else { return nil }
         var reader = ByteReader(file.hashState)
         guard let hashedUpTo = try? reader.read(UInt64.self) else { return nil }
         if needsHash, hashedUpTo > offset || reader.remaining != SHA256State.exportedSize { return nil }

@@ -70,7 +70,7 @@ final class LargeFile: Sendable {
     /// A chunk to be stored.
     struct ChunkWork: Sendable {
         let file: LargeFile
-        /// Place in the file's list of items.
+        /// Its number in the file's list of items.
         var item: Int
         var range: Range<UInt64>
         /// The strips it lies in; each is held for it.
@@ -98,8 +98,7 @@ final class LargeFile: Sendable {
         /// Strips whose bytes are not all cut yet, in order.
         var uncut: [Strip] = []
         var cutUpTo: UInt64
-        var items: [ContentItem?]
-        var openItems = 0
+        var items: FileItems
         var allCut = false
         /// What waits to be hashed, in order, and whether somebody is at it.
         var unhashed: [HashWork] = []
@@ -167,14 +166,15 @@ final class LargeFile: Sendable {
         pathDigest = context.journal.pathDigest(directory.path(of: name))
         let resumed =
             extents.count == 1 && device == nil
-            ? context.journal.resume(pathDigest, entry.metadata, needsHash: wantsDigest)
+            ? context.journal.resume(
+                pathDigest, entry.metadata, dataEnd: extents[0].upperBound, needsHash: wantsDigest)
             : nil
         let start = resumed?.offset ?? extents.first?.lowerBound ?? 0
         var state = State(
             cutter: self.isImage
                 ? .fixed(start: start)
                 : FileCutter(cuts: traits.cuts, parameters: context.parameters, start: start), cutUpTo: start,
-            items: resumed?.items.map { $0 } ?? [], hashedUpTo: resumed?.hashedUpTo ?? 0)
+            items: FileItems(resumed?.items ?? [], joinsHoles: self.isImage), hashedUpTo: resumed?.hashedUpTo ?? 0)
         if let resumed, let sha = SHA256State(exported: resumed.hashState) { state.sha = sha }
         self.state = Mutex(state)
         // Bytes between the hash's state and the first new chunk are read once more, for the hash alone.
@@ -314,10 +314,8 @@ final class LargeFile: Sendable {
             let range = state.cutUpTo..<position
             let strips = state.uncut.filter { $0.plan.range.overlaps(range) }
             for held in strips { held.hold() }
-            let work = ChunkWork(file: self, item: state.items.count, range: range, strips: strips)
+            let work = ChunkWork(file: self, item: state.items.reserve(), range: range, strips: strips)
             if wantsDigest { state.unhashed.append(.chunk(work)) } else { jobs.append(.chunks([work])) }
-            state.items.append(nil)
-            state.openItems += 1
             state.cutUpTo = position
             while let first = state.uncut.first, first.plan.range.upperBound <= position {
                 first.release()
@@ -361,8 +359,7 @@ final class LargeFile: Sendable {
         for strip in work.strips { strip.release() }
         context.progress.update { $0.bytes += UInt64(work.range.count) }
         let isDone = state.withLock { state in
-            state.items[work.item] = item
-            state.openItems -= 1
+            state.items.settle(work.item, item)
             return claimFinish(&state)
         }
         if isDone { try finish(encoder) }
@@ -424,7 +421,7 @@ final class LargeFile: Sendable {
     }
 
     private func claimFinish(_ state: inout State) -> Bool {
-        guard state.allCut, state.openItems == 0, !state.isFinished else { return false }
+        guard state.allCut, state.items.isSettled, !state.isFinished else { return false }
         if wantsDigest, state.isHashing || !state.unhashed.isEmpty || state.hashedUpTo < (extents.last?.upperBound ?? 0)
         {
             return false
@@ -437,7 +434,7 @@ final class LargeFile: Sendable {
     func finish(_ encoder: ChunkEncoder) throws {
         var (items, sha, failure) = state.withLock { state -> ([ContentItem], SHA256State, SnapshotError?) in
             if hasNoStrips { end(&state) }
-            return (state.items.compactMap { $0 }, state.sha, state.failure)
+            return (state.items.take(), state.sha, state.failure)
         }
         context.journal.ended(self)
         let path = directory.path(of: name)
@@ -459,22 +456,8 @@ final class LargeFile: Sendable {
             Self.updateZeros(&sha, entry.metadata.size - (extents.last?.upperBound ?? 0))
             stored.fileDigest = sha.finish()
         }
-        if isImage { items = Self.joiningHoles(items) }
         stored.content = try content(&items, encoder)
         try context.fill(slot, stored, of: walked, encoder)
-    }
-
-    /// The same with one hole for those that lie side by side.
-    private static func joiningHoles(_ items: [ContentItem]) -> [ContentItem] {
-        var joined: [ContentItem] = []
-        for item in items {
-            if case .hole(let more) = item, case .hole(let length)? = joined.last {
-                joined[joined.count - 1] = .hole(length + more)
-            } else {
-                joined.append(item)
-            }
-        }
-        return joined
     }
 
     private func content(_ items: inout [ContentItem], _ encoder: ChunkEncoder) throws -> FileContent {
@@ -494,10 +477,7 @@ final class LargeFile: Sendable {
     var journalEntry: JournalRecord.File? {
         guard extents.count == 1, extents[0].lowerBound == 0, reader.deviceBytes == nil else { return nil }
         let (items, checkpoints, failed) = state.withLock { state in
-            (
-                Array(state.items.prefix { $0 != nil }.compactMap { $0 }), state.checkpoints,
-                state.failure != nil || state.isFinished
-            )
+            (state.items.settled, state.checkpoints, state.failure != nil || state.isFinished)
         }
         guard !failed, !items.isEmpty else { return nil }
         let stored = items.reduce(0) { $0 + $1.length }

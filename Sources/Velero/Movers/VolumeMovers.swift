@@ -155,6 +155,9 @@ struct VolumeMovers: Sendable {
                 return try await ended(mover, ending, environment, client, await configuration(), finish)
             }
         } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
+            guard await abandon(identifier, environment, "\(error)", configuration) else {
+                return dated(OperationStatus(.running), nil, environment)
+            }
             return OperationStatus(.failed("\(error)"))
         } catch {
             // What may pass; Velero's own time limit ends what does not.
@@ -164,14 +167,44 @@ struct VolumeMovers: Sendable {
         }
     }
 
+    /// Ends a mover, and takes away what is left of it, that nobody asks about any more: Velero takes a failure as the
+    /// operation's end. Answers whether that has been done, or never can be.
+    private static func abandon(
+        _ identifier: OperationIdentifier, _ environment: PluginEnvironment, _ reason: String,
+        _ configuration: () async -> MoverConfiguration?
+    ) async -> Bool {
+        do {
+            guard let client = try await environment.cluster.client(), let mover = mover(identifier, client) else {
+                return true
+            }
+            try await mover.fail(reason)
+            guard case .ended(let ending) = try await mover.standing() else { return true }
+            await clean(mover, ending, environment, client, await configuration())
+            return true
+        } catch {
+            environment.logger.warning(
+                "what is left of \(identifier.watched.name) stays until its time is over: \(error)",
+                metadata: ["namespace": "\(identifier.watched.namespace)"])
+            let code = (error as? KubernetesError)?.code
+            return code == .forbidden || code == .invalid
+        }
+    }
+
     /// How one is that has ended, when what is left of it is taken away.
     private static func ended(
         _ mover: DetachedMover, _ ending: DetachedMover.Ending, _ environment: PluginEnvironment,
         _ client: KubernetesClient, _ configuration: MoverConfiguration?,
         _ finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
     ) async throws -> OperationStatus {
-        await clean(mover, ending, environment, client, configuration)
-        if isDone(ending.result) { try await finish(client, ending) }
+        let left = await clean(mover, ending, environment, client, configuration)
+        if isDone(ending.result) {
+            try await finish(client, ending)
+        } else if !left.isEmpty, try await mover.isStopping() {
+            // Nobody asks again about an operation that has failed, and what they publish is to be forgotten.
+            var status = OperationStatus(.running)
+            status.description = "its pods end: \(ending.result.failure ?? "")"
+            return dated(status, ending.since, environment)
+        }
         return dated(status(of: ending.result), ending.since, environment)
     }
 
@@ -196,16 +229,19 @@ struct VolumeMovers: Sendable {
         return status
     }
 
-    /// Takes away what is left. What cannot be done now is done by a later call, or by a later run in that namespace.
+    /// Takes away what is left, and answers what could not be: that is done by a later call, or by a later run in that
+    /// namespace.
+    @discardableResult
     private static func clean(
         _ mover: DetachedMover, _ ending: DetachedMover.Ending, _ environment: PluginEnvironment,
         _ client: KubernetesClient, _ configuration: MoverConfiguration?
-    ) async {
-        guard ending.needsCleaning else { return }
+    ) async -> [String] {
+        guard ending.needsCleaning else { return [] }
         let left = await mover.clean {
             try await VolumeMovers(configuration, environment).open()
         }
         for message in left { environment.logger.info("\(message)") }
+        return left
     }
 
     /// Stops an operation. Throws only where the cluster cannot be asked.

@@ -92,11 +92,18 @@ struct SnapshotExposure: Sendable {
         return .cut(snapshot, content)
     }
 
-    /// What the volume is that the snapshot was cut of: its claim says it, or where that is gone the content of the
-    /// snapshot (Kubernetes 1.24 and later). Where nobody does, it is believed to hold files.
+    /// What the volume is that the snapshot was cut of: the snapshot's content says it (external-snapshotter
+    /// 6 and later), or else its claim, of which there may be another by now. Throws where nobody does: a device that is
+    /// taken for files is a backup of nothing.
     private func volumeMode(_ content: KubernetesObject) async throws -> JSONValue {
-        if let mode = try await sourceClaim()?["spec", "volumeMode"] { return mode }
-        return content["spec", "sourceVolumeMode"] ?? "Filesystem"
+        if let mode = content["spec", "sourceVolumeMode"], mode.string?.isEmpty == false { return mode }
+        guard let claim = try await sourceClaim() else {
+            throw TransferFailure(
+                "neither the content of VolumeSnapshot \(sourceNamespace)/\(sourceName) (`sourceVolumeMode`) nor PersistentVolumeClaim \(sourceNamespace)/\(upload.text("sourcePVC")), which is gone or may not be read, says whether the volume holds files or is a device: keep the claim until its data is moved, or update the cluster's snapshot-controller"
+            )
+        }
+        // What the API makes of a claim that says nothing.
+        return claim["spec", "volumeMode"] ?? "Filesystem"
     }
 
     private func sourceClaim() async throws -> KubernetesObject? {

@@ -1,4 +1,6 @@
 internal import Kubernetes
+internal import Repository
+internal import RepositoryFormat
 
 extension TransferWorker {
     /// The mover of a transfer, in Velero's namespace.
@@ -15,7 +17,11 @@ extension TransferWorker {
     func expose(_ transfer: Transfer, waited: Double) async throws -> Readiness {
         switch transfer.kind {
         case .upload: try await SnapshotExposure(client: client, upload: transfer).expose()
-        case .download: try await handover(transfer, waited: waited).prepare()
+        case .download:
+            try await handover(transfer, waited: waited).prepare {
+                // Of one that does not tell, its own size is all that is known.
+                try await requireSnapshot(transfer).manifest?.totals.bytes ?? 0
+            }
         }
     }
 

@@ -113,15 +113,15 @@ struct TransferWorker: Sendable {
     /// New: what makes no sense fails; anything else is claimed.
     private func accept(_ transfer: Transfer) async throws -> Outcome {
         try TransferChecks.check(transfer)
-        if transfer.kind == .download { try await requireSnapshot(transfer) }
+        if transfer.kind == .download { _ = try await requireSnapshot(transfer) }
         var status = TransferStatus(.accepted, message: "")
         status.acceptedByNode = settings.identity
         status.accepted = try await now()
         return try await save(transfer, status)
     }
 
-    /// Throws for a snapshot that is not in the configured repository.
-    private func requireSnapshot(_ download: Transfer) async throws {
+    /// The snapshot that a download brings back. Throws for one that is not in the configured repository.
+    func requireSnapshot(_ download: Transfer) async throws -> ListedSnapshot {
         let wanted = try TransferChecks.snapshot(of: download).id
         let repository = try await open()
         guard repository.config.repositoryID == wanted.repository else {
@@ -129,7 +129,7 @@ struct TransferWorker: Sendable {
                 "its data is in the repository \(wanted.repository), and this data mover works with \(repository.config.repositoryID): let it work with the other one for this restore"
             )
         }
-        _ = try await repository.findSnapshot("\(wanted.snapshot)")
+        return try await repository.findSnapshot("\(wanted.snapshot)")
     }
 
     /// Accepted: makes the claim and begins the mover, until its pod has the volume.

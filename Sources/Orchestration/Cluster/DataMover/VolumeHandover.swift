@@ -33,8 +33,9 @@ struct VolumeHandover: Sendable {
 
     // MARK: Making
 
-    /// Goes on with making the claim that the mover fills, which is called `download.exposedName`.
-    func prepare() async throws -> Readiness {
+    /// Goes on with making the claim that the mover fills, which is called `download.exposedName`. `bytes` answers how many
+    /// the data has: a device is made as large, whatever the target asks for.
+    func prepare(bytes: () async throws -> UInt64) async throws -> Readiness {
         if try await client.find(.persistentVolumeClaims, namespace: download.namespace, name: name) != nil {
             return .ready
         }
@@ -49,8 +50,11 @@ struct VolumeHandover: Sendable {
             )
         }
         if let reason = try await consumer(target) { return .waits(reason) }
+        var claim = claim(like: target)
+        // A driver may have made the origin larger than it was asked to, and less than a device had takes nothing of it.
+        if claim.isBlockVolume { try claim.requestStorage(Quantity.device(bytes: try await bytes())) }
         do throws(KubernetesError) {
-            _ = try await client.create(.persistentVolumeClaims, claim(like: target))
+            _ = try await client.create(.persistentVolumeClaims, claim)
         } catch {
             guard error.isAmbiguous || error.code == .alreadyExists else { throw error }
             _ = try await client.get(.persistentVolumeClaims, namespace: download.namespace, name: name)

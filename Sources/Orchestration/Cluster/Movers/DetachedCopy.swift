@@ -59,8 +59,12 @@ struct DetachedCopy: Sendable {
         self.name = name
         namespace = lease.namespace
         var limits = SnapshotLimits()
-        if let seconds = json["cut_seconds"]?.int64 { limits.cutSeconds = Double(seconds) }
-        if let seconds = json["ready_seconds"]?.int64 { limits.readySeconds = Double(seconds) }
+        // Whoever may change the Lease may write any number there.
+        func seconds(_ key: String) -> Double? {
+            json[.key(key)]?.int64.map { min(max(0, Double($0)), SnapshotLimits.longestSeconds) }
+        }
+        if let seconds = seconds("cut_seconds") { limits.cutSeconds = seconds }
+        if let seconds = seconds("ready_seconds") { limits.readySeconds = seconds }
         self.limits = limits
     }
 
@@ -113,8 +117,18 @@ struct DetachedCopy: Sendable {
         return json
     }
 
-    /// Goes on with it and answers how far it is. `now` is the server's time.
+    /// Goes on with it and answers how far it is. `now` is the server's time. What the cluster refuses, and would refuse
+    /// again, has it fail; throws what may pass.
     func advance(now: Timestamp) async throws(KubernetesError) -> Step {
+        do throws(KubernetesError) {
+            return try await step(now)
+        } catch {
+            guard [.forbidden, .invalid, .unsupported].contains(error.code) else { throw error }
+            return .failed("no volume can be made of the VolumeSnapshot \(namespace)/\(name): \(error)")
+        }
+    }
+
+    private func step(_ now: Timestamp) async throws(KubernetesError) -> Step {
         if try await client.find(.persistentVolumeClaims, namespace: namespace, name: name) != nil { return .made }
         let resource = try await snapshots()
         let label = "the VolumeSnapshot \(namespace)/\(name)"
@@ -142,9 +156,22 @@ struct DetachedCopy: Sendable {
                 .persistentVolumeClaims, ClaimSnapshots.copy(of: cut, snapshot: snapshot, run: run))
         } catch {
             // Somebody else has asked at the same time.
-            guard error.isAmbiguous || error.code == .alreadyExists else { throw error }
+            if error.isAmbiguous || error.code == .alreadyExists { return .made }
+            guard Self.isOverQuota(error) else { throw error }
+            // Others may end and make room.
+            let words = "no volume can be made of \(label) yet: \(error)"
+            let limit = limits.cutSeconds + limits.readySeconds
+            guard let begun = snapshot.creationTimestamp, now - begun > limit else { return .waits(words) }
+            return .failed(
+                "\(words), after \(Int(limit)) s; raise the quota, or read the volume itself with `source: live`")
         }
         return .made
+    }
+
+    /// Whether a namespace's ResourceQuota has no room for it: the API knows no other sign of that than these words
+    /// (Kubernetes, `resourcequota/controller.go`).
+    private static func isOverQuota(_ error: KubernetesError) -> Bool {
+        error.code == .forbidden && error.message.contains("exceeded quota")
     }
 
     /// Whether what is written to the volume changes nothing of the copy any more. One that is gone has been.

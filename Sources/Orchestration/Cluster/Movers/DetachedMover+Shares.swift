@@ -11,7 +11,15 @@ extension DetachedMover {
         of shares: DetachedShares, _ lease: KubernetesObject, _ since: Timestamp?, _ now: Timestamp
     ) async throws(KubernetesError) -> Standing {
         if let failure = shares.failure { return try await end(failure, lease) }
-        if !shares.news.isEmpty { try await write(shares.news, lease) }
+        if !shares.news.isEmpty || !shares.running.isEmpty {
+            try await note(lease) { lease in
+                for (index, result) in shares.news {
+                    let text = result.text(maximumBytes: MoverResult.maximumShareBytes)
+                    lease.setAnnotation(
+                        MoverJob.resultAnnotation(index: index), String(decoding: text, as: UTF8.self))
+                }
+            }
+        }
         if let results = shares.results { return .stored(results) }
         let reason = shares.obstacle
         if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
@@ -29,25 +37,10 @@ extension DetachedMover {
             }
             return .running(MoverProgress(sum: said), node: "", since: since)
         }
-        if let limit = MoverLease.startSeconds(lease), let since, now - since > Double(limit), !shares.hasBegun {
-            let words = reason.isEmpty ? "" : ": \(reason)"
-            return try await end(Self.failure("it has not begun within \(limit) s\(words)"), lease)
+        if !shares.hasEnded, let late = Self.late(lease, shares.pods, since, now, reason) {
+            return try await end(late, lease)
         }
         return .waiting(reason, since: since)
-    }
-
-    /// Writes down what some shares came to; who finds the Lease changed meanwhile leaves it to the next call.
-    private func write(_ results: [Int: MoverResult], _ lease: KubernetesObject) async throws(KubernetesError) {
-        var changed = lease
-        for (index, result) in results {
-            let text = String(decoding: result.text(maximumBytes: MoverResult.maximumShareBytes), as: UTF8.self)
-            changed.setAnnotation(MoverJob.resultAnnotation(index: index), text)
-        }
-        do throws(KubernetesError) {
-            _ = try await client.update(.leases, changed)
-        } catch {
-            guard error.code == .conflict else { throw error }
-        }
     }
 
     /// Makes one snapshot of the shares that `standing` says are stored, and ends the run with it. May be called again after
@@ -83,9 +76,9 @@ extension DetachedMover {
         result.contentDigest = manifest.contentDigest ?? ""
         (result.files, result.bytes) = (manifest.totals.files, manifest.totals.bytes)
         for share in shares {
-            result.bytesNew += share.bytesNew
-            result.bytesStored += share.bytesStored
-            result.problems += share.problems
+            result.bytesNew = result.bytesNew.addingUpToMaximum(share.bytesNew)
+            result.bytesStored = result.bytesStored.addingUpToMaximum(share.bytesStored)
+            result.problems = result.problems.addingUpToMaximum(share.problems)
             result.remarks += share.remarks
         }
         // The same may be said by each.

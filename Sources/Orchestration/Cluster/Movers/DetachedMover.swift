@@ -118,9 +118,10 @@ package struct DetachedMover: Sendable {
         } catch {
             guard !staysBegun else { throw error }
             // A caller that is cancelled must not keep this from being done.
-            let run = run
+            let (run, hasShares) = (run, whole.indexes > 1)
             let cleaning = OwnedTask<[String], Never> {
-                await cleaner.clean(run, isOurs: true, repository: repository, forgets: false)
+                await cleaner.clean(
+                    run, isOurs: true, repository: repository, forgets: false, forgetsShares: hasShares)
             }
             for message in await cleaning.outcome().get() { report(message) }
             throw error
@@ -131,6 +132,8 @@ package struct DetachedMover: Sendable {
     private static let spareSeconds = 3600
     /// Seconds that the Lease of a mover that has ended is kept.
     private static let keepSeconds = 86_400
+    /// Seconds that the Lease of one is kept which has ended and of which something is left: more than pods have to end.
+    private static let leftSeconds = 300
 
     private func job(_ mover: MoverJob) async throws(KubernetesError) -> KubernetesObject {
         do throws(KubernetesError) {
@@ -214,34 +217,67 @@ package struct DetachedMover: Sendable {
         case .failed(let reason): return try await end(Self.failure(reason), lease)
         case .running(let pod):
             let node = pods.first { $0.name == pod }?["spec", "nodeName"]?.string ?? ""
+            try await note(lease) { _ in }
             return .running(await said(pod), node: node, since: since)
         case .waiting(let reason):
             if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
                 return try await end(Self.failure(reason), lease)
             }
-            if let limit = MoverLease.startSeconds(lease), let since, now - since > Double(limit), !Self.hasBegun(pods)
-            {
-                let words = reason.isEmpty ? "" : ": \(reason)"
-                return try await end(Self.failure("it has not begun within \(limit) s\(words)"), lease)
-            }
+            if let late = Self.late(lease, pods, since, now, reason) { return try await end(late, lease) }
             return .waiting(reason, since: since)
+        }
+    }
+
+    /// What it comes to where nothing of it has begun in its time, which the newest pod has in full: a node's drain takes
+    /// pods away that have waited, too. Nil where it has time, or something has run: the next pod may wait as long as it
+    /// likes.
+    static func late(
+        _ lease: KubernetesObject, _ pods: [KubernetesObject], _ since: Timestamp?, _ now: Timestamp, _ reason: String
+    ) -> MoverResult? {
+        let hasRun = pods.contains { $0["status", "containerStatuses", 0, "state", "terminated"] != nil }
+        guard let limit = MoverLease.startSeconds(lease), !hasRun, !MoverLease.hasRun(lease),
+            let start = pods.compactMap(\.creationTimestamp).max() ?? since, now - start > Double(limit)
+        else { return nil }
+        let words = reason.isEmpty ? "" : ": \(reason)"
+        return failure("it has not begun within \(limit) s\(words)")
+    }
+
+    /// Writes down that something of it has run, whose pod may be gone when the next one is asked about, and what else
+    /// `change` does. Nothing is written that the Lease says already; who finds it changed meanwhile leaves it to the next
+    /// call.
+    func note(
+        _ lease: KubernetesObject, _ change: (inout KubernetesObject) -> Void
+    ) async throws(KubernetesError) {
+        var changed = lease
+        MoverLease.markRun(&changed)
+        change(&changed)
+        guard changed != lease else { return }
+        do throws(KubernetesError) {
+            _ = try await client.update(.leases, changed)
+        } catch {
+            guard error.code == .conflict else { throw error }
         }
     }
 
     /// Whether what it stores cannot change with its volume any more: it has ended, or reads a snapshot that is cut.
     package func hasTaken() async throws(KubernetesError) -> Bool {
+        let lease = try await lease.read().lease
+        let copy = lease.flatMap { DetachedCopy(client, run: run, lease: $0) }
+        // Before how it stands: what keeps a volume from being made of the snapshot is nothing to wait for.
+        if let lease, let copy, Self.ended(lease) == nil, !MoverLease.isBeginning(lease) {
+            do throws(KubernetesError) {
+                if try await copy.isCut() { return true }
+            } catch {
+                // How it stands says that it fails.
+                guard [.forbidden, .unsupported].contains(error.code) else { throw error }
+            }
+        }
         switch try await standing() {
         case .ended, .unknown, .stored: return true
-        case .running, .waiting:
-            guard let lease = try await lease.read().lease, let copy = DetachedCopy(client, run: run, lease: lease)
-            else { return false }
-            return try await copy.isCut()
+        // It reads the copy, which was there before it.
+        case .running: return copy != nil
+        case .waiting: return false
         }
-    }
-
-    /// Whether some pod has run: the next one may wait as long as it likes.
-    static func hasBegun(_ pods: [KubernetesObject]) -> Bool {
-        pods.contains { $0["status", "containerStatuses", 0, "state", "terminated"] != nil }
     }
 
     static func failure(_ reason: String) -> MoverResult {
@@ -308,13 +344,20 @@ package struct DetachedMover: Sendable {
 
     /// Stops it where it has not ended. Nothing happens to one that nobody knows.
     package func cancel() async throws(KubernetesError) {
+        try await stop(MoverResult(JourneyError(.interrupted, kind: "cancelled", "the mover was cancelled")))
+    }
+
+    /// Stops it where it has not ended, for a reason that nobody can do anything about: what it came to is that. Nothing
+    /// happens to one that nobody knows.
+    package func fail(_ reason: String) async throws(KubernetesError) { try await stop(Self.failure(reason)) }
+
+    private func stop(_ result: MoverResult) async throws(KubernetesError) {
         var attempt = 0
         while true {
             attempt += 1
             guard let lease = try await lease.read().lease, Self.ended(lease) == nil else { return }
-            let cancelled = JourneyError(.interrupted, kind: "cancelled", "the mover was cancelled")
             do throws(KubernetesError) {
-                _ = try await end(MoverResult(cancelled), lease)
+                _ = try await end(result, lease)
                 return
             } catch {
                 guard error.code == .conflict, attempt < 10 else { throw error }
@@ -342,7 +385,9 @@ package struct DetachedMover: Sendable {
             let left = await cleaner.removeAll(
                 run, repository: ending.repository, waitsForPods: forgetsSnapshots, forgets: forgetsSnapshots,
                 forgetsShares: MoverLease.shares(lease) > 1)
-            guard left.isEmpty else { return left }
+            guard left.isEmpty else {
+                return left + (MoverLease.shares(lease) > 1 ? await leave() : [])
+            }
         } else if !forgetsLease {
             return []
         }
@@ -356,5 +401,22 @@ package struct DetachedMover: Sendable {
             return ["the Lease of movers (\(run)) says that something is left: \(error)"]
         }
         return []
+    }
+
+    /// Has the next run in this namespace do what is left, should nobody ask about this one any more.
+    private func leave() async -> [String] {
+        do {
+            try await lease.hold(seconds: Self.leftSeconds)
+            return []
+        } catch {
+            return ["the Lease of movers (\(run)) holds until its time is over: \(error)"]
+        }
+    }
+
+    /// Whether pods of a mover that has ended are about to end, and may publish what `clean` is to forget.
+    package func isStopping() async throws(KubernetesError) -> Bool {
+        let (lease, now) = try await lease.read()
+        guard let lease, MoverLease.shares(lease) > 1 else { return false }
+        return try await MoverCleaner(client, namespace: namespace, open: nil).isStopping(run, now: now)
     }
 }

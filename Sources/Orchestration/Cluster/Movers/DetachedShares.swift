@@ -8,10 +8,12 @@ struct DetachedShares: Sendable {
     let standings: [MoverStanding]
     /// What the Lease does not say yet.
     let news: [Int: MoverResult]
-    private let pods: [KubernetesObject]
+    /// Those that the run's Jobs have made: anybody may give a pod of a namespace the run's label.
+    let pods: [KubernetesObject]
 
     init(_ lease: KubernetesObject, jobs: [KubernetesObject], pods: [KubernetesObject]) {
         let count = MoverLease.shares(lease)
+        let pods = jobs.flatMap { MoverStanding.pods(pods, ofJob: $0.uid) }
         var standings: [MoverStanding]
         if let job = jobs.first, job["spec", "completionMode"]?.string != IndexedJobs.mode {
             standings = (0..<count).map { share in
@@ -52,8 +54,8 @@ struct DetachedShares: Sendable {
     /// The pods that run.
     var running: [String] { standings.compactMap { if case .running(let pod) = $0 { pod } else { nil } } }
 
-    /// Whether something of it has run.
-    var hasBegun: Bool { DetachedMover.hasBegun(pods) }
+    /// Whether one of them has come to its end.
+    var hasEnded: Bool { standings.contains { if case .ended = $0 { true } else { false } } }
 
     /// What keeps one from beginning; empty for nothing.
     var obstacle: String {

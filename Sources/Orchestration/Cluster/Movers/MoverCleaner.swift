@@ -38,7 +38,9 @@ struct MoverCleaner: Sendable {
                 if !isOver { messages.append("a run of movers (\(run)) that was killed is cleaned up") }
                 // What a mover without a process stored is nobody's part: it is a snapshot to keep.
                 let isDetached = MoverLease.startSeconds(lease) != nil
-                messages += await clean(run, isOurs: false, repository: repository, forgets: !isDetached)
+                messages += await clean(
+                    run, isOurs: false, repository: repository, forgets: !isDetached,
+                    forgetsShares: MoverLease.shares(lease) > 1)
             }
             if let open { try await MoverSlots(open: open).removeForgotten(now: SystemWallClock().now()) }
         } catch {
@@ -49,10 +51,12 @@ struct MoverCleaner: Sendable {
 
     /// Takes away all of a run, and last its Lease, which stays where something else did. Answers what could not be done.
     /// `repository` is the id of the one that its key opens, empty for none; `forgets` takes the snapshots of single
-    /// volumes away, too, which nobody is going to join.
-    func clean(_ run: String, isOurs: Bool, repository: String, forgets: Bool) async -> [String] {
+    /// volumes away, too, which nobody is going to join, and `forgetsShares` at least those of shares of one.
+    func clean(
+        _ run: String, isOurs: Bool, repository: String, forgets: Bool, forgetsShares: Bool = false
+    ) async -> [String] {
         let left = await removeAll(
-            run, repository: repository, waitsForPods: true, forgets: forgets, forgetsShares: true)
+            run, repository: repository, waitsForPods: true, forgets: forgets, forgetsShares: forgetsShares)
         guard left.isEmpty else { return left }
         do {
             try await MoverLease(client, namespace: namespace, run: run).end(isOurs ? run : name)
@@ -67,7 +71,8 @@ struct MoverCleaner: Sendable {
     }
 
     /// As above, but for the Lease. `waitsForPods` has it end when no pod has the volume any more; `forgetsShares` forgets
-    /// what is a share of a volume only, which is joined by now or never will be.
+    /// what is a share of a volume only, which is joined by now or never will be. Where pods are not waited for, and some
+    /// may still publish what they have, that is left.
     func removeAll(
         _ run: String, repository: String, waitsForPods: Bool, forgets: Bool, forgetsShares: Bool = false
     ) async -> [String] {
@@ -99,6 +104,9 @@ struct MoverCleaner: Sendable {
         // Not before its pods are gone: one that is stopped may publish what it has.
         await attempt("partial snapshots") {
             guard forgets || forgetsShares, let open = try await opener(of: repository) else { return }
+            if !waitsForPods, try await !livingPods(ours).isEmpty {
+                throw JourneyError(.busy, kind: "pods_end", "some pods of it have not ended yet")
+            }
             try await forgetParts(run, sharesAlone: !forgets, open)
         }
         await attempt("copies of volumes") {
@@ -180,6 +188,21 @@ struct MoverCleaner: Sendable {
     ) async throws {
         for object in try await client.list(resource, namespace: namespace, options).items {
             try await client.delete(resource, namespace: namespace, name: object.name, deletion)
+        }
+    }
+
+    /// Pods that may still publish what they have: those that have begun and not ended.
+    private func livingPods(_ options: ListOptions) async throws(KubernetesError) -> [KubernetesObject] {
+        try await client.list(.pods, namespace: namespace, options).items.filter {
+            !["Pending", "Succeeded", "Failed"].contains($0["status", "phase"]?.string ?? "")
+        }
+    }
+
+    /// Whether pods of a run are about to end that may still publish what they have. One that has been given up, like that
+    /// of a node that is lost, is none: nobody knows when it ends.
+    func isStopping(_ run: String, now: Timestamp) async throws(KubernetesError) -> Bool {
+        try await livingPods(ListOptions(labels: MoverJob.selector(run: run))).contains { pod in
+            pod.deletionTimestamp.map { now - $0 < Self.podSeconds } ?? true
         }
     }
 

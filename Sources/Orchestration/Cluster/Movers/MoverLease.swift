@@ -39,6 +39,8 @@ struct MoverLease: Sendable {
     static let copyAnnotation = "becalm.io/copy-of"
     /// Of a run whose volume is shared among several movers: how many.
     private static let sharesAnnotation = "becalm.io/shares"
+    /// Of a run without a process: a pod of it has been seen to run.
+    private static let ranAnnotation = "becalm.io/has-run"
     /// Seconds that the run's mover has to begin.
     private static let startAnnotation = "becalm.io/start-seconds"
 
@@ -47,10 +49,19 @@ struct MoverLease: Sendable {
         lease.annotations[startAnnotation].flatMap { Int($0) }
     }
 
+    /// Whether something of the run of this Lease has been seen to run.
+    static func hasRun(_ lease: KubernetesObject) -> Bool { lease.annotations[ranAnnotation] == "true" }
+
+    /// Has it say so.
+    static func markRun(_ lease: inout KubernetesObject) { lease.setAnnotation(ranAnnotation, "true") }
+
     /// Movers that share the run's volume; 1 where it has one.
     static func shares(_ lease: KubernetesObject) -> Int {
-        max(1, lease.annotations[sharesAnnotation].flatMap { Int($0) } ?? 1)
+        min(max(1, lease.annotations[sharesAnnotation].flatMap { Int($0) } ?? 1), mostShares)
     }
+
+    /// What `--shards` and the plugin's settings allow, and a Lease has room for.
+    private static let mostShares = 64
 
     /// What a run's Lease is found by.
     static func labels(run: String) -> [String: String] {
@@ -85,6 +96,9 @@ struct MoverLease: Sendable {
         _ = try await lease.acquire(
             holder: run, seconds: seconds, annotations: [Self.beginningAnnotation: "false"])
     }
+
+    /// Has it last so long from now on: what is left of the run is taken away by whoever comes after that.
+    func hold(seconds: Int) async throws(KubernetesError) { _ = try await lease.acquire(holder: run, seconds: seconds) }
 
     /// Runs `body` while the lease is renewed. A lease that is lost ends it: somebody is taking the movers away.
     func renewing<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) async throws -> R {

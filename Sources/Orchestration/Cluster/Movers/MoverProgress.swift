@@ -13,13 +13,13 @@ package struct MoverProgress: Sendable, Equatable {
     /// What several that share a volume have done together. Totals are known when all of them know theirs.
     init(sum parts: [MoverProgress]) {
         for part in parts {
-            files += part.files
-            bytes += part.bytes
+            files = files.addingUpToMaximum(part.files)
+            bytes = bytes.addingUpToMaximum(part.bytes)
         }
         guard parts.allSatisfy({ $0.filesTotal > 0 || $0.bytesTotal > 0 }) else { return }
         for part in parts {
-            filesTotal += part.filesTotal
-            bytesTotal += part.bytesTotal
+            filesTotal = filesTotal.addingUpToMaximum(part.filesTotal)
+            bytesTotal = bytesTotal.addingUpToMaximum(part.bytesTotal)
         }
     }
 
@@ -39,5 +39,13 @@ package struct MoverProgress: Sendable, Equatable {
             "bytes": .integer(bytes), "bytes_total": .integer(bytesTotal), "files": .integer(files),
             "files_total": .integer(filesTotal), "type": "progress",
         ]
+    }
+}
+
+extension UInt64 {
+    /// The sum of what pods say, who are not to be believed, or the largest number that a line or a result can tell.
+    func addingUpToMaximum(_ other: UInt64) -> UInt64 {
+        let (sum, isOver) = addingReportingOverflow(other)
+        return isOver ? UInt64(Int64.max) : Swift.min(sum, UInt64(Int64.max))
     }
 }
