@@ -182,9 +182,8 @@ struct WorkloadHoldTests {
         #expect(try await action.execute(item: now, backup: finalizing).item == now)
     }
 
-    @Test("A model server's route is closed for the backup; the operation goes on until its pods are Ready")
-    func route() async throws {
-        let world = try World()
+    /// A route that leads to the workload's pod, which is Ready. Answers the pod, for it to come back.
+    private func putRoute(_ world: World) throws -> KubernetesObject {
         var pod = world.pod
         try pod.set(.array([["type": "Ready", "status": "True"]]), at: ["status", "conditions"])
         world.cluster.put(pod)
@@ -203,23 +202,71 @@ struct WorkloadHoldTests {
             """,
         ] { world.cluster.put(try ActionWorld.object(yaml)) }
         world.cluster.answerPods { _ in (200, "sglang:num_running_reqs 0\nsglang:num_queue_reqs 0\n") }
-        func weight() -> Int64? {
-            world.cluster.get("HTTPRoute", "chat")?["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64
-        }
+        return pod
+    }
+
+    private func weight(_ world: World) -> Int64? {
+        world.cluster.get("HTTPRoute", "chat")?["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64
+    }
+
+    @Test(
+        "A model server's route is closed for the backup; the operation goes on until its pods are Ready, whatever somebody does with the route",
+        arguments: [false, true])
+    func route(_ isChanged: Bool) async throws {
+        let world = try World()
+        let pod = try putRoute(world)
         let outcome = try await world.process().backupAction(.quiesce)
             .execute(item: world.claim.serialized(), backup: backup)
         let operation = try #require(outcome.operation)
-        #expect(world.replicas == 0 && weight() == 0)
+        #expect(world.replicas == 0 && weight(world) == 0)
         try world.mover(isAtWork: false)
         // Its pod is not there yet: no call waits for it.
         for _ in 0..<2 {
             let status = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
-            #expect(status.outcome == .running && world.replicas == 1 && weight() == 0 && world.journals == 1)
+            #expect(status.outcome == .running && world.replicas == 1 && weight(world) == 0 && world.journals == 1)
+        }
+        if isChanged {
+            var route = try #require(world.cluster.get("HTTPRoute", "chat"))
+            try route.set(9, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
+            world.cluster.put(route)
         }
         world.cluster.put(pod)
         let done = try await world.process().backupAction(.quiesce).progress(operation: operation, backup: backup)
-        #expect(done.outcome == .succeeded && weight() == 7 && world.journals == 0, "\(done)")
+        #expect(done.outcome == .succeeded && weight(world) == (isChanged ? 9 : 7) && world.journals == 0, "\(done)")
         #expect(world.cluster.get("HTTPRoute", "chat")?.annotations.isEmpty == true)
+    }
+
+    @Test("Cancel opens the route at once, for nobody asks again")
+    func cancelledRoute() async throws {
+        let world = try World()
+        _ = try putRoute(world)
+        let action = try world.process().backupAction(.quiesce)
+        let outcome = try await action.execute(item: world.claim.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        #expect(world.replicas == 0 && weight(world) == 0)
+        try world.mover(isAtWork: true)
+        try await action.cancel(operation: operation, backup: backup)
+        #expect(world.replicas == 1 && weight(world) == 7 && world.journals == 0)
+    }
+
+    @Test("A route that the sweep opens between two calls is as good as opened by the operation")
+    func sweptRoute() async throws {
+        let world = try World()
+        let pod = try putRoute(world)
+        let outcome = try await world.process().backupAction(.quiesce)
+            .execute(item: world.claim.serialized(), backup: backup)
+        let operation = try #require(outcome.operation)
+        try world.mover(isAtWork: false)
+        let action = try world.process().backupAction(.quiesce)
+        let first = try await action.progress(operation: operation, backup: backup)
+        #expect(first.outcome == .running && world.replicas == 1 && weight(world) == 0)
+        // Nobody has to wait for the lease of a call that is over.
+        world.cluster.put(pod)
+        world.cluster.revive(secondsLater: 5)
+        let sweep = try await Resumer(world.cluster.client, holder: "sweep").resumeExpired(namespace: "ml")
+        #expect(sweep.resumed.count == 1 && weight(world) == 7 && world.journals == 0)
+        let done = try await action.progress(operation: operation, backup: backup)
+        #expect(done.outcome == .succeeded, "\(done)")
     }
 
     @Test("What stands still no more is let go, and the operation has failed")

@@ -136,8 +136,9 @@ struct WorkloadHold: Sendable {
         options.policy.timeout = terms.policy.timeout
         options.deadlineSeconds = terms.deadlineSeconds
         options.stopSeconds = min(terms.stopSeconds, terms.deadlineSeconds)
-        // Nobody stays to renew the lease.
+        // Nobody stays to renew the lease, or to wait for pods after a failure.
         options.isManual = true
+        options.readySeconds = 0
         let logger = environment.logger
         let report: @Sendable (QuiesceEvent) -> Void = { event in
             if case .remark(let text) = event { logger.info("\(text)") }
@@ -169,9 +170,7 @@ struct WorkloadHold: Sendable {
 
     private func letGoAfterFailure() async {
         do {
-            _ = try await release()
-        } catch let error as QuiesceError where error.code == .notServing {
-            environment.logger.info("\(error)")
+            _ = try await release(atOnce: true)
         } catch {
             environment.logger.error(
                 "\(reference) stands still and is let go at its deadline, or by 'becalm resume \(reference)': \(error)")
@@ -181,11 +180,14 @@ struct WorkloadHold: Sendable {
     // MARK: Letting go
 
     /// Lets it go where this backup holds it. Answers how long it stood still, and what should not have happened meanwhile;
-    /// nil where it holds nothing. Throws `.notServing` while its routes wait for its pods: a call waits for nothing.
-    private func release() async throws -> (pauseSeconds: Double, remarks: [String])? {
+    /// nil where it holds nothing. Throws `.notServing` while its routes wait for its pods: a call waits for nothing. With
+    /// `atOnce`, for whom no other call follows, they are opened whatever its pods do.
+    private func release(atOnce: Bool = false) async throws -> (pauseSeconds: Double, remarks: [String])? {
         guard let entry = try await journal.read().entry, entry.lease.holder == holder else { return nil }
         // What a process of ours took over in order to let it go looks like somebody at work.
-        let resumption = try await Resumer(client, holder: holder, waitSeconds: 0).resume(reference, force: true)
+        let resumer = Resumer(
+            client, holder: holder, waitSeconds: 0, readySeconds: atOnce ? 0 : Resumer.readySeconds)
+        let resumption = try await resumer.resume(reference, force: true)
         for notice in resumption.notices { environment.logger.warning("\(notice)") }
         return (resumption.pauseSeconds, resumption.remarks)
     }
@@ -230,7 +232,11 @@ struct WorkloadHold: Sendable {
                     if record.reason.isEmpty { record.reason = remarks.first ?? "" }
                 }
             } catch let error as QuiesceError where error.code == .notServing {
-                // It runs, and the next call opens its routes.
+                // It runs, and the next call opens its routes, or somebody else does meanwhile and knows of nothing else.
+                if record.reason.isEmpty, let first = error.remarks.first {
+                    record.reason = first
+                    try await write(record)
+                }
                 return record
             }
             record.state = record.reason.isEmpty ? .released : .failed
@@ -254,16 +260,11 @@ struct WorkloadHold: Sendable {
     /// Lets it go whatever its volumes need.
     func cancel() async throws {
         guard var record = try await record() else {
-            _ = try await release()
+            _ = try await release(atOnce: true)
             return
         }
         guard record.state == .stopping || record.state == .held || record.state == .releasing else { return }
-        do {
-            record.pauseSeconds = try await release()?.pauseSeconds
-        } catch let error as QuiesceError where error.code == .notServing {
-            // It runs; whoever comes next opens its routes.
-            environment.logger.info("\(error)")
-        }
+        record.pauseSeconds = try await release(atOnce: true)?.pauseSeconds
         record.state = .failed
         record.reason = "the operation was cancelled before its volumes were stored"
         try await write(record)
