@@ -82,6 +82,21 @@ struct MoverRunTests {
         }
     }
 
+    @Test("Shares are forgotten by whoever joins them, so that a run that ends well looks at no snapshot")
+    func shares() async throws {
+        for fails in [false, true] {
+            let world = try await MoverWorld()
+            let run: @Sendable () async throws -> Void = {
+                try await MoverRun.with(world.cluster.client, world.request(), report: world.heard.hear) { run in
+                    _ = try await world.backUp("some", run: run.id, shard: Shard(index: 0, count: 2))
+                    if fails { throw Stop() }
+                }
+            }
+            if fails { await #expect(throws: Stop.self) { try await run() } } else { try await run() }
+            #expect(try await world.snapshots().count == (fails ? 0 : 1))
+        }
+    }
+
     @Test("A run that is cancelled takes away what it has made before it ends, and waits for its pods")
     func cancelled() async throws {
         let world = try await MoverWorld()

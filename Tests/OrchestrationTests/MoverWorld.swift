@@ -62,8 +62,8 @@ final class MoverWorld: Sendable {
     }
 
     /// Stores a directory `volume` with one file, as a mover of run `run` would; answers the snapshot. Without `content` the
-    /// file is as it is.
-    func backUp(_ content: String?, run: String) async throws -> Identifier {
+    /// file is as it is; with `shard` it is a share of it.
+    func backUp(_ content: String?, run: String, shard: Shard? = nil) async throws -> Identifier {
         let volume = directory.appending("volume")
         try SystemFiles.makeDirectories(volume)
         if let content {
@@ -71,7 +71,7 @@ final class MoverWorld: Sendable {
         }
         let request = BackupRequest(
             paths: [Array(volume.string.utf8)], host: "train/data", user: "root", tags: [MoverJob.partTag(run: run)],
-            program: "test")
+            shard: shard, program: "test")
         return try await BackupJourney(repository: try await open(), request: request, progress: OperationProgress())
             .run().snapshot
     }
