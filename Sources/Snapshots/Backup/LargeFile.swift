@@ -108,7 +108,19 @@ final class LargeFile: Sendable {
         /// States of the SHA-256 at recent strip ends, for the journal.
         var checkpoints: [(offset: UInt64, state: [UInt8])] = []
         var failure: SnapshotError?
+        /// Where that was.
+        var failedAt = UInt64.max
         var isFinished = false
+
+        /// Notes a failure of the strip at `offset`: the first one in the file counts, whichever was met first, and of what
+        /// cannot be read and what was cut off the former.
+        mutating func fail(_ error: SnapshotError, at offset: UInt64) {
+            if let known = failure {
+                let (isCut, wasCut) = (error.code == .changedWhileRead, known.code == .changedWhileRead)
+                guard isCut == wasCut ? offset < failedAt : wasCut else { return }
+            }
+            (failure, failedAt) = (error, offset)
+        }
     }
 
     let directory: DirectoryHandle
@@ -240,7 +252,9 @@ final class LargeFile: Sendable {
         var candidates: [CutCandidate] = []
         do throws(SnapshotError) {
             // Of a file that cannot be read nothing is kept; of one that was cut off, all that is there.
-            let hasFailed = state.withLock { $0.failure.map { $0.code != .changedWhileRead } ?? false }
+            let hasFailed = state.withLock { state in
+                state.failedAt < plan.range.lowerBound && state.failure?.code != .changedWhileRead
+            }
             buffer.count =
                 hasFailed
                 ? 0
@@ -248,20 +262,16 @@ final class LargeFile: Sendable {
                     at: plan.range.lowerBound - UInt64(lead),
                     into: UnsafeMutableRawBufferPointer(rebasing: buffer.storage[0..<wanted]))
         } catch {
-            state.withLock { $0.failure = $0.failure ?? error }
+            state.withLock { $0.fail(error, at: plan.range.lowerBound) }
             buffer.count = 0
         }
         if buffer.count < wanted {
             // Cut off meanwhile, or unreadable: the file is noted; zeros keep the pieces in place until it is dropped.
             let missing = UnsafeMutableRawBufferPointer(rebasing: buffer.storage[buffer.count..<wanted])
             missing.initializeMemory(as: UInt8.self, repeating: 0)
-            state.withLock { state in
-                state.failure =
-                    state.failure
-                    ?? SnapshotError(
-                        .changedWhileRead, "became shorter while it was read: zeros stand for the rest",
-                        path: reader.path)
-            }
+            let error = SnapshotError(
+                .changedWhileRead, "became shorter while it was read: zeros stand for the rest", path: reader.path)
+            state.withLock { $0.fail(error, at: plan.range.lowerBound) }
             buffer.count = wanted
         }
         if isScanned {
