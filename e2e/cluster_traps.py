@@ -211,7 +211,7 @@ def namespace_goes(bench, namespace, what):
 def other_version(bench, namespace, what):
     there = live(bench, namespace)
     before = there.touched()
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "45s"), [0], f"{what}: quiesce")
     journal = there.journals()[0]["metadata"]["name"]
     for key, value in (("becalm.io/journal-version", "99"), ("becalm.io/targets", "[{")):
         old = there.journals()[0]["metadata"]["annotations"][key]

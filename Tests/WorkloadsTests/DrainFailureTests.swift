@@ -150,6 +150,22 @@ struct DrainFailureTests {
         }
     }
 
+    @Test("Who dies before the fields are back is undone at the deadline, though his lease lasts longer")
+    func deadlineOfTheDead() async throws {
+        for writes in 1...3 {
+            let cluster = try ModelServers.cluster()
+            _ = try await Self.quiesce(cluster)
+            cluster.revive(secondsLater: 60)
+            cluster.die(afterWrites: writes, afterDoing: false)
+            await #expect(throws: (any Error).self) { try await Self.resume(cluster) }
+            #expect(cluster.isDead, "\(writes)")
+            cluster.revive(secondsLater: 45)
+            let sweep = try await Resumer(cluster.client, holder: "sweep").resumeExpired(namespace: "")
+            #expect(sweep.resumed.count == 1 && sweep.left.isEmpty && sweep.failed.isEmpty, "\(writes)")
+            #expect(cluster.all("Lease").isEmpty && ModelServers.weights(cluster) == [3, 1, nil, 0])
+        }
+    }
+
     @Test("The sweep waits for no pods: it says what it leaves, comes again, and opens after ten minutes in any case")
     func sweep() async throws {
         let cluster = try ModelServers.cluster()

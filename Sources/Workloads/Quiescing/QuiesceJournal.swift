@@ -49,10 +49,10 @@ package struct QuiesceJournal: Sendable {
         /// What whoever put the fields back would say of them; nothing has been said yet while routes wait for its pods.
         package var remarks: [String] = []
 
-        /// Whether anybody may undo it. Who puts it back renews the lease, however long pods take to be Ready: the deadline
-        /// is met by then.
+        /// Whether anybody may undo it. Who waits for pods to be Ready, its fields put back, renews the lease however long
+        /// they take: the deadline is met by then, and by no step before.
         package func isOver(at now: Timestamp) -> Bool {
-            lease.end <= now || step != .resuming && deadline.map { $0 <= now } ?? false
+            lease.end <= now || letGo == nil && deadline.map { $0 <= now } ?? false
         }
     }
 
