@@ -99,6 +99,8 @@ class Victim:
                 if attribute == "quiesce":
                     self.recover(f"{self.sample.title}: {name} to its end, left alone")
                 else:
+                    if attribute == "expired":
+                        self.open_routes(f"{self.sample.title}: {name} to its end")
                     self.whole(f"{self.sample.title}: {name} to its end")
                 return
             where += f" ({re.sub(r'.*/', '', struck.split(' ')[1])}, {struck.split(' ')[0]})"
@@ -114,7 +116,18 @@ class Victim:
         self.wait_over()
         outcome = self.bench.becalm.run(*self.expired, timeout=300)
         self.report.check(outcome.code == 0 and not outcome.crashed, f"{where}: resume --expired", str(outcome))
+        self.open_routes(where)
         self.whole(where)
+
+    def open_routes(self, where):
+        """What has routes is looked at again and again, as a CronJob does, until its pods are Ready; nothing else needs it."""
+        if not self.sample.title.startswith("llm-d"):
+            return
+
+        def is_open():
+            return not self.live.journals() or self.bench.becalm.run(*self.expired, timeout=300).code == 0 and not self.live.journals()
+
+        wait(f"{where}: its routes are open", is_open, 180, every=1)
 
     def whole(self, where):
         self.report.equal([str(j["metadata"]["name"]) for j in self.live.journals()], f"{where}: no journal is left")
