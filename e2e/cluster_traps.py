@@ -471,8 +471,8 @@ def no_journal(bench, namespace, what):
 @trap("a workload that is to stay stopped")
 def stay(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
-    bench.check(bench.becalm.run("quiesce", there.reference, "--consistency", "stop", "--deadline", "20s"), [0], f"{what}: quiesce")
-    end = bench.api.now() + 21
+    bench.check(bench.becalm.run("quiesce", there.reference, "--consistency", "stop", "--deadline", "45s"), [0], f"{what}: quiesce")
+    end = bench.api.now() + 46
     wait("the deadline is past", lambda: bench.api.now() > end)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
     bench.report.check(outcome.code == 0 and outcome.summary.get("resumed") == 0, f"{what}: no deadline lets it go", str(outcome))
