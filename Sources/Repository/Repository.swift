@@ -143,15 +143,15 @@ package final class Repository: Sendable {
         var generations = try await listTables(store)
         var attempt = 1
         while true {
-            let damage: (any Error)?
+            let missing: (any Error)?
             switch try await open(generations, store, credential, options) {
             case .opened(let table, let keyring, let slot): return (table, keyring, slot)
-            case .gone(let error): damage = error
+            case .gone(let error): missing = error
             case .damaged(let error): throw RepositoryError(error)
             }
             let now = try await listTables(store)
             guard now != generations, attempt < unlockAttempts else {
-                throw damage.map { RepositoryError($0) }
+                throw missing.map { RepositoryError($0) }
                     ?? RepositoryError(
                         .damaged,
                         "the repository at \(store.location) has lost its key tables: restore the objects under 'keys/' from a copy"

@@ -7,30 +7,6 @@ import Workloads
 /// What may go wrong between closing a route and opening it: permissions that are missing, others at work, processes that die.
 @Suite("Draining when something goes wrong", .timeLimit(.minutes(5)))
 struct DrainFailureTests {
-    private static func options(_ holder: String = "tester", drain: QuiescePolicy.Drain? = nil) -> QuiesceOptions {
-        var options = QuiesceOptions(holder: holder)
-        options.isManual = true
-        options.deadlineSeconds = 100
-        options.stopSeconds = 20
-        options.settleSeconds = 0
-        options.policy.drain = drain
-        return options
-    }
-
-    private static func quiesce(
-        _ cluster: FakeCluster, _ reference: WorkloadReference = ModelServers.decode,
-        _ options: QuiesceOptions = options()
-    ) async throws -> QuiesceRecord {
-        let live = try await WorkloadFinder(cluster.client).find(reference)
-        return try await Quiescer(cluster.client, options: options).quiesce(live)
-    }
-
-    private static func resume(
-        _ cluster: FakeCluster, _ reference: WorkloadReference = ModelServers.decode
-    ) async throws -> Resumer.Resumption {
-        try await Resumer(cluster.client, holder: "another").resume(reference)
-    }
-
     /// A cluster with a second route to the same pool.
     private static func twoRoutes() throws -> FakeCluster {
         let cluster = try ModelServers.cluster()
@@ -67,13 +43,13 @@ struct DrainFailureTests {
         for request in ["GET chat", "PUT chat"] {
             let cluster = try Self.twoRoutes()
             Self.forbid(request, cluster)
-            let record = try await Self.quiesce(cluster)
+            let record = try await ModelServers.quiesce(cluster)
             #expect(record.remarks.contains { $0.contains("HTTPRoute ml/chat still sends") }, "\(record.remarks)")
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
             #expect(ModelServers.weights(cluster, "files") == [0, 1, 0, 0])
             let targets = try #require(cluster.all("Lease").first?.annotations["becalm.io/targets"])
             #expect(targets.contains(#""files""#) && !targets.contains(#""chat""#))
-            let resumption = try await Self.resume(cluster)
+            let resumption = try await ModelServers.resume(cluster)
             #expect(resumption.notices.isEmpty)
             #expect(ModelServers.weights(cluster, "files") == [3, 1, nil, 0])
             #expect(cluster.all("Lease").isEmpty)
@@ -85,18 +61,18 @@ struct DrainFailureTests {
     )
     func refusedLater() async throws {
         let unread = try Self.twoRoutes()
-        _ = try await Self.quiesce(unread)
+        _ = try await ModelServers.quiesce(unread)
         Self.forbid("GET chat", unread)
-        let resumption = try await Self.resume(unread)
+        let resumption = try await ModelServers.resume(unread)
         #expect(resumption.remarks.isEmpty)
         #expect(resumption.notices.contains { $0.contains("HTTPRoute ml/chat") && $0.contains("cannot be seen") })
         #expect(ModelServers.weights(unread, "files") == [3, 1, nil, 0])
         #expect(unread.all("Lease").isEmpty)
 
         let unchanged = try Self.twoRoutes()
-        _ = try await Self.quiesce(unchanged)
+        _ = try await ModelServers.quiesce(unchanged)
         Self.forbid("PUT chat", unchanged)
-        let error = await #expect(throws: KubernetesError.self) { try await Self.resume(unchanged) }
+        let error = await #expect(throws: KubernetesError.self) { try await ModelServers.resume(unchanged) }
         #expect(error?.code == .forbidden)
         #expect(ModelServers.weights(unchanged, "files") == [3, 1, nil, 0])
         #expect(ModelServers.weights(unchanged) == [0, 1, 0, 0])
@@ -107,9 +83,10 @@ struct DrainFailureTests {
     func othersUnreadable() async throws {
         for drain in [QuiescePolicy.Drain.auto, .off] {
             let cluster = try ModelServers.cluster(["decode", "prefill", "router"])
-            _ = try await Self.quiesce(cluster, ModelServers.prefill)
+            _ = try await ModelServers.quiesce(cluster, ModelServers.prefill)
             Self.forbid("GET prefill", cluster)
-            let record = try await Self.quiesce(cluster, ModelServers.decode, Self.options(drain: drain))
+            let record = try await ModelServers.quiesce(
+                cluster, ModelServers.decode, ModelServers.options(drain: drain))
             #expect(record.remarks.contains { $0.contains("keeps 2 other pods (router-0)") } == (drain == .auto))
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
         }
@@ -123,7 +100,7 @@ struct DrainFailureTests {
         for isRefused in [false, true] {
             let cluster = try ModelServers.cluster()
             let client = cluster.client
-            var options = Self.options()
+            var options = ModelServers.options()
             options.isManual = false
             options.deadlineSeconds = 30
             let quiescer = Quiescer(client, options: options)
@@ -154,10 +131,10 @@ struct DrainFailureTests {
     func deadlineOfTheDead() async throws {
         for writes in 1...3 {
             let cluster = try ModelServers.cluster()
-            _ = try await Self.quiesce(cluster)
+            _ = try await ModelServers.quiesce(cluster)
             cluster.revive(secondsLater: 60)
             cluster.die(afterWrites: writes, afterDoing: false)
-            await #expect(throws: (any Error).self) { try await Self.resume(cluster) }
+            await #expect(throws: (any Error).self) { try await ModelServers.resume(cluster) }
             #expect(cluster.isDead, "\(writes)")
             cluster.revive(secondsLater: 45)
             let sweep = try await Resumer(cluster.client, holder: "sweep").resumeExpired(namespace: "")
@@ -169,7 +146,7 @@ struct DrainFailureTests {
     @Test("The sweep waits for no pods: it says what it leaves, comes again, and opens after ten minutes in any case")
     func sweep() async throws {
         let cluster = try ModelServers.cluster()
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         cluster.playDeployments(readyAfterLooks: 1_000_000)
         cluster.revive(secondsLater: 101)
         for number in 1...2 {
@@ -192,7 +169,7 @@ struct DrainFailureTests {
     @Test("What somebody changed while it was stopped is told by whoever opens the routes, too")
     func remarksAreKept() async throws {
         let cluster = try ModelServers.cluster()
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         cluster.playDeployments(readyAfterLooks: 1_000_000)
         var object = try #require(cluster.get("Deployment", "decode"))
         try object.set(3, at: ["spec", "replicas"])
@@ -203,7 +180,7 @@ struct DrainFailureTests {
         #expect(early?.code == .notServing && early?.remarks.count == 1)
         try Self.setReady(true, "decode", cluster)
         cluster.revive(secondsLater: 5)
-        let resumption = try await Self.resume(cluster)
+        let resumption = try await ModelServers.resume(cluster)
         #expect(resumption.remarks.count == 1 && resumption.remarks == early?.remarks)
     }
 
@@ -212,14 +189,14 @@ struct DrainFailureTests {
         for isUnreadable in [false, true] {
             let cluster = try ModelServers.cluster(["decode", "prefill"])
             try Self.setReady(false, "prefill", cluster)
-            _ = try await Self.quiesce(cluster)
-            _ = try await Self.quiesce(cluster, ModelServers.prefill)
+            _ = try await ModelServers.quiesce(cluster)
+            _ = try await ModelServers.quiesce(cluster, ModelServers.prefill)
             #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
             if isUnreadable { Self.forbid("GET becalm-deployments.apps-decode", cluster) }
-            _ = try await Self.resume(cluster, ModelServers.prefill)
+            _ = try await ModelServers.resume(cluster, ModelServers.prefill)
             #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
             guard !isUnreadable else { continue }
-            _ = try await Self.resume(cluster)
+            _ = try await ModelServers.resume(cluster)
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
             #expect(cluster.get("HTTPRoute", "chat")?.annotations.isEmpty == true)
         }
@@ -232,7 +209,9 @@ struct DrainFailureTests {
         for drain in [QuiescePolicy.Drain.auto, .required] {
             let cluster = try ModelServers.cluster()
             cluster.answerPods { _ in (200, ModelServers.metrics(running: 1)) }
-            let quiescing = Task { try await Self.quiesce(cluster, ModelServers.decode, Self.options(drain: drain)) }
+            let quiescing = Task {
+                try await ModelServers.quiesce(cluster, ModelServers.decode, ModelServers.options(drain: drain))
+            }
             while cluster.asked.isEmpty { try await Task.sleep(for: .milliseconds(5)) }
             var route = try #require(cluster.get("HTTPRoute", "chat"))
             try route.set(3, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
@@ -254,10 +233,10 @@ struct DrainFailureTests {
     func deadHolder() async throws {
         let cluster = try ModelServers.cluster(["decode", "prefill"])
         cluster.die(afterWrites: 1, afterDoing: false)
-        await #expect(throws: (any Error).self) { try await Self.quiesce(cluster, ModelServers.prefill) }
+        await #expect(throws: (any Error).self) { try await ModelServers.quiesce(cluster, ModelServers.prefill) }
         cluster.revive(secondsLater: 101)
         #expect(cluster.all("Lease").count == 1)
-        let record = try await Self.quiesce(cluster)
+        let record = try await ModelServers.quiesce(cluster)
         #expect(record.remarks.contains { $0.contains("keeps 2 other pods (prefill-0)") }, "\(record.remarks)")
         #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
     }
@@ -267,7 +246,7 @@ struct DrainFailureTests {
         let cluster = try ModelServers.cluster()
         // The journal, its target, its step and the route.
         cluster.die(afterWrites: 4, afterDoing: false)
-        await #expect(throws: (any Error).self) { try await Self.quiesce(cluster) }
+        await #expect(throws: (any Error).self) { try await ModelServers.quiesce(cluster) }
         cluster.revive(secondsLater: 101)
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
         cluster.put(
@@ -280,9 +259,9 @@ struct DrainFailureTests {
         backends.append(backend)
         try route.set(.array(backends), at: ["spec", "rules", 0, "backendRefs"])
         cluster.put(route)
-        _ = try await Self.quiesce(cluster, ModelServers.decode, Self.options("next"))
+        _ = try await ModelServers.quiesce(cluster, ModelServers.decode, ModelServers.options("next"))
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0, 0])
-        _ = try await Self.resume(cluster)
+        _ = try await ModelServers.resume(cluster)
         #expect(ModelServers.weights(cluster) == [3, 1, 5, nil, 0])
     }
 }

@@ -7,30 +7,6 @@ import Workloads
 /// Model servers behind an InferencePool: their routes close before they stop, and open when they serve again.
 @Suite("Draining", .timeLimit(.minutes(5)))
 struct DrainTests {
-    private static func options(_ holder: String = "tester", drain: QuiescePolicy.Drain? = nil) -> QuiesceOptions {
-        var options = QuiesceOptions(holder: holder)
-        options.isManual = true
-        options.deadlineSeconds = 100
-        options.stopSeconds = 20
-        options.settleSeconds = 0
-        options.policy.drain = drain
-        return options
-    }
-
-    private static func quiesce(
-        _ cluster: FakeCluster, _ reference: WorkloadReference = ModelServers.decode,
-        _ options: QuiesceOptions = options()
-    ) async throws -> QuiesceRecord {
-        let live = try await WorkloadFinder(cluster.client).find(reference)
-        return try await Quiescer(cluster.client, options: options).quiesce(live)
-    }
-
-    private static func resume(
-        _ cluster: FakeCluster, _ reference: WorkloadReference = ModelServers.decode
-    ) async throws -> Resumer.Resumption {
-        try await Resumer(cluster.client, holder: "another").resume(reference)
-    }
-
     /// Where a write to an object of that resource comes in what was done; the last one with `isLast`.
     private static func place(_ resource: String, in cluster: FakeCluster, isLast: Bool = false) -> Int? {
         let isMeant: (String) -> Bool = { $0.contains("/\(resource)/") }
@@ -41,7 +17,7 @@ struct DrainTests {
     func order() async throws {
         let cluster = try ModelServers.cluster()
         let route = cluster.get("HTTPRoute", "chat")
-        let record = try await Self.quiesce(cluster)
+        let record = try await ModelServers.quiesce(cluster)
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
         #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
         #expect(record.times[.draining] != nil)
@@ -70,7 +46,7 @@ struct DrainTests {
     @Test("A route is not opened before its pods are Ready: a call that may not wait says so, and the next one goes on")
     func notReady() async throws {
         let cluster = try ModelServers.cluster()
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         cluster.playDeployments(readyAfterLooks: 1000)
         let resumer = Resumer(cluster.client, holder: "x", waitSeconds: 0)
         let early = await #expect(throws: QuiesceError.self) { try await resumer.resume(ModelServers.decode) }
@@ -98,7 +74,7 @@ struct DrainTests {
             }
             return (200, ModelServers.metrics(running: count > 4 ? 0 : 2, waiting: 1 - min(1, count / 3)))
         }
-        let record = try await Self.quiesce(cluster)
+        let record = try await ModelServers.quiesce(cluster)
         #expect(looks.withLock { $0 } >= 5)
         // Nobody is asked before the route is closed, and nothing is stopped before all are idle.
         let history = cluster.history
@@ -115,16 +91,16 @@ struct DrainTests {
         for drain in [QuiescePolicy.Drain.auto, .required] {
             let cluster = try ModelServers.cluster()
             cluster.answerPods { _ in (200, ModelServers.metrics(running: 7)) }
-            var options = Self.options(drain: drain)
+            var options = ModelServers.options(drain: drain)
             options.policy.drainTimeout = GoDuration(nanoseconds: 300_000_000)
             if drain == .auto {
-                let record = try await Self.quiesce(cluster, ModelServers.decode, options)
+                let record = try await ModelServers.quiesce(cluster, ModelServers.decode, options)
                 #expect(record.remarks.contains { $0.contains("not idle") && $0.contains("has 7 under way") })
                 #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
                 continue
             }
             let late = await #expect(throws: QuiesceError.self) {
-                try await Self.quiesce(cluster, ModelServers.decode, options)
+                try await ModelServers.quiesce(cluster, ModelServers.decode, options)
             }
             #expect(late?.code == .notInTime && late?.message.contains(BecalmAnnotation.drainTimeout) == true)
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
@@ -141,7 +117,7 @@ struct DrainTests {
         if how == "forbidden" { cluster.forbid("get pods/proxy") }
         cluster.answerPods { _ in how == "404" ? (404, "") : (200, "up 1\n") }
         let start = ContinuousClock().now
-        let record = try await Self.quiesce(cluster)
+        let record = try await ModelServers.quiesce(cluster)
         #expect(start.duration(to: .now) >= .seconds(1))
         let words = ["404": "answered 404", "other metrics": "neither vLLM's nor SGLang's", "forbidden": "pods/proxy"]
         #expect(
@@ -160,9 +136,9 @@ struct DrainTests {
                 ["conditions": .array([["type": "Accepted", "status": "True", "observedGeneration": 1]])]
             ]), at: ["status", "parents"])
         cluster.put(route)
-        var options = Self.options()
+        var options = ModelServers.options()
         options.policy.drainTimeout = GoDuration(nanoseconds: 300_000_000)
-        let record = try await Self.quiesce(cluster, ModelServers.decode, options)
+        let record = try await ModelServers.quiesce(cluster, ModelServers.decode, options)
         #expect(record.remarks.contains { $0.contains("gateway has not taken up HTTPRoute ml/chat") })
     }
 
@@ -170,15 +146,15 @@ struct DrainTests {
     func shared() async throws {
         let cluster = try ModelServers.cluster(["decode", "prefill"])
         let route = cluster.get("HTTPRoute", "chat")
-        let record = try await Self.quiesce(cluster)
+        let record = try await ModelServers.quiesce(cluster)
         #expect(record.remarks.contains { $0.contains("keeps 2 other pods (prefill-0)") })
         #expect(cluster.get("HTTPRoute", "chat") == route)
         // The last of them closes it.
-        _ = try await Self.quiesce(cluster, ModelServers.prefill)
+        _ = try await ModelServers.quiesce(cluster, ModelServers.prefill)
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
-        _ = try await Self.resume(cluster)
+        _ = try await ModelServers.resume(cluster)
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
-        _ = try await Self.resume(cluster, ModelServers.prefill)
+        _ = try await ModelServers.resume(cluster, ModelServers.prefill)
         #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
     }
 
@@ -189,14 +165,14 @@ struct DrainTests {
             let cluster = try ModelServers.cluster(["decode", "prefill"])
             // As if both had opened their journals before either looked.
             cluster.answerPods { _ in (200, ModelServers.metrics(running: 1)) }
-            async let one = Self.quiesce(cluster, first, Self.options("one"))
-            async let two = Self.quiesce(cluster, second, Self.options("two"))
+            async let one = ModelServers.quiesce(cluster, first, ModelServers.options("one"))
+            async let two = ModelServers.quiesce(cluster, second, ModelServers.options("two"))
             while cluster.all("Lease").count < 2 { try await Task.sleep(for: .milliseconds(5)) }
             cluster.answerPods { _ in (200, ModelServers.metrics(running: 0)) }
             _ = try await (one, two)
             #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
-            _ = try await Self.resume(cluster, first)
-            _ = try await Self.resume(cluster, second)
+            _ = try await ModelServers.resume(cluster, first)
+            _ = try await ModelServers.resume(cluster, second)
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
             #expect(cluster.get("HTTPRoute", "chat")?.annotations.isEmpty == true)
         }
@@ -212,16 +188,16 @@ struct DrainTests {
         for (rules, words) in cases {
             let cluster = try ModelServers.cluster()
             for rule in rules { cluster.forbid(rule) }
-            let record = try await Self.quiesce(cluster)
+            let record = try await ModelServers.quiesce(cluster)
             #expect(record.remarks.contains { $0.contains(words) }, "\(rules): \(record.remarks)")
             #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 0)
             #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
-            _ = try await Self.resume(cluster)
+            _ = try await ModelServers.resume(cluster)
 
             let strict = try ModelServers.cluster()
             for rule in rules { strict.forbid(rule) }
             let refused = await #expect(throws: QuiesceError.self) {
-                try await Self.quiesce(strict, ModelServers.decode, Self.options(drain: .required))
+                try await ModelServers.quiesce(strict, ModelServers.decode, ModelServers.options(drain: .required))
             }
             #expect(refused?.code == .refused && refused?.message.contains(BecalmAnnotation.drain) == true)
             #expect(strict.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 2)
@@ -232,7 +208,7 @@ struct DrainTests {
     @Test("With the policy `off` it is stopped as it is, and it is said what that means")
     func off() async throws {
         let cluster = try ModelServers.cluster()
-        let record = try await Self.quiesce(cluster, ModelServers.decode, Self.options(drain: .off))
+        let record = try await ModelServers.quiesce(cluster, ModelServers.decode, ModelServers.options(drain: .off))
         #expect(record.remarks.contains { $0.contains("those under way are cut off") })
         #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
         #expect(cluster.asked.isEmpty)
@@ -252,11 +228,11 @@ struct DrainTests {
                 metadata: {name: pool, namespace: ml, uid: u-old}
                 spec: {selector: {app: llm}, targetPortNumber: 8200, extensionRef: {name: epp}}
                 """))
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         let route = try #require(cluster.get("HTTPRoute", "chat", namespace: "edge"))
         #expect(route["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64 == 0)
         #expect(cluster.asked.contains { $0.contains("decode-1%3A8200/proxy/metrics") })
-        _ = try await Self.resume(cluster)
+        _ = try await ModelServers.resume(cluster)
         #expect(
             cluster.get("HTTPRoute", "chat", namespace: "edge")?["spec", "rules", 0, "backendRefs", 0, "weight"]?.int64
                 == 3)
@@ -265,39 +241,39 @@ struct DrainTests {
     @Test("A workload whose journal somebody deleted opens its routes by what these say")
     func noJournal() async throws {
         let cluster = try ModelServers.cluster()
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         let lease = try #require(cluster.all("Lease").first)
         _ = try await cluster.client.delete(.leases, namespace: "ml", name: lease.name)
-        _ = try await Self.resume(cluster)
+        _ = try await ModelServers.resume(cluster)
         #expect(ModelServers.weights(cluster) == [3, 1, nil, 0])
-        await #expect(throws: WorkloadError.self) { try await Self.resume(cluster) }
+        await #expect(throws: WorkloadError.self) { try await ModelServers.resume(cluster) }
     }
 
     @Test("What somebody else does to a drained route stays, and is named; one that was deleted is told of")
     func changedMeanwhile() async throws {
         let cluster = try ModelServers.cluster()
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         var route = try #require(cluster.get("HTTPRoute", "chat"))
         try route.set(9, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
         cluster.put(route)
-        let resumption = try await Self.resume(cluster)
+        let resumption = try await ModelServers.resume(cluster)
         #expect(resumption.notices.count == 1 && resumption.notices.first?.contains("rule 1") == true)
         #expect(resumption.remarks.isEmpty)
         #expect(ModelServers.weights(cluster) == [9, 1, nil, 0])
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         var bare = try #require(cluster.get("HTTPRoute", "chat"))
         bare.setAnnotation(BecalmAnnotation.drained, nil)
         cluster.put(bare)
-        #expect(try await Self.resume(cluster).notices.contains { $0.contains("put it back by hand") })
+        #expect(try await ModelServers.resume(cluster).notices.contains { $0.contains("put it back by hand") })
         #expect(ModelServers.weights(cluster) == [0, 1, 0, 0])
 
         try bare.set(5, at: ["spec", "rules", 0, "backendRefs", 0, "weight"])
         cluster.put(bare)
-        _ = try await Self.quiesce(cluster)
+        _ = try await ModelServers.quiesce(cluster)
         _ = try await cluster.client.delete(
             try #require(try await cluster.client.resource(group: "gateway.networking.k8s.io", kind: "HTTPRoute")),
             namespace: "ml", name: "chat")
-        #expect(try await Self.resume(cluster).notices.contains { $0.contains("was deleted or replaced") })
+        #expect(try await ModelServers.resume(cluster).notices.contains { $0.contains("was deleted or replaced") })
         #expect(cluster.get("Deployment", "decode")?["spec", "replicas"]?.int64 == 2)
     }
 }

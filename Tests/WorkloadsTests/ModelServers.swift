@@ -7,6 +7,33 @@ enum ModelServers {
     static let decode = WorkloadReference(namespace: "ml", kind: "deployments.apps", name: "decode")
     static let prefill = WorkloadReference(namespace: "ml", kind: "deployments.apps", name: "prefill")
 
+    /// Stopped by hand for 100 s, and idle as soon as its servers are.
+    static func options(_ holder: String = "tester", drain: QuiescePolicy.Drain? = nil) -> QuiesceOptions {
+        var options = QuiesceOptions(holder: holder)
+        options.isManual = true
+        options.deadlineSeconds = 100
+        options.stopSeconds = 20
+        options.settleSeconds = 0
+        options.policy.drain = drain
+        return options
+    }
+
+    /// Has somebody stop one of them.
+    static func quiesce(
+        _ cluster: FakeCluster, _ reference: WorkloadReference = decode,
+        _ options: QuiesceOptions = options()
+    ) async throws -> QuiesceRecord {
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        return try await Quiescer(cluster.client, options: options).quiesce(live)
+    }
+
+    /// Has somebody else let one go.
+    static func resume(
+        _ cluster: FakeCluster, _ reference: WorkloadReference = decode
+    ) async throws -> Resumer.Resumption {
+        try await Resumer(cluster.client, holder: "another").resume(reference)
+    }
+
     static func deployment(_ role: String, replicas: Int = 2) -> String {
         """
         apiVersion: apps/v1

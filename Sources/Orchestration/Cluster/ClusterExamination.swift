@@ -79,22 +79,24 @@ package struct ClusterExamination: Sendable {
 
     /// A finding for each task, and one for each thing that is done without.
     private func permissions() async throws -> [Finding] {
-        var questions: [Question] = []
+        var asked: [(need: ClusterNeed, question: Question)] = []
         for need in ClusterNeed.all {
             guard let resource = try await client.resource(group: need.kind.group, kind: need.kind.kind) else {
                 continue
             }
-            questions += need.verbs.map { Question(need: need, verb: $0, resource: resource) }
+            asked += need.verbs.map {
+                (need, Question(resource: resource, subresource: need.subresource, verb: $0))
+            }
         }
-        let refusals = try await refusals(of: questions)
+        let refusals = try await refusals(of: Set(asked.map(\.question)))
         var refused: [ClusterNeed.Task: [String]] = [:]
         var lost: [Finding] = []
-        for question in refusals {
-            let words = "\(question.verb) \(question.need.name)"
-            if question.need.otherwise.isEmpty {
-                refused[question.need.task, default: []].append(words)
+        for (need, question) in asked where refusals.contains(question) {
+            let words = "\(question.verb) \(need.name)"
+            if need.otherwise.isEmpty {
+                refused[need.task, default: []].append(words)
             } else {
-                lost.append(Finding("permissions", .warning, "you may not \(words): \(question.need.otherwise)"))
+                lost.append(Finding("permissions", .warning, "you may not \(words): \(need.otherwise)"))
             }
         }
         return ClusterNeed.Task.allCases.map { task in
@@ -108,31 +110,29 @@ package struct ClusterExamination: Sendable {
         } + lost
     }
 
-    private struct Question: Sendable {
-        var need: ClusterNeed
-        var verb: String
+    /// What several tasks need is asked once.
+    private struct Question: Hashable, Sendable {
         var resource: APIResource
+        var subresource: String
+        var verb: String
     }
 
-    /// Those that the server says no to, in their order.
-    private func refusals(of questions: [Question]) async throws -> [Question] {
-        try await withThrowingTaskGroup(of: (Int, Bool).self) { group in
-            var refused: Set<Int> = []
-            func note(_ answer: (index: Int, isAllowed: Bool)?) {
-                if let answer, !answer.isAllowed { refused.insert(answer.index) }
-            }
+    /// Those that the server says no to.
+    private func refusals(of questions: Set<Question>) async throws -> Set<Question> {
+        try await withThrowingTaskGroup(of: Question?.self) { group in
+            var refused: Set<Question> = []
             for (index, question) in questions.enumerated() {
-                if index >= Self.width { note(try await group.next()) }
-                group.addTask { (index, try await allows(question)) }
+                if index >= Self.width, let answer = try await group.next(), let answer { refused.insert(answer) }
+                group.addTask { try await allows(question) ? nil : question }
             }
-            for try await answer in group { note(answer) }
-            return refused.sorted().map { questions[$0] }
+            for try await answer in group { if let answer { refused.insert(answer) } }
+            return refused
         }
     }
 
     private func allows(_ question: Question) async throws(KubernetesError) -> Bool {
         try await client.reviewAccess(
-            question.verb, question.resource, subresource: question.need.subresource,
+            question.verb, question.resource, subresource: question.subresource,
             namespace: question.resource.isNamespaced ? namespace : ""
         ).isAllowed
     }

@@ -135,16 +135,12 @@ package struct WorkloadRestoreJourney: Sendable {
         _ objects: [KubernetesObject], _ source: String, _ namespace: String, _ result: inout WorkloadRestoreResult
     ) async throws {
         let stored = objects.first { $0.kind == "Namespace" && $0.name == source }
-        var refusal: KubernetesError?
         do {
             try await create(.namespaces, RestoredObject.namespace(stored, name: namespace), &result)
         } catch let error as KubernetesError where error.code == .forbidden {
             // Namespaces are the cluster's: one that is there can be restored into all the same.
-            refusal = error
-        }
-        if let refusal {
             guard try await client.find(.serviceAccounts, namespace: namespace, name: "default") != nil else {
-                throw refusal
+                throw error
             }
             return
         }

@@ -101,7 +101,7 @@ package struct ResumeCommand: RunnableCommand {
             ],
             text: """
                 \(Format.count(UInt64(counts.resumed), "workload")) resumed, \(counts.failed) failed, \
-                \(counts.left) not over yet
+                \(counts.left) not over yet or waiting for pods to be Ready
                 """)
         return counts.failed == 0 ? .done : .failed
     }

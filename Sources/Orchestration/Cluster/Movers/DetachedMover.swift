@@ -68,7 +68,8 @@ package struct DetachedMover: Sendable {
     }
 
     /// Begins it, goes on with beginning it, or does nothing where that has been done. `request.access` is not nil.
-    /// `isBlock` says that the claim is a device, `seconds` how long it may take in all. Throws what the cluster or the repository refuses; then nothing of the run
+    /// `isBlock` says that the claim is a device, `seconds` how long it may take in all. Throws what the cluster or the
+    /// repository refuses; then nothing of the run
     /// is left but what `report` tells of, unless `staysBegun`: who is sure to begin it again, or to take it away, goes on
     /// from what is there.
     ///

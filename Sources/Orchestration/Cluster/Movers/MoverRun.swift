@@ -97,7 +97,8 @@ package struct MoverRun: Sendable {
     }
 
     /// Has a mover do `action` with `claim`, and answers what it said. `origin` is the claim whose data it is, when a copy
-    /// of that is mounted; `isBlock` says that it is a device. Throws the mover's error with its status, and `mover_failed` for one that says nothing.
+    /// of that is mounted; `isBlock` says that it is a device. Throws the mover's error with its status, and `mover_failed`
+    /// for one that says nothing.
     package func move(
         _ action: MoverAction, claim: String, origin: String? = nil, isBlock: Bool = false,
         placement: MoverPlacement
