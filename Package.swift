@@ -60,7 +60,7 @@ let package = Package(
         .target(name: "CCompressionKernels"),
         .target(name: "CProcessShims"),
         // Level 1
-        .target(name: "Basics", dependencies: [systemPackage], swiftSettings: strict),
+        .target(name: "Basics", dependencies: ["CProcessShims", systemPackage], swiftSettings: strict),
         // Level 2
         .target(
             name: "Compression", dependencies: ["Basics", "CZstd", "CCompressionKernels"], swiftSettings: strictC),
@@ -91,7 +91,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(
-            name: "Workloads", dependencies: ["Basics", "CProcessShims", "HTTPTransport", "Kubernetes"],
+            name: "Workloads", dependencies: ["Basics", "HTTPTransport", "Kubernetes", systemPackage],
             swiftSettings: strict),
         // Level 6
         .target(
@@ -149,7 +149,7 @@ let package = Package(
 
         // Scans the sources, so it depends on none of them.
         .testTarget(name: "ArchitectureTests", swiftSettings: strict),
-        .testTarget(name: "BasicsTests", dependencies: ["Basics"], swiftSettings: strict),
+        .testTarget(name: "BasicsTests", dependencies: ["Basics", systemPackage], swiftSettings: strict),
         .target(
             name: "HTTPTestServer", dependencies: ["Basics", systemPackage], path: "Tests/HTTPTestServer",
             swiftSettings: strict),

@@ -29,3 +29,12 @@ int ps_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
 int ps_spawn_in(posix_spawn_file_actions_t *actions, const char *path) {
     return -posix_spawn_file_actions_addchdir_np(actions, path);
 }
+
+int ps_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+    return -posix_spawn_file_actions_addclosefrom_np(actions, first);
+#else
+    (void)actions, (void)first;
+    return -ENOSYS;
+#endif
+}

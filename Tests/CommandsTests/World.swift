@@ -1,3 +1,4 @@
+import Basics
 import Commands
 import Foundation
 import ObjectStorageTesting
@@ -127,25 +128,16 @@ func execute(
     _ program: String, _ arguments: [String], in directory: String, environment: [String: String]? = nil,
     input: [UInt8]? = nil
 ) throws -> (status: Int32, output: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
-    process.currentDirectoryURL = URL(fileURLWithPath: directory)
-    if let environment { process.environment = environment }
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    process.standardError = pipe
-    if let input {
-        let feed = Pipe()
-        process.standardInput = feed
-        try process.run()
-        try feed.fileHandleForWriting.write(contentsOf: Data(input))
-        try feed.fileHandleForWriting.close()
-    } else {
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
+    var launch = ProcessLaunch([program] + arguments, environment: environment ?? ProcessInfo.processInfo.environment)
+    launch.directory = directory
+    let (feed, pipe) = (try Basics.Pipe(), try Basics.Pipe())
+    launch.input = input == nil ? .null : .descriptor(feed.reader)
+    let process = try pipe.handingOverWriter { writer throws(Errno) in
+        (launch.output, launch.error) = (.descriptor(writer), .descriptor(writer))
+        return try launch.start()
     }
-    let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-    process.waitUntilExit()
-    return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
+    let output = try pipe.readToEnd()
+    let status = try ChildProcess.end(of: process)
+    return (status & 0x7f == 0 ? status >> 8 & 0xff : -(status & 0x7f), String(decoding: output, as: UTF8.self))
 }

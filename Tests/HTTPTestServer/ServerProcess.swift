@@ -11,13 +11,14 @@ import SystemPackage
 
 /// A real server as a child process on a free port of the loopback interface, killed when it is dropped and when this
 /// process ends, however it ends: a shell between the two waits for the end of its input.
-package final class ServerProcess: @unchecked Sendable {
+package final class ServerProcess: Sendable {
     /// The port it listens on.
     package let port: Int
     /// A directory of its own, removed with it.
     package let directory: URL
-    private let process: Process
-    private let lifeline = Pipe()
+    /// The shell's number.
+    private let process: Int32
+    private let lifeline: Basics.Pipe
 
     /// Why a server does not run.
     package struct Failure: Error, CustomStringConvertible {
@@ -45,16 +46,10 @@ package final class ServerProcess: @unchecked Sendable {
         guard let path = find(command) else { throw Failure(description: "\(command) is not on the PATH") }
         try await BlockingBridge.offload(name: "test-run") {
             Result {
-                let process = Process()
-                process.executableURL = URL(fileURLWithPath: path)
-                process.arguments = arguments
-                process.standardError = FileHandle.nullDevice
-                process.standardOutput = FileHandle.nullDevice
-                try process.run()
-                process.waitUntilExit()
-                guard process.terminationStatus == 0 else {
-                    throw Failure(description: "\(command) ended with \(process.terminationStatus)")
-                }
+                var launch = ProcessLaunch([path] + arguments, environment: ProcessInfo.processInfo.environment)
+                (launch.output, launch.error) = (.null, .null)
+                let status = try ChildProcess.end(of: launch.start())
+                guard status == 0 else { throw Failure(description: "\(command) ended with status \(status)") }
             }
         }
     }
@@ -63,19 +58,19 @@ package final class ServerProcess: @unchecked Sendable {
         directory = FileManager.default.temporaryDirectory.appendingPathComponent("becalm-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         port = try Self.freePort()
-        process = Process()
-        process.executableURL = URL(fileURLWithPath: "/bin/sh")
-        let script = "\"$@\" </dev/null & child=$!; cat; kill -9 $child; wait"
-        process.arguments = ["-c", script, "sh", path] + (try arguments(port, directory))
-        process.standardInput = lifeline
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
+        lifeline = try Basics.Pipe()
+        // A line or the end of its input, whichever comes.
+        let script = "\"$@\" </dev/null & child=$!; read -r line; kill -9 $child; wait"
+        let words = ["/bin/sh", "-c", script, "sh", path] + (try arguments(port, directory))
+        var launch = ProcessLaunch(words, environment: ProcessInfo.processInfo.environment)
+        launch.input = .descriptor(lifeline.reader)
+        (launch.output, launch.error) = (.null, .null)
+        process = try launch.start()
     }
 
     deinit {
-        try? lifeline.fileHandleForWriting.close()
-        process.waitUntilExit()
+        _ = lifeline.handingOverWriter { write($0, "\n", 1) }
+        _ = try? ChildProcess.end(of: process)
         try? FileManager.default.removeItem(at: directory)
     }
 
@@ -113,9 +108,6 @@ package final class ServerProcess: @unchecked Sendable {
         let clock = ContinuousClock()
         let deadline = clock.now.advanced(by: .seconds(seconds))
         while clock.now < deadline {
-            guard process.isRunning else {
-                throw Failure(description: "the server ended with \(process.terminationStatus)")
-            }
             let connection = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
             defer { close(connection) }
             if Self.withAddress(UInt16(port), { connect(connection, $0, $1) == 0 }) { return }

@@ -31,7 +31,7 @@ private final class LoopDevice: Sendable {
     deinit { _ = try? shell("losetup --detach '\(path)'", in: "/") }
 
     func write(_ content: [UInt8], at offset: Int) throws {
-        let device = try FileDescriptor.open(FilePath(path), .writeOnly)
+        let device = try FileDescriptor.open(FilePath(path), .writeOnly, options: .closeOnExec)
         try device.closeAfter { _ = try device.writeAll(toAbsoluteOffset: Int64(offset), content) }
     }
 

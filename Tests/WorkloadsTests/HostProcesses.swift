@@ -13,36 +13,23 @@ final class HostProcesses: Sendable {
     let pid: Int32
     let directory: String
 
-    /// Runs a script of bash as the leader of a process group of its own. `$1` is the directory.
+    /// Runs a script of bash as the leader of a process group of its own. `$1` is the directory. Throws a `Failure` or an `Errno`.
     init(_ script: String) throws {
         var template = Array("/tmp/becalm-host-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { throw Failure(text: "no temporary directory") }
         directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK))
-        let words = ["/bin/bash", "-c", script, "trainer", directory]
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        defer { for text in arguments { free(text) } }
-        var pid: pid_t = 0
-        let code = posix_spawn(&pid, "/bin/bash", nil, &attributes, &arguments, environ)
-        guard code == 0 else { throw Failure(text: "bash does not start: \(code)") }
-        self.pid = pid
+        // Detached, and so the leader of a group of its own.
+        var launch = ProcessLaunch(
+            ["/bin/bash", "-c", script, "trainer", directory], environment: ["PATH": "/usr/bin:/bin"])
+        launch.isDetached = true
+        pid = try launch.start()
     }
 
     deinit {
         kill(-pid, SIGKILL)
-        var status: Int32 = 0
-        waitpid(pid, &status, 0)
-        let words: [String] = ["rm", "-rf", directory]
-        var actions: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        var remover: pid_t = 0
-        if posix_spawn(&remover, "/bin/rm", nil, nil, &actions, environ) == 0 { waitpid(remover, &status, 0) }
-        for text in actions { free(text) }
+        _ = try? ChildProcess.end(of: pid)
+        let remover = ProcessLaunch(["/bin/rm", "-rf", directory], environment: [:])
+        if let process = try? remover.start() { _ = try? ChildProcess.end(of: process) }
     }
 
     struct Failure: Error {

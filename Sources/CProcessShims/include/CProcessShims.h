@@ -17,5 +17,7 @@ int ps_signal(int handle, int signal);
 int ps_pipe(int ends[2]);
 /// Has a process begin in the directory at `path`.
 int ps_spawn_in(posix_spawn_file_actions_t *actions, const char *path);
+/// Has a process begin without the descriptors from `first` on. ENOSYS where the C library (glibc before 2.34, musl) cannot.
+int ps_spawn_close_from(posix_spawn_file_actions_t *actions, int first);
 
 #endif

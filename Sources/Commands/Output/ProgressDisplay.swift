@@ -11,31 +11,30 @@ internal import Snapshots
 /// Redraws a line of progress on the console, five times a second, from a thread of its own.
 final class ProgressDisplay: Sendable {
     private let thread: WorkerThreads
-    /// The end that wakes the thread when it is closed.
-    private let stopEnd: CInt
+    /// Wakes the thread.
+    private let waking: Pipe
 
     /// Starts drawing. Nil where there is no terminal, or the user wants none, or the system has no pipe left.
     init?(_ progress: OperationProgress, meter: ProgressMeter, console: Console, isQuiet: Bool) {
         guard console.isTerminal, !isQuiet else { return nil }
-        guard let (waitEnd, stopEnd) = SystemFiles.pipe() else { return nil }
-        self.stopEnd = stopEnd
+        guard let waking = try? Pipe() else { return nil }
+        self.waking = waking
         thread = WorkerThreads(count: 1, name: "becalm-progress") { _ in
             var meter = meter
             let start = ContinuousClock.now
-            var look = pollfd(fd: waitEnd, events: Int16(POLLIN), revents: 0)
+            var look = pollfd(fd: waking.reader, events: Int16(POLLIN), revents: 0)
             // Interrupted waits only mean an early redraw.
             while poll(&look, 1, 200) <= 0 {
                 let time = (ContinuousClock.now - start) / .seconds(1)
                 console.showProgress(meter.line(progress.status, at: time, columns: Self.columns))
             }
-            close(waitEnd)
             console.endProgress()
         }
     }
 
     /// Takes the line away and waits until that is done: at most as long as one redraw.
     func stop() async {
-        close(stopEnd)
+        waking.wake()
         let thread = thread
         do {
             try await BlockingBridge.offload(name: "becalm-progress") { Result { thread.join() } }

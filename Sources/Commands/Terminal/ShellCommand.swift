@@ -1,3 +1,4 @@
+internal import Basics
 internal import Orchestration
 internal import SystemPackage
 
@@ -16,17 +17,23 @@ enum ShellCommand {
     /// either may hold a secret. It has our standard input and error, and no signal blocked.
     static func output(of command: String, what: String, environment: [String: String]) throws(JourneyError) -> [UInt8]
     {
-        guard let (readEnd, writeEnd) = SystemFiles.pipe() else { throw failure(what, Errno(rawValue: errno)) }
-        defer { close(readEnd) }
-        let (code, child) = spawn(command, output: writeEnd, environment)
-        close(writeEnd)
-        guard code == 0 else { throw failure(what, Errno(rawValue: code)) }
-        let content = drain(readEnd)
-        var status: CInt = 0
-        while waitpid(child, &status, 0) < 0 {
-            guard errno == EINTR else { throw failure(what, Errno(rawValue: errno)) }
+        var launch = ProcessLaunch(["sh", "-c", command], environment: environment)
+        launch.program = "/bin/sh"
+        launch.input = .inherited
+        let content: [UInt8]
+        let status: Int32
+        do throws(Errno) {
+            let pipe = try Pipe()
+            let child = try pipe.handingOverWriter { writer throws(Errno) in
+                launch.output = .descriptor(writer)
+                return try launch.start()
+            }
+            // One more than may be, so that more is noticed.
+            content = try pipe.readToEnd(keeping: maximumBytes + 1)
+            status = try ChildProcess.end(of: child)
+        } catch {
+            throw JourneyError(.failed, kind: "command_failed", "\(what) cannot be run: \(error)", cause: error)
         }
-        // <sys/wait.h>: the low seven bits name a signal, the next byte is the exit code.
         guard status & 0x7f == 0 else {
             throw JourneyError(.failed, kind: "command_failed", "\(what) was ended by signal \(status & 0x7f)")
         }
@@ -39,49 +46,5 @@ enum ShellCommand {
             throw JourneyError(.failed, kind: "command_failed", "\(what) printed more than \(maximumBytes) bytes")
         }
         return content
-    }
-
-    private static func failure(_ what: String, _ errno: Errno) -> JourneyError {
-        JourneyError(.failed, kind: "command_failed", "\(what) cannot be run: \(errno)", cause: errno)
-    }
-
-    private static func drain(_ end: CInt) -> [UInt8] {
-        var content: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = read(end, &piece, piece.count)
-            if count < 0 && errno == EINTR { continue }
-            guard count > 0 else { return content }
-            // The rest is read and dropped, so that the command can end.
-            if content.count <= maximumBytes { content += piece.prefix(count) }
-        }
-    }
-
-    private static func spawn(
-        _ command: String, output: CInt, _ environment: [String: String]
-    ) -> (code: CInt, child: pid_t) {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = SignalWatch.set([])
-        posix_spawnattr_setsigmask(&attributes, &none)
-        var defaults = SignalWatch.set([SIGPIPE])
-        posix_spawnattr_setsigdefault(&attributes, &defaults)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        let arguments = copies(["sh", "-c", command])
-        let variables = copies(environment.map { "\($0.key)=\($0.value)" })
-        defer { (arguments + variables).forEach { free($0) } }
-        var child: pid_t = 0
-        let code = posix_spawn(&child, "/bin/sh", &actions, &attributes, arguments, variables)
-        return (code, child)
-    }
-
-    /// C strings that the caller frees, and the null that ends them.
-    private static func copies(_ texts: [String]) -> [UnsafeMutablePointer<CChar>?] {
-        texts.map { text in strdup(text) } + [nil]
     }
 }

@@ -44,14 +44,6 @@ extension SystemFiles {
         return String(cString: name)
     }
 
-    /// A pipe that no child inherits; nil when the system has none left.
-    static func pipe() -> (readEnd: CInt, writeEnd: CInt)? {
-        var ends: [CInt] = [-1, -1]
-        guard systemPipe(&ends) == 0 else { return nil }
-        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        return (ends[0], ends[1])
-    }
-
     /// Whether a descriptor is a terminal.
     package static func isTerminal(_ descriptor: CInt) -> Bool { isatty(descriptor) == 1 }
 }
@@ -60,5 +52,3 @@ extension SystemFiles {
 private func systemOpen(_ path: UnsafePointer<CChar>, _ flags: CInt, _ mode: mode_t) -> CInt {
     open(path, flags, mode)
 }
-
-private func systemPipe(_ ends: inout [CInt]) -> CInt { pipe(&ends) }

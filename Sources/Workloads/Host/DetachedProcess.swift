@@ -1,4 +1,5 @@
-internal import CProcessShims
+internal import Basics
+internal import SystemPackage
 
 #if canImport(Glibc)
     internal import Glibc
@@ -16,45 +17,19 @@ struct DetachedProcess: Sendable {
         _ words: [String], program: String? = nil, environment: [String: String], directory: String, input: Int32?,
         log: String
     ) throws(QuiesceError) {
-        var actions = posix_spawn_file_actions_t()
-        var attributes = posix_spawnattr_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawnattr_init(&attributes)
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            posix_spawnattr_destroy(&attributes)
-        }
-        if let input {
-            posix_spawn_file_actions_adddup2(&actions, input, 0)
-        } else {
-            posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        }
-        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-        posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        _ = ps_spawn_in(&actions, directory)
-        // Ours are blocked for a thread that waits for them; nobody else would ever see them.
-        var none = sigset_t()
-        var all = sigset_t()
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setflags(
-            &attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF) | Self.newSession)
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
-        defer { for text in arguments + variables { free(text) } }
-        var pid: pid_t = 0
-        let code = posix_spawnp(&pid, program ?? words[0], &actions, &attributes, &arguments, &variables)
-        guard code == 0 else {
-            throw QuiesceError(.notResumed, "cannot start `\(words[0])` in \(directory): \(HostFile.Failure(code))")
+        var launch = ProcessLaunch(words, environment: environment)
+        launch.program = program
+        launch.directory = directory
+        launch.input = input.map { .descriptor($0) } ?? .null
+        (launch.output, launch.error) = (.appended(log), .appended(log))
+        launch.isDetached = true
+        let pid: Int32
+        do throws(Errno) { pid = try launch.start() } catch {
+            throw QuiesceError(.notResumed, "cannot start `\(words[0])` in \(directory): \(error)")
         }
         // Not reaped yet, so its number is its own.
         identity = ProcessIdentity(pid: pid, start: ProcessTable.entry(pid)?.identity.start ?? 0)
     }
-
-    /// POSIX_SPAWN_SETSID, of glibc and musl.
-    private static let newSession: Int16 = 0x80
 
     /// How it ended, in words and whether well; nil when it has not within `seconds`. Blocks.
     func end(within seconds: Double) -> (isGood: Bool, words: String)? {

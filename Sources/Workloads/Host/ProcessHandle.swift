@@ -1,4 +1,5 @@
-internal import CProcessShims
+internal import Basics
+internal import SystemPackage
 
 #if canImport(Glibc)
     internal import Glibc
@@ -9,44 +10,38 @@ internal import CProcessShims
 /// One process, held so that whatever is done goes to it and to no other that gets its number (pidfd_open(2)).
 final class ProcessHandle: Sendable {
     let identity: ProcessIdentity
-    private let descriptor: Int32
+    private let descriptor: ProcessDescriptor
 
     /// Nil when the process has ended. Throws `.refused` on a system without such handles.
     init?(_ identity: ProcessIdentity) throws(QuiesceError) {
-        let descriptor = ps_open(identity.pid)
-        guard descriptor >= 0 else {
-            if -descriptor == ESRCH || -descriptor == EINVAL { return nil }
-            let reason = -descriptor == ENOSYS ? "this needs Linux 5.3 or later" : "\(HostFile.Failure(-descriptor))"
+        do throws(Errno) {
+            descriptor = try ProcessDescriptor(pid: identity.pid)
+        } catch {
+            if error == .noSuchProcess || error == .invalidArgument { return nil }
+            let reason = error == .noFunction ? "this needs Linux 5.3 or later" : "\(error)"
             throw QuiesceError(.refused, "\(identity) cannot be held: \(reason)")
         }
         // Looked at after it is held: if it is the one that is meant now, it is the one that the handle is of.
-        guard ProcessTable.isAlive(identity) else {
-            close(descriptor)
-            return nil
-        }
+        guard ProcessTable.isAlive(identity) else { return nil }
         self.identity = identity
-        self.descriptor = descriptor
     }
-
-    deinit { close(descriptor) }
 
     /// Sends a signal. Answers whether the process was still there. Throws `.refused` when it is not ours to send to.
     @discardableResult
     func send(_ signal: Int32) throws(QuiesceError) -> Bool {
-        let code = -ps_signal(descriptor, signal)
-        switch code {
-        case 0: return true
-        case ESRCH: return false
-        default:
-            let remedy = code == EPERM ? ": run becalm as its user, or as root" : ""
-            throw QuiesceError(
-                .refused, "\(identity) cannot be sent signal \(signal): \(HostFile.Failure(code))\(remedy)")
+        do throws(Errno) {
+            try descriptor.send(signal)
+            return true
+        } catch {
+            if error == .noSuchProcess { return false }
+            let remedy = error == .notPermitted ? ": run becalm as its user, or as root" : ""
+            throw QuiesceError(.refused, "\(identity) cannot be sent signal \(signal): \(error)\(remedy)")
         }
     }
 
     /// Waits until the process has ended, `seconds` at the most; false when it has not.
     func waitForEnd(seconds: Double) async throws -> Bool {
-        let hasEnded = try await DescriptorWait.isReadable(descriptor, seconds: seconds)
-        return withExtendedLifetime(self) { hasEnded }
+        let hasEnded = try await DescriptorWait.isReadable(descriptor.rawValue, seconds: seconds)
+        return withExtendedLifetime(descriptor) { hasEnded }
     }
 }

@@ -42,32 +42,15 @@ struct CommandFailed: Error {
 /// Runs `script` with a shell in `directory` and answers what it wrote; throws when it failed.
 @discardableResult
 func shell(_ script: String, in directory: String) throws -> String {
-    let (reader, writer) = try FileDescriptor.pipe()
-    for descriptor in [reader, writer] { _ = fcntl(descriptor.rawValue, F_SETFD, FD_CLOEXEC) }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_adddup2(&actions, writer.rawValue, 1)
-    posix_spawn_file_actions_adddup2(&actions, writer.rawValue, 2)
-    let words = [
-        "/bin/sh", "-c", "export LC_ALL=C PATH=/usr/sbin:/sbin:/usr/bin:/bin; set -e; cd '\(directory)'; \(script)",
-    ]
-    let arguments = words.map { strdup($0) } + [nil]
-    defer { arguments.forEach { free($0) } }
-    var process: pid_t = 0
-    let code = posix_spawn(&process, "/bin/sh", &actions, nil, arguments, environ)
-    try writer.close()
-    defer { try? reader.close() }
-    guard code == 0 else { throw Errno(rawValue: code) }
-    var output: [UInt8] = []
-    var block = [UInt8](repeating: 0, count: 64 << 10)
-    while true {
-        let count = try block.withUnsafeMutableBytes { try reader.read(into: $0) }
-        if count == 0 { break }
-        output += block[..<count]
+    let prefix = "export LC_ALL=C PATH=/usr/sbin:/sbin:/usr/bin:/bin; set -e"
+    var launch = ProcessLaunch(["/bin/sh", "-c", "\(prefix); cd '\(directory)'; \(script)"], environment: [:])
+    let pipe = try Pipe()
+    let process = try pipe.handingOverWriter { writer throws(Errno) in
+        (launch.output, launch.error) = (.descriptor(writer), .descriptor(writer))
+        return try launch.start()
     }
-    var status: CInt = 0
-    while waitpid(process, &status, 0) < 0, errno == EINTR {}
+    let output = try pipe.readToEnd()
+    let status = try ChildProcess.end(of: process)
     let text = String(decoding: output, as: UTF8.self)
     guard status == 0 else { throw CommandFailed(script: script, status: status, output: text) }
     return text

@@ -1,4 +1,4 @@
-internal import SystemPackage
+package import SystemPackage
 
 #if canImport(Glibc)
     internal import Glibc
@@ -19,52 +19,29 @@ package enum ChildProcess {
     package static func output(
         of command: String, _ arguments: [String], environment: [String: String], seconds: Int, maximumBytes: Int
     ) throws -> [UInt8] {
-        let (reader, writer) = try FileDescriptor.pipe()
-        defer { closeQuietly(reader) }
-        let process: pid_t
-        do {
-            defer { closeQuietly(writer) }
-            process = try spawn([command] + arguments, environment, output: writer, unused: reader)
+        let pipe = try Pipe()
+        var launch = ProcessLaunch([command] + arguments, environment: environment)
+        let process = try pipe.handingOverWriter { writer throws(Errno) in
+            launch.output = .descriptor(writer)
+            return try launch.start()
         }
         do {
-            let output = try collect(reader, seconds, maximumBytes)
-            let status = try wait(process)
+            let output = try withExtendedLifetime(pipe) {
+                try collect(FileDescriptor(rawValue: pipe.reader), seconds, maximumBytes)
+            }
+            let status = try end(of: process)
             guard status == 0 else { throw Failure(description: "it ended with \(words(status))") }
             return output
         } catch {
             kill(process, SIGKILL)
-            _ = try? wait(process)  // What went wrong is told already.
+            _ = try? end(of: process)  // What went wrong is told already.
             throw error
         }
-    }
-
-    private static func closeQuietly(_ file: FileDescriptor) {
-        // A pipe end holds no data of ours: nothing can be lost by a failed close.
-        try? file.close()
     }
 
     private static func words(_ status: Int32) -> String {
         let signal = status & 0x7f
         return signal == 0 ? "exit status \(status >> 8 & 0xff)" : "signal \(signal)"
-    }
-
-    private static func spawn(
-        _ words: [String], _ environment: [String: String], output: FileDescriptor, unused: FileDescriptor
-    ) throws -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_adddup2(&actions, output.rawValue, 1)
-        posix_spawn_file_actions_addclose(&actions, output.rawValue)
-        posix_spawn_file_actions_addclose(&actions, unused.rawValue)
-        var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
-        var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
-        defer { for text in arguments + variables { free(text) } }
-        var process: pid_t = 0
-        let code = posix_spawnp(&process, words[0], &actions, nil, &arguments, &variables)
-        guard code == 0 else { throw Errno(rawValue: code) }
-        return process
     }
 
     /// All output until its end.
@@ -92,7 +69,9 @@ package enum ChildProcess {
         }
     }
 
-    private static func wait(_ process: pid_t) throws -> Int32 {
+    /// Waits until a process that we began has ended, and gives its number back: call it once. Answers wait(2)'s status: a
+    /// signal in the low seven bits, the exit code in the next byte. Throws the system's error. Blocks.
+    package static func end(of process: Int32) throws(Errno) -> Int32 {
         var status: Int32 = 0
         while waitpid(process, &status, 0) < 0 {
             guard errno == EINTR else { throw Errno(rawValue: errno) }
