@@ -17,124 +17,14 @@ import Workloads
     "Volumes that movers move", .enabled(if: ServerProcess.find("moto_server") != nil, "needs moto_server on the PATH"),
     .serialized, .timeLimit(.minutes(10)))
 struct VolumeMoverTests {
-    /// A cluster, a bucket and the plugin's settings.
-    private final class World: Sendable {
-        let api: FakeCluster
-        let directory: TemporaryDirectory
-        let server: ServerProcess
-
-        init() async throws {
-            let kinds = ["Pod", "Secret", "PersistentVolumeClaim", "PersistentVolume", "Job", "Lease"]
-            api = try FakeCluster(ClusterKind.movers.filter { kinds.contains($0.kind) }) { _ in }
-            api.change { state in
-                state.log = ""
-                // It has no Indexed Jobs.
-                state.unknownJobFields = ["completionMode"]
-            }
-            directory = try TemporaryDirectory()
-            server = try await ServerProcess.start("moto_server") { port, _ in ["-H", "127.0.0.1", "-p", String(port)] }
-            let (response, _) = try await CurlTransport().perform(
-                HTTPRequest(.put, "http://127.0.0.1:\(server.port)/backups", body: HTTPBody([UInt8]())),
-                maximumBytes: 1 << 20)
-            #expect(response.isSuccess)
-            try Data((0..<32).map { UInt8($0) }).write(to: URL(fileURLWithPath: path("key")))
-            try Data("[default]\naws_access_key_id = AKID\naws_secret_access_key = secret\n".utf8)
-                .write(to: URL(fileURLWithPath: path("credentials")))
-        }
-
-        func path(_ name: String) -> String { directory.path.appending(name).string }
-
-        /// Has the claim's volume be a driver's that makes snapshots, in a class of this policy.
-        func makeSnapshots(policy: String, mayCreate: Bool = true) throws {
-            api.change { $0.kinds += ClusterKind.snapshots }
-            if !mayCreate { api.forbid("create volumesnapshots") }
-            for text in [
-                "{apiVersion: v1, kind: PersistentVolume, metadata: {name: pv-1}, spec: {csi: {driver: fast.io}}}",
-                "{apiVersion: snapshot.storage.k8s.io/v1, kind: VolumeSnapshotClass, metadata: {name: fast}, driver: fast.io, deletionPolicy: \(policy)}",
-            ] { api.put(try ActionWorld.object(text)) }
-        }
-
-        /// Gives the only VolumeSnapshot a status, and has the content be there that its controller makes.
-        func snapshot(_ status: String) throws {
-            var snapshot = try #require(api.all("VolumeSnapshot").first)
-            try snapshot.set(try JSONValue(yaml: status), at: ["status"])
-            api.put(snapshot)
-            if !api.all("VolumeSnapshotContent").isEmpty { return }
-            api.put(
-                try ActionWorld.object(
-                    """
-                    apiVersion: snapshot.storage.k8s.io/v1
-                    kind: VolumeSnapshotContent
-                    metadata: {name: snapcontent-\(snapshot.uid)}
-                    spec: {deletionPolicy: Retain, volumeSnapshotRef: {uid: \(snapshot.uid)}}
-                    """))
-        }
-
-        /// The only run.
-        func mover() throws -> DetachedMover {
-            let lease = try #require(api.all("Lease").first)
-            let run = try #require(DetachedMover.run(ofLease: lease.name))
-            return DetachedMover(api.client, namespace: "ml", run: run)
-        }
-
-        /// Expects that of a run that has ended nothing is there but its Lease, which says so.
-        func expectNothingLeft(_ location: Testing.SourceLocation = #_sourceLocation) async throws {
-            for kind in ["Job", "Secret", "PersistentVolumeClaim", "VolumeSnapshot"] {
-                #expect(api.all(kind).isEmpty, "\(kind)", sourceLocation: location)
-            }
-            guard case .ended(let ending) = try await mover().standing() else {
-                Issue.record("it has not ended", sourceLocation: location)
-                return
-            }
-            // Last of all: its key was taken out of the repository before.
-            #expect(!ending.needsCleaning, sourceLocation: location)
-        }
-
-        /// What one process of the plugin sees.
-        func process(_ plugin: PluginName, _ more: [String: String] = [:]) -> ActionWorld {
-            var world = ActionWorld(
-                plugin,
-                [
-                    "repository": "s3://backups/data", "createRepository": "true", "repositoryKeyFile": path("key"),
-                    "s3Url": "http://127.0.0.1:\(server.port)", "s3ForcePathStyle": "true", "region": "us-east-1",
-                    "credentialsFile": path("credentials"), "cacheDirectory": "none", "moverImage": "becalm:1",
-                ].merging(more) { $1 })
-            world.connect(api.client)
-            return world
-        }
-
-        /// The pod of the only Job, or of that which is given, with a status.
-        func pod(_ status: String, of job: KubernetesObject? = nil, _ name: String = "p") throws {
-            let job = try #require(job ?? api.all("Job").first)
-            var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: \(name), namespace: ml}}")
-            pod.setLabel("becalm.io/run", job.labels["becalm.io/run"])
-            pod.ownerReferences = [OwnerReference(apiVersion: "batch/v1", kind: "Job", name: job.name, uid: job.uid)]
-            try pod.set(try JSONValue(yaml: status), at: ["status"])
-            api.put(pod)
-        }
-    }
-
-    private static let snapshot = String(repeating: "5", count: 32)
-
-    private func claim() throws -> KubernetesObject {
-        var claim = try ActionWorld.object(VolumePolicyTests.claim)
-        claim.uid = "p-1"
-        claim.setAnnotation("becalm.io/volume-backup", "true")
-        return claim
-    }
-
     private let backup = Array(ActionWorld.backup.utf8)
     private let finalizing = Array(
         #"{"metadata":{"name":"b","namespace":"velero","uid":"b-1"},"status":{"phase":"Finalizing"}}"#.utf8)
 
-    private func ended(_ message: String) -> String {
-        "{phase: Succeeded, containerStatuses: [{state: {terminated: {exitCode: 0, message: '\(message)'}}}]}"
-    }
-
     @Test("A claim's data is moved by a Job that other processes follow, and the stored claim says where it is")
     func backsUp() async throws {
-        let world = try await World()
-        let item = try claim().serialized()
+        let world = try await VolumeMoverWorld()
+        let item = try VolumeMoverWorld.claim().serialized()
         var process = world.process(.volumeBackup)
         let outcome = try await process.backupAction(.volumeBackup).execute(item: item, backup: backup)
         let operation = try #require(outcome.operation, "\(process.log.lines)")
@@ -158,8 +48,9 @@ struct VolumeMoverTests {
         world.api.refuse { _ in nil }
 
         try world.pod(
-            ended(
-                #"{"status":0,"snapshot":"\#(Self.snapshot)","content_digest":"d1","files":2,"bytes":10,"problems":0}"#)
+            VolumeMoverWorld.ended(
+                #"{"status":0,"snapshot":"\#(VolumeMoverWorld.snapshot)","content_digest":"d1","files":2,"bytes":10,"problems":0}"#
+            )
         )
         for _ in 0..<2 {
             let done = try await world.process(.volumeBackup).backupAction(.volumeBackup)
@@ -171,13 +62,14 @@ struct VolumeMoverTests {
             .execute(item: item, backup: finalizing)
         let annotation = try KubernetesObject(parsing: stored.item).annotations["becalm.io/volume-snapshot"] ?? ""
         #expect(
-            annotation.hasPrefix("becalm1:") && annotation.hasSuffix(":\(Self.snapshot):d1") && stored.operation == nil)
+            annotation.hasPrefix("becalm1:") && annotation.hasSuffix(":\(VolumeMoverWorld.snapshot):d1")
+                && stored.operation == nil)
     }
 
     @Test("A claim that is a block device is given to its mover as a device")
     func block() async throws {
-        let world = try await World()
-        var claim = try claim()
+        let world = try await VolumeMoverWorld()
+        var claim = try VolumeMoverWorld.claim()
         try claim.set("Block", at: ["spec", "volumeMode"])
         let process = world.process(.volumeBackup)
         let outcome = try await process.backupAction(.volumeBackup).execute(item: claim.serialized(), backup: backup)
@@ -188,9 +80,9 @@ struct VolumeMoverTests {
 
     @Test("The copy of a block device is one, too")
     func blockCopy() async throws {
-        let world = try await World()
+        let world = try await VolumeMoverWorld()
         try world.makeSnapshots(policy: "Delete")
-        var claim = try claim()
+        var claim = try VolumeMoverWorld.claim()
         try claim.set("Block", at: ["spec", "volumeMode"])
         let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
         let operation = try #require(try await action.execute(item: claim.serialized(), backup: backup).operation)
@@ -204,9 +96,9 @@ struct VolumeMoverTests {
 
     @Test("A claim is read from a snapshot that the call has cut, through a copy that a later process makes of it")
     func snapshots() async throws {
-        let world = try await World()
+        let world = try await VolumeMoverWorld()
         try world.makeSnapshots(policy: "Retain")
-        let item = try claim().serialized()
+        let item = try VolumeMoverWorld.claim().serialized()
         var process = world.process(.volumeBackup)
         let operation = try #require(
             try await process.backupAction(.volumeBackup).execute(item: item, backup: backup).operation,
@@ -243,7 +135,9 @@ struct VolumeMoverTests {
             #expect(copy["spec", "resources", "requests", "storage"] == "200Gi")
             #expect(copy["spec", "dataSource", "name"]?.string == snapshot.name)
         }
-        try world.pod(ended(#"{"status":0,"snapshot":"\#(Self.snapshot)","files":2,"bytes":10,"problems":0}"#))
+        try world.pod(
+            VolumeMoverWorld.ended(
+                #"{"status":0,"snapshot":"\#(VolumeMoverWorld.snapshot)","files":2,"bytes":10,"problems":0}"#))
         let done = try await world.process(.volumeBackup).backupAction(.volumeBackup)
             .progress(operation: operation, backup: backup)
         #expect(done.outcome == .succeeded, "\(done)")
@@ -258,11 +152,11 @@ struct VolumeMoverTests {
         "A snapshot that is never cut has the operation fail with its driver's words, and goes; so it does with Cancel")
     func snapshotFails() async throws {
         for cancels in [false, true] {
-            let world = try await World()
+            let world = try await VolumeMoverWorld()
             try world.makeSnapshots(policy: "Retain")
             let action = try world.process(.volumeBackup, ["snapshotTimeout": "60s"]).backupAction(.volumeBackup)
             let operation = try #require(
-                try await action.execute(item: try claim().serialized(), backup: backup).operation)
+                try await action.execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup).operation)
             var snapshot = try #require(world.api.all("VolumeSnapshot").first)
             try snapshot.set("2026-01-01T00:00:00Z", at: ["metadata", "creationTimestamp"])
             world.api.put(snapshot)
@@ -282,13 +176,13 @@ struct VolumeMoverTests {
 
     @Test("A copy that a quota has no room for is waited for, and the workload need not wait with it")
     func overQuota() async throws {
-        let world = try await World()
+        let world = try await VolumeMoverWorld()
         try world.makeSnapshots(policy: "Delete")
         let action = try world.process(
             .volumeBackup, ["snapshotTimeout": "60s", "snapshotReadyTimeout": "60s"]
         ).backupAction(.volumeBackup)
         let operation = try #require(
-            try await action.execute(item: try claim().serialized(), backup: backup).operation)
+            try await action.execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup).operation)
         world.api.refuse(
             why: "persistentvolumeclaims is forbidden: exceeded quota: gpu, used: persistentvolumeclaims=5"
         ) { $0.method == "POST" && $0.path.hasSuffix("/persistentvolumeclaims") ? 403 : nil }
@@ -316,11 +210,11 @@ struct VolumeMoverTests {
             ("GET", "/volumesnapshots/", 403), ("GET", "/pods", 403),
         ])
     func refused(method: String, path: String, code: Int) async throws {
-        let world = try await World()
+        let world = try await VolumeMoverWorld()
         try world.makeSnapshots(policy: "Delete")
         let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
         let operation = try #require(
-            try await action.execute(item: try claim().serialized(), backup: backup).operation)
+            try await action.execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup).operation)
         try world.snapshot("{readyToUse: true, restoreSize: 200Gi}")
         world.api.refuse(why: "no, and no again") { $0.method == method && $0.path.contains(path) ? code : nil }
         for _ in 0..<2 {
@@ -339,8 +233,8 @@ struct VolumeMoverTests {
 
     @Test("A volume's shares have failed when the pods of all of them are gone")
     func sharesEnd() async throws {
-        let world = try await World()
-        var claim = try claim()
+        let world = try await VolumeMoverWorld()
+        var claim = try VolumeMoverWorld.claim()
         try claim.set(["ReadWriteMany"], at: ["spec", "accessModes"])
         let action = try world.process(.volumeBackup, ["shards": "3"]).backupAction(.volumeBackup)
         let operation = try #require(try await action.execute(item: claim.serialized(), backup: backup).operation)
@@ -348,7 +242,8 @@ struct VolumeMoverTests {
             let share = job.labels["becalm.io/share"] ?? ""
             try world.pod(
                 share == "0"
-                    ? ended(#"{"status":12,"kind":"wrong_key","error":"no such key","files":0,"bytes":0,"problems":0}"#)
+                    ? VolumeMoverWorld.ended(
+                        #"{"status":12,"kind":"wrong_key","error":"no such key","files":0,"bytes":0,"problems":0}"#)
                     : "{phase: Running, containerStatuses: [{state: {running: {}}}]}", of: job, "p\(share)")
         }
         let status = try await action.progress(operation: operation, backup: backup)
@@ -371,11 +266,11 @@ struct VolumeMoverTests {
             (true, "auto", "ml/ckpt is read itself, not from a snapshot: creating volumesnapshots"), (true, "live", ""),
             (false, "snapshot", "error: the data of"), (true, "snapshot", "is not allowed"),
         ] {
-            let world = try await World()
+            let world = try await VolumeMoverWorld()
             if hasClass { try world.makeSnapshots(policy: "Delete", mayCreate: false) }
             let process = world.process(.volumeBackup, ["source": source])
             let outcome = try await process.backupAction(.volumeBackup)
-                .execute(item: try claim().serialized(), backup: backup)
+                .execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup)
             #expect((outcome.operation != nil) == (source != "snapshot"), "\(source) \(process.log.lines)")
             #expect(words.isEmpty || process.log.lines.contains { $0.contains(words) }, "\(process.log.lines)")
             #expect(world.api.all("VolumeSnapshot").isEmpty)
@@ -388,8 +283,8 @@ struct VolumeMoverTests {
     @Test("A volume that many nodes can mount is stored by as many movers as the settings say, any other by one")
     func shards() async throws {
         for (mode, count) in [("ReadWriteMany", 3), ("ReadWriteOnce", 1)] {
-            let world = try await World()
-            var claim = try claim()
+            let world = try await VolumeMoverWorld()
+            var claim = try VolumeMoverWorld.claim()
             try claim.set([.string(mode)], at: ["spec", "accessModes"])
             let action = try world.process(.volumeBackup, ["shards": "3"]).backupAction(.volumeBackup)
             let operation = try #require(
@@ -408,9 +303,9 @@ struct VolumeMoverTests {
 
     @Test("Cancel takes the Job and what it opens the repository with, and the operation has failed")
     func cancels() async throws {
-        let world = try await World()
+        let world = try await VolumeMoverWorld()
         let outcome = try await world.process(.volumeBackup).backupAction(.volumeBackup)
-            .execute(item: try claim().serialized(), backup: backup)
+            .execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup)
         let operation = try #require(outcome.operation)
         for _ in 0..<2 {
             try await world.process(.volumeBackup).backupAction(.volumeBackup).cancel(
@@ -421,7 +316,7 @@ struct VolumeMoverTests {
             .progress(operation: operation, backup: backup)
         #expect(status.outcome == .failed("the mover was cancelled"))
         let stored = try await world.process(.volumeBackup).backupAction(.volumeBackup)
-            .execute(item: try claim().serialized(), backup: finalizing)
+            .execute(item: try VolumeMoverWorld.claim().serialized(), backup: finalizing)
         #expect(try KubernetesObject(parsing: stored.item).annotations["becalm.io/volume-snapshot"] == nil)
     }
 
@@ -429,7 +324,7 @@ struct VolumeMoverTests {
     func fails() async throws {
         for (message, word) in [
             (
-                #"{"status":3,"snapshot":"\#(Self.snapshot)","files":2,"bytes":10,"problems":1,"remarks":["a: changed"]}"#,
+                #"{"status":3,"snapshot":"\#(VolumeMoverWorld.snapshot)","files":2,"bytes":10,"problems":1,"remarks":["a: changed"]}"#,
                 "a: changed"
             ),
             (
@@ -437,10 +332,10 @@ struct VolumeMoverTests {
                 "no such key"
             ),
         ] {
-            let world = try await World()
+            let world = try await VolumeMoverWorld()
             let action = try world.process(.volumeBackup).backupAction(.volumeBackup)
-            let outcome = try await action.execute(item: try claim().serialized(), backup: backup)
-            try world.pod(ended(message))
+            let outcome = try await action.execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup)
+            try world.pod(VolumeMoverWorld.ended(message))
             let status = try await action.progress(operation: try #require(outcome.operation), backup: backup)
             guard case .failed(let reason) = status.outcome else {
                 Issue.record("not failed: \(status)")
@@ -450,65 +345,11 @@ struct VolumeMoverTests {
         }
     }
 
-    /// A snapshot in the repository, as a claim's annotation names it.
-    private func snapshot(_ world: World) async throws -> String {
-        let volumes = try VolumeWorld()
-        try volumes.makeVolume()
-        let plugin = try await volumes.open([
-            "repository": "s3://backups/data", "repositoryKeyFile": world.path("key"),
-            "s3Url": "http://127.0.0.1:\(world.server.port)", "s3ForcePathStyle": "true", "region": "us-east-1",
-            "credentialsFile": world.path("credentials"),
-        ])
-        return try await plugin.createSnapshot(volumeID: "becalm1:hostpath:/data/pg", zone: "", tags: [:]) + ":d1"
-    }
-
-    @Test("A claim's data is brought back into the namespace that it is restored to, and what waited for it is let go")
-    func restores() async throws {
-        let world = try await World()
-        let place = try await snapshot(world)
-        var stored = try claim()
-        stored.setAnnotation("becalm.io/volume-snapshot", place)
-        let restore = Array(
-            #"{"metadata":{"name":"r","namespace":"velero","uid":"r-1"},"spec":{"backupName":"b","namespaceMapping":{"ml":"new"}}}"#
-                .utf8)
-        let process = world.process(.volumeRestore)
-        let outcome = try await process.restoreAction(.volumeRestore).execute(
-            item: stored.serialized(), original: stored.serialized(), restore: restore)
-        let operation = try #require(outcome.operation)
-        var made = try KubernetesObject(parsing: outcome.item)
-        #expect(made["spec", "volumeName"] == nil && made.annotations["becalm.io/volume-snapshot"] == nil)
-        #expect(made.annotations["becalm.io/restoring"] == place)
-        let mover = try #require(world.api.all("Job").first)
-        let id = String(place.split(separator: ":")[2])
-        #expect(mover.namespace == "new")
-        #expect(mover["spec", "template", "spec", "containers", 0, "args"]?.array?.contains(.string(id)) == true)
-
-        made.namespace = "new"
-        world.api.put(made)
-        var job = try ActionWorld.object(BackupActionTests.job)
-        job.namespace = "new"
-        var held = try #require(WorkloadCatalog.standard.workload(job))
-        #expect(try held.gate() == nil && held.object["spec", "suspend"] == true)
-        world.api.put(held.object)
-        var pod = try ActionWorld.object("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: new}}")
-        pod.setLabel("becalm.io/run", mover.labels["becalm.io/run"])
-        let ended = ended(#"{"status":0,"snapshot":"\#(id)","files":2,"bytes":10,"problems":0}"#)
-        try pod.set(try JSONValue(yaml: ended), at: ["status"])
-        world.api.put(pod)
-        let status = try await world.process(.volumeRestore).restoreAction(.volumeRestore)
-            .progress(operation: operation, restore: restore)
-        #expect(status.outcome == .succeeded, "\(status)")
-        let claim = try #require(world.api.all("PersistentVolumeClaim").first)
-        #expect(claim.annotations["becalm.io/restoring"] == nil)
-        let free = try #require(world.api.all("Job").first { $0.name == "run42" })
-        #expect(free["spec", "suspend"] != true && free.annotations["becalm.io/gated"] == nil)
-    }
-
     @Test("The snapshot goes with its backup, and one that is gone already is no error")
     func deletes() async throws {
-        let world = try await World()
-        let place = try await snapshot(world)
-        var stored = try claim()
+        let world = try await VolumeMoverWorld()
+        let place = try await world.stored()
+        var stored = try VolumeMoverWorld.claim()
         stored.setAnnotation("becalm.io/volume-snapshot", place)
         for word in ["is forgotten", "was not there any more"] {
             let process = world.process(.volumeDelete)
@@ -519,8 +360,8 @@ struct VolumeMoverTests {
 
     @Test("The snapshot that a DataUpload of the data mover names goes with its backup, however often it is asked")
     func deletesMoved() async throws {
-        let world = try await World()
-        let place = try await snapshot(world)
+        let world = try await VolumeMoverWorld()
+        let place = try await world.stored()
         let upload = try ActionWorld.bytes(
             """
             {apiVersion: velero.io/v2alpha1, kind: DataUpload, metadata: {name: du, namespace: velero},
@@ -538,19 +379,5 @@ struct VolumeMoverTests {
              spec: {datamover: velero}, status: {phase: Completed, snapshotID: "\(place)"}}
             """)
         try await ActionWorld().delete.execute(item: other, backup: backup)
-    }
-
-    @Test("A claim that is there already keeps its data: no Job is begun for it")
-    func keepsData() async throws {
-        let world = try await World()
-        world.api.put(try claim())
-        var stored = try claim()
-        let repository = String(repeating: "4", count: 32)
-        stored.setAnnotation("becalm.io/volume-snapshot", "becalm1:\(repository):\(Self.snapshot):d1")
-        let process = world.process(.volumeRestore)
-        let outcome = try await process.restoreAction(.volumeRestore).execute(
-            item: stored.serialized(), original: stored.serialized(), restore: Array(ActionWorld.restore.utf8))
-        #expect(outcome.operation == nil && world.api.all("Job").isEmpty)
-        #expect(process.log.lines.contains { $0.hasPrefix("warning") && $0.contains("keeps the data") })
     }
 }

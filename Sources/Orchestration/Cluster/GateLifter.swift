@@ -16,34 +16,19 @@ package struct GateLifter: Sendable {
         let kueueIsServed =
             try await client.resource(group: KueueWorkload().kind.group, kind: KueueWorkload().kind.kind) != nil
         var lifted: [String] = []
-        for adapter in WorkloadCatalog.standard.adapters where adapter.kind.isNamespaced {
-            guard let resource = try await client.resource(group: adapter.kind.group, kind: adapter.kind.kind) else {
-                continue
+        for (resource, workload) in try await NamespaceWorkloads(client: client).all(in: namespace) {
+            guard workload.object.annotations[BecalmAnnotation.gated] != nil else { continue }
+            let names = workload.claims.map(\.name)
+            guard names.contains(claim), names.allSatisfy(whole.contains) else { continue }
+            let adapter = workload.adapter
+            _ = try await client.updating(resource, namespace: namespace, name: workload.object.name) {
+                (object) throws(WorkloadError) in
+                var workload = Workload(object, adapter)
+                try workload.liftGate(kueueIsServed: kueueIsServed)
+                object = workload.object
             }
-            for object in try await listed(resource, namespace) {
-                guard object.annotations[BecalmAnnotation.gated] != nil else { continue }
-                let names = Workload(object, adapter).claims.map(\.name)
-                guard names.contains(claim), names.allSatisfy(whole.contains) else { continue }
-                _ = try await client.updating(resource, namespace: namespace, name: object.name) {
-                    (object) throws(WorkloadError) in
-                    var workload = Workload(object, adapter)
-                    try workload.liftGate(kueueIsServed: kueueIsServed)
-                    object = workload.object
-                }
-                lifted.append(object.label)
-            }
+            lifted.append(workload.object.label)
         }
         return lifted
-    }
-
-    private func listed(_ resource: APIResource, _ namespace: String) async throws(KubernetesError)
-        -> [KubernetesObject]
-    {
-        do throws(KubernetesError) {
-            return try await client.list(resource, namespace: namespace).items
-        } catch {
-            guard error.code == .forbidden else { throw error }
-            return []
-        }
     }
 }

@@ -278,7 +278,7 @@ package struct WorkloadRestoreJourney: Sendable {
         let report = report
         let users = ClaimUsers(workload)
         let snapshot = "\(request.snapshot)"
-        let together = try await ClaimBinding(client: client).groups(of: users, among: claims)
+        let together = try await ClaimBinding(client).groups(of: users, among: claims)
         return try await MoverRun.with(client, movers, report: { report(.mover($0)) }) { run in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for claims in together {

@@ -8,7 +8,9 @@ internal import Workloads
 /// `becalm.io/volume-restore`: leaves out claims that their pods get anew, and has a Job of the cluster bring back the data
 /// of those that `becalm.io/volume-backup` stored.
 ///
-/// The Job's pod waits for the claim, which Velero creates after the call. Until its data is whole, the claim has the
+/// The Job's pod waits for the claim, which Velero creates after the call. Where the claim's volume is made for the first pod
+/// that wants it (`WaitForFirstConsumer`), the Job begins when Velero asks for the first time how far it is: all else of the
+/// restore is there by then, and the volume is made where the workload's pods can run, together with their others. Until its data is whole, the claim has the
 /// annotation `becalm.io/restoring`; then workloads that are held and all of whose claims are whole are let go. A claim that
 /// is there already keeps its data.
 ///
@@ -87,9 +89,8 @@ struct VolumeRestoreAction: RestoreItemAction {
         let movers = try await VolumeMovers(settings.mover, environment)
         let namespace = restore.target(of: claim.namespace)
         let text = "\(snapshot)"
-        if let there = try await movers.client.find(.persistentVolumeClaims, namespace: namespace, name: claim.name),
-            there.annotations[RestoredObject.restoring] != text
-        {
+        let there = try await movers.client.find(.persistentVolumeClaims, namespace: namespace, name: claim.name)
+        if let there, there.annotations[RestoredObject.restoring] != text {
             environment.logger.warning(
                 "\(there.label) is there already and keeps the data that it has: delete it first to have that restored",
                 metadata: ["namespace": "\(namespace)", "name": "\(claim.name)"])
@@ -110,13 +111,63 @@ struct VolumeRestoreAction: RestoreItemAction {
             try made.requestStorage(Quantity.device(bytes: manifest.totals.bytes))
         }
         var outcome = RestoreItemOutcome(item: made.serialized())
-        // The claim has no uid yet: a restore makes it once.
-        let subject = VolumeMovers.Subject(
-            kind: .volumeRestore, run: restore.uid, namespace: namespace, name: claim.name, uid: "")
-        outcome.operation = try await movers.start(
-            .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
-            isBlock: claim.isBlockVolume, placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
+        let subject = Self.subject(restore, namespace, claim.name)
+        if there == nil, try await ClaimBinding(movers.client).mayWait(made) {
+            made.setAnnotation(RestoredObject.restoreBegins, "with the workload")
+            outcome = RestoreItemOutcome(item: made.serialized())
+            outcome.operation = try subject.identifier.text()
+        } else {
+            outcome.operation = try await movers.start(
+                .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
+                isBlock: claim.isBlockVolume, placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
+        }
         return outcome
+    }
+
+    /// The claim has no uid yet: a restore makes it once.
+    private static func subject(
+        _ restore: VeleroRestore, _ namespace: String, _ name: String
+    ) -> VolumeMovers.Subject {
+        VolumeMovers.Subject(kind: .volumeRestore, run: restore.uid, namespace: namespace, name: name, uid: "")
+    }
+
+    /// Begins what was to begin when all of the restore is there. Once that is done the claim says so no more; until then
+    /// each call does it again, which changes nothing of what is done.
+    private func beginLate(_ identifier: OperationIdentifier, _ restore: [UInt8]) async throws {
+        guard let client = try await environment.cluster.client() else { return }
+        let (namespace, name) = (identifier.watched.namespace, identifier.subject.name)
+        let claim = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name)
+        guard let claim, claim.annotations[RestoredObject.restoreBegins] != nil,
+            let snapshot = claim.annotations[RestoredObject.restoring].flatMap(ClaimSnapshot.init)
+        else { return }
+        let restore = try VeleroRestore(parsing: restore)
+        let movers = try await VolumeMovers(await mover(), environment)
+        _ = try await movers.start(
+            .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]),
+            Self.subject(restore, namespace, name), isBlock: claim.isBlockVolume,
+            placement: try await ClaimBinding(client).placement(ofFirstUserOf: name, namespace: namespace),
+            timeout: restore.itemOperationTimeout)
+        try await markBegun(claim, client)
+    }
+
+    /// Has nothing begin any more.
+    private func forgetBeginning(_ identifier: OperationIdentifier) async throws(VeleroError) {
+        do {
+            guard let client = try await environment.cluster.client() else { return }
+            let claim = try await client.find(
+                .persistentVolumeClaims, namespace: identifier.watched.namespace, name: identifier.subject.name)
+            if let claim, claim.annotations[RestoredObject.restoreBegins] != nil {
+                try await markBegun(claim, client)
+            }
+        } catch {
+            throw VeleroError(error, doing: "the restore of \(identifier.subject.name) cannot be kept from beginning")
+        }
+    }
+
+    private func markBegun(_ claim: KubernetesObject, _ client: KubernetesClient) async throws {
+        _ = try await client.patch(
+            .persistentVolumeClaims, namespace: claim.namespace, name: claim.name,
+            .merge(["metadata": ["annotations": [RestoredObject.restoreBegins: .null]]]))
     }
 
     /// Says that a claim's data is whole, and lets go what waited for it.
@@ -144,7 +195,9 @@ struct VolumeRestoreAction: RestoreItemAction {
     func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
         do throws(OperationAnswers.Refusal) {
             let identifier = try OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
-            return await VolumeMovers.status(identifier, environment, configuration: mover) { client, ending in
+            return await VolumeMovers.status(identifier, environment, configuration: mover) {
+                try await beginLate(identifier, restore)
+            } finish: { client, ending in
                 try await finish(identifier, ending, client)
             }
         } catch {
@@ -155,6 +208,7 @@ struct VolumeRestoreAction: RestoreItemAction {
     func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {
         let identifier = try? OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
         guard let identifier else { return OperationAnswers.cancel(operation, environment.logger) }
+        try await forgetBeginning(identifier)
         try await VolumeMovers.cancel(identifier, environment, configuration: mover)
     }
 

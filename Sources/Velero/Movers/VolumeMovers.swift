@@ -122,15 +122,18 @@ struct VolumeMovers: Sendable {
         return DetachedMover(client, namespace: identifier.watched.namespace, run: run)
     }
 
-    /// How an operation is, and what is left of one that has ended is taken away. `finish` is called before an operation
-    /// counts as done, perhaps more than once; what it throws that may pass keeps the operation running. Never an error of
-    /// the call: Velero would take it as the operation's end.
+    /// How an operation is, and what is left of one that has ended is taken away. `begin` is called first, each time, for
+    /// what is to be begun by now. `finish` is called before an operation counts as done, perhaps more than once; what either
+    /// throws that may pass keeps the operation running. Never an error of the call: Velero would take it as the
+    /// operation's end.
     static func status(
         _ identifier: OperationIdentifier, _ environment: PluginEnvironment,
         configuration: () async -> MoverConfiguration?,
+        begin: () async throws -> Void = {},
         finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
     ) async -> OperationStatus {
         do {
+            try await begin()
             guard let client = try await environment.cluster.client(), let mover = mover(identifier, client) else {
                 return OperationAnswers.unknown(identifier)
             }
