@@ -43,6 +43,7 @@ CLUSTER = {
     "cluster-training": (["cluster_training.py"], ["cluster_training.py"]),
     "cluster-volumes": (["cluster_volumes.py"], ["cluster_volumes.py"]),
     "cluster-velero": (["cluster_velero.py"], ["cluster_velero.py"]),
+    "cluster-velero-copies": (["cluster_velero_copies.py"], ["cluster_velero_copies.py"]),
     "cluster-snapshots": (["cluster_snapshots.py"], ["cluster_snapshots.py"]),
     "cluster-datamover": (["cluster_datamover.py", "--quick"], ["cluster_datamover.py"]),
     "cluster-claims": (["cluster_claims.py"], ["cluster_claims.py"]),
