@@ -17,6 +17,7 @@ import time
 import yaml
 
 import cluster
+import cluster_block
 import cluster_csi
 import cluster_proxy
 import compare
@@ -208,10 +209,10 @@ class World:
         body["metadata"]["labels"] = {"velero.io/backup-name": "nightly"}
         return self.api.create(UPLOADS, body)
 
-    def download(self, name, snapshot, target, claim="data"):
+    def download(self, name, snapshot, target, claim="data", mode="Filesystem"):
         """As Velero's restore of a claim: one that asks for a volume by a label, and the DataDownload for it."""
         self.api.create(cluster.CLAIMS, cluster.CLAIMS.object(target, claim, spec={
-            "accessModes": ["ReadWriteOnce"], "storageClassName": cluster_csi.CLASS, "resources": {"requests": {"storage": "1Gi"}},
+            "accessModes": ["ReadWriteOnce"], "storageClassName": cluster_csi.CLASS, "resources": {"requests": {"storage": "1Gi"}}, "volumeMode": mode,
             "selector": {"matchLabels": {"velero.io/dynamic-pv-restore": f"{target}.{claim}.abcde"}}}))
         return self.api.create(DOWNLOADS, DOWNLOADS.object(self.namespace, name, spec={
             "targetVolume": {"namespace": target, "pvc": claim, "pv": "pvc-of-then"}, "backupStorageLocation": "default", "datamover": "becalm",
@@ -442,6 +443,30 @@ def restores(world, source, snapshot):
         report.check("none of this data mover's" in message, "an id of another data mover is refused", message)
 
 
+def devices(world, seed):
+    """A claim that is a block device: what a pod has written to it comes back onto another one."""
+    report, api, size = world.report, world.api, 24 << 20
+    traces = os.path.join(cluster.TRACES, world.app)
+    os.makedirs(traces, exist_ok=True)
+    cluster_block.pattern(os.path.join(traces, "pattern"), size, seed)
+    digest = cluster_block.sha256(os.path.join(traces, "pattern"), size)
+    cluster_block.create(api, world.app, size, cluster_csi.CLASS)
+    cluster_block.runs(api, world.app)
+    cluster.wait("the pattern is on the device", lambda: os.path.exists(os.path.join(traces, "written")), 120)
+    world.upload("device", claim="raw")
+    last = world.reach(UPLOADS, "device", "Completed")[-1]
+    world.expect_nothing_left("of a device's DataUpload")
+    listed = world.becalm.must("show", f"latest:{world.app}/raw", "-R", "--json")
+    found = [entry for entry in listed.objects if entry.get("sha256")]
+    report.check([entry["sha256"] for entry in found] == [digest] and found[0].get("is_device") is True, "a device is stored as its bytes", str(found))
+    with world.place.scope("dm-device") as target:
+        world.download("device-back", last["snapshotID"], target, claim="raw", mode="Block")
+        world.reach(DOWNLOADS, "device-back", "Completed", seconds=240)
+        world.expect_nothing_left("of a device's DataDownload")
+        disk = os.path.join(world.driver.folder(target, "raw"), cluster_csi.Store.DISK)
+        report.check(cluster_block.sha256(disk, size) == digest, "the new device holds the same bytes")
+
+
 def journey(place, report, scratch, becalm, driver, options):
     define(place.api)
     settings = os.path.join(scratch, "movers.yaml")
@@ -464,6 +489,7 @@ def journey(place, report, scratch, becalm, driver, options):
             report.check(sum(m.leads for m in movers) == 1, "one of two leads")
             snapshot = stores(world, source, scratch)
             restores(world, source, snapshot)
+            devices(world, options.seed + 1)
             cancels(world)
             told = []
             if not options.quick:

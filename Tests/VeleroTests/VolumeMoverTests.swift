@@ -280,6 +280,30 @@ struct VolumeMoverTests {
         }
     }
 
+    @Test(
+        "Where classes of snapshots may not be read, the volume itself is, with a warning, unless a snapshot is asked for"
+    )
+    func hiddenClasses() async throws {
+        for (rule, words) in [
+            ("list volumesnapshotclasses", "VolumeSnapshotClasses may not be read"),
+            ("get persistentvolumes", "its volume may not be read"),
+        ] {
+            for source in ["auto", "snapshot", "live"] {
+                let world = try await VolumeMoverWorld()
+                try world.makeSnapshots(policy: "Delete")
+                world.api.forbid(rule)
+                let process = world.process(.volumeBackup, ["source": source])
+                let outcome = try await process.backupAction(.volumeBackup)
+                    .execute(item: try VolumeMoverWorld.claim().serialized(), backup: backup)
+                #expect((outcome.operation == nil) == (source == "snapshot"), "\(source): \(process.log.lines)")
+                let said = process.log.lines.filter { $0.contains(words) }
+                #expect(said.count == (source == "live" ? 0 : 1), "\(source): \(process.log.lines)")
+                #expect(said.allSatisfy { $0.hasPrefix(source == "auto" ? "warning" : "error") }, "\(said)")
+                #expect(world.api.all("VolumeSnapshot").isEmpty)
+            }
+        }
+    }
+
     @Test("A volume that many nodes can mount is stored by as many movers as the settings say, any other by one")
     func shards() async throws {
         for (mode, count) in [("ReadWriteMany", 3), ("ReadWriteOnce", 1)] {

@@ -92,6 +92,22 @@ struct DrainFailureTests {
         }
     }
 
+    @Test("Where routes or pools are served no more, a workload is let go all the same, and another one is stopped")
+    func servedNoMore() async throws {
+        for kind in ["HTTPRoute", "InferencePool"] {
+            let cluster = try ModelServers.cluster(["decode", "prefill"])
+            _ = try await ModelServers.quiesce(cluster)
+            cluster.change { $0.kinds.removeAll { $0.kind == kind } }
+            let other = try await ModelServers.quiesce(cluster, ModelServers.prefill)
+            #expect(other.times[.stopped] != nil, "\(other)")
+            let resumption = try await ModelServers.resume(cluster)
+            #expect(cluster.get("Deployment", "decode")?["spec", "replicas"] == 2)
+            // Routes went with their kind; a pool's may be there still.
+            if kind == "InferencePool" { #expect(ModelServers.weights(cluster) == [3, 1, nil, 0], "\(resumption)") }
+            #expect(cluster.all("Lease").map(\.name) == ["becalm-deployments.apps-prefill"])
+        }
+    }
+
     // MARK: While pods start
 
     @Test(

@@ -78,12 +78,14 @@ struct VolumeMovers: Sendable {
         _ claim: KubernetesObject, _ subject: Subject, source: VolumeSource, limits: SnapshotLimits
     ) async throws -> DetachedMover.Copying? {
         let mover = DetachedMover(client, namespace: subject.namespace, run: subject.moverRun)
+        let logger = environment.logger
+        let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
         do {
-            return try await mover.copying(claim, source: source, limits: limits)
+            return try await mover.copying(claim, source: source, limits: limits) {
+                logger.warning("\($0)", metadata: metadata)
+            }
         } catch let error as KubernetesError where error.code == .forbidden && source == .auto {
-            environment.logger.warning(
-                "\(claim.label) is read itself, not from a snapshot: \(error)",
-                metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
+            logger.warning("\(claim.label) is read itself, not from a snapshot: \(error)", metadata: metadata)
             return nil
         }
     }

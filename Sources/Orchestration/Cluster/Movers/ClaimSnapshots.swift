@@ -19,7 +19,8 @@ struct ClaimSnapshots: Sendable {
     /// The run that they belong to: its label is on all of them.
     let run: String
     var limits = SnapshotLimits()
-    /// Told what a driver says that keeps it from making one, each time that it says something else, from any task.
+    /// Told what keeps a claim from being read from a snapshot, and what a driver says that keeps it from making one, each
+    /// time that it says something else, from any task.
     var report: @Sendable (String) -> Void = { _ in }
 
     static let group = "snapshot.storage.k8s.io"
@@ -32,26 +33,31 @@ struct ClaimSnapshots: Sendable {
     }
 
     /// The class for a claim's snapshots: the default one of its driver, else its only one; nil where there is none. The
-    /// word says why.
-    func snapshotClass(for claim: KubernetesObject) async throws -> (name: String?, reason: String) {
+    /// words say why, and whether a permission is what is missing.
+    private func snapshotClass(
+        for claim: KubernetesObject
+    ) async throws -> (name: String?, reason: String, isForbidden: Bool) {
         guard let classes = try await client.resource(group: Self.group, kind: "VolumeSnapshotClass") else {
-            return (nil, "the cluster serves no VolumeSnapshots")
+            return (nil, "the cluster serves no VolumeSnapshots", false)
         }
-        guard let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty else { return (nil, "it is not bound") }
+        guard let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty else {
+            return (nil, "it is not bound", false)
+        }
         let driver: String?
         do throws(KubernetesError) {
             driver = try await client.get(.persistentVolumes, name: volume)["spec", "csi", "driver"]?.string
         } catch {
             // Volumes are the cluster's: who may back up a namespace need not be able to read them.
             guard error.code == .forbidden else { throw error }
-            return (nil, "its volume may not be read: \(error)")
+            return (nil, "its volume may not be read: \(error)", true)
         }
-        guard let driver else { return (nil, "its volume is no CSI driver's") }
+        guard let driver else { return (nil, "its volume is no CSI driver's", false) }
         do throws(KubernetesError) {
-            return Self.choose(try await client.list(classes).items, of: driver)
+            let (name, reason) = Self.choose(try await client.list(classes).items, of: driver)
+            return (name, reason, false)
         } catch {
             guard error.code == .forbidden else { throw error }
-            return (nil, "VolumeSnapshotClasses may not be read: \(error)")
+            return (nil, "VolumeSnapshotClasses may not be read: \(error)", true)
         }
     }
 
@@ -68,14 +74,16 @@ struct ClaimSnapshots: Sendable {
         return (only.name, "")
     }
 
-    /// As above, as `source` has it: nil to read the claim itself. Throws `no_volume_snapshot` where it must not be.
+    /// As above, as `source` has it: nil to read the claim itself, which `report` is told where it is for want of a
+    /// permission. Throws `no_volume_snapshot` where it must not be.
     func snapshotClass(for claim: KubernetesObject, source: VolumeSource) async throws -> String? {
         guard source != .live else { return nil }
-        let (found, reason) = try await snapshotClass(for: claim)
+        let (found, reason, isForbidden) = try await snapshotClass(for: claim)
         guard found != nil || source != .snapshot else {
             throw JourneyError(
                 .failed, kind: "no_volume_snapshot", "\(claim.label) cannot be read from a snapshot: \(reason)")
         }
+        if found == nil, isForbidden { report("\(claim.label) is read itself, not from a snapshot: \(reason)") }
         return found
     }
 

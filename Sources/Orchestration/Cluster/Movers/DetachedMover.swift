@@ -47,11 +47,12 @@ package struct DetachedMover: Sendable {
     // MARK: Beginning
 
     /// How `claim` is copied where it is read from a snapshot, as `source` has it; nil where it is read itself. Throws
-    /// `no_volume_snapshot` for one that must be copied and cannot be.
+    /// `no_volume_snapshot` for one that must be copied and cannot be; `report` is told where one may not be.
     package func copying(
-        _ claim: KubernetesObject, source: VolumeSource, limits: SnapshotLimits
+        _ claim: KubernetesObject, source: VolumeSource, limits: SnapshotLimits,
+        report: @escaping @Sendable (String) -> Void
     ) async throws -> Copying? {
-        let snapshots = ClaimSnapshots(client: client, run: run, limits: limits)
+        let snapshots = ClaimSnapshots(client: client, run: run, limits: limits, report: report)
         guard let name = try await snapshots.snapshotClass(for: claim, source: source) else { return nil }
         // Before anything is begun: `auto` does without where a copy may not be made.
         let resource = try await client.resource(group: ClaimSnapshots.group, kind: "VolumeSnapshot")
