@@ -108,6 +108,120 @@ struct VolumeRestoreTests {
 
     private static let begins = "becalm.io/restore-begins"
 
+    /// Claims that a mover's pods name.
+    private static func claims(_ job: KubernetesObject) -> [String] {
+        (job["spec", "template", "spec", "volumes"]?.array ?? [])
+            .compactMap { $0["persistentVolumeClaim", "claimName"]?.string }
+    }
+
+    /// Gives claims their volumes, as the cluster does once a pod is scheduled with them.
+    private func bind(_ names: [String], _ world: VolumeMoverWorld) throws {
+        for name in names {
+            var claim = try #require(world.api.get("PersistentVolumeClaim", name, namespace: "ml"))
+            try claim.set(.string("pv-\(name)"), at: ["spec", "volumeName"])
+            world.api.put(claim)
+        }
+    }
+
+    /// A StatefulSet that is held, whose pod has the claims `ckpt` and `logs`.
+    private func putPair(_ world: VolumeMoverWorld, _ claim: KubernetesObject) throws {
+        world.api.put(claim)
+        for text in [
+            """
+            {apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: logs, namespace: ml}, spec: {storageClassName: late}}
+            """,
+            """
+            {apiVersion: batch/v1, kind: Job, metadata: {name: run42, namespace: ml}, spec: {suspend: true, template: {spec: {
+             containers: [{name: t, image: t}], volumes: [
+             {name: a, persistentVolumeClaim: {claimName: ckpt}}, {name: b, persistentVolumeClaim: {claimName: logs}}]}}}}
+            """,
+        ] { world.api.put(try ActionWorld.object(text)) }
+    }
+
+    @Test("Where volumes cannot be made together, each is made by itself, with a warning")
+    func apart() async throws {
+        let (world, operation, claim) = try await late(class: "late")
+        try putPair(world, claim)
+        #expect(try await progress(world, operation).outcome == .running)
+        var binder = try #require(world.api.all("Job").first { $0.name != "run42" })
+        try binder.set(
+            [["type": "Failed", "status": "True", "reason": "DeadlineExceeded"]], at: ["status", "conditions"])
+        world.api.put(binder)
+        let process = world.process(.volumeRestore)
+        let status = try await process.restoreAction(.volumeRestore)
+            .progress(operation: operation, restore: Self.restore)
+        #expect(status.outcome == .running && world.api.all("Secret").count == 1)
+        #expect(process.log.lines.contains { $0.hasPrefix("warning") && $0.contains("DeadlineExceeded") })
+        #expect(world.api.get("PersistentVolumeClaim", "ckpt", namespace: "ml")?.annotations[Self.begins] == nil)
+    }
+
+    @Test("A claim that a pod has already is filled beside it")
+    func beside() async throws {
+        let (world, operation, claim) = try await late(class: "late")
+        try putPair(world, claim)
+        try bind(["ckpt", "logs"], world)
+        world.api.put(
+            try ActionWorld.object(
+                """
+                {apiVersion: v1, kind: Pod, metadata: {name: run42-x, namespace: ml}, spec: {nodeName: n7, volumes: [
+                 {name: a, persistentVolumeClaim: {claimName: ckpt}}], containers: []}, status: {phase: Running}}
+                """))
+        #expect(try await progress(world, operation).outcome == .running)
+        let mover = try #require(world.api.all("Job").first { $0.name != "run42" })
+        let affinity = mover["spec", "template", "spec", "affinity", "nodeAffinity"]
+        #expect("\(affinity ?? .null)".contains("n7"))
+    }
+
+    @Test(
+        "A second restore of the same data takes over a claim that the first one has left, and the first begins nothing"
+    )
+    func second() async throws {
+        let (world, operation, claim) = try await late(class: "late")
+        world.api.put(claim)
+        var stored = try VolumeMoverWorld.claim()
+        try stored.set("late", at: ["spec", "storageClassName"])
+        stored.setAnnotation("becalm.io/volume-snapshot", claim.annotations["becalm.io/restoring"])
+        let restore = Array(
+            #"{"metadata":{"name":"r2","namespace":"velero","uid":"r-2"},"spec":{"backupName":"b"}}"#.utf8)
+        let outcome = try await world.process(.volumeRestore).restoreAction(.volumeRestore).execute(
+            item: stored.serialized(), original: stored.serialized(), restore: restore)
+        #expect(world.api.all("Job").isEmpty)
+        guard case .failed = try await progress(world, operation).outcome else {
+            Issue.record("the first one goes on")
+            return
+        }
+        #expect(world.api.all("Job").isEmpty)
+        let action = try world.process(.volumeRestore).restoreAction(.volumeRestore)
+        let status = try await action.progress(operation: try #require(outcome.operation), restore: restore)
+        #expect(status.outcome == .running && world.api.all("Job").count == 1)
+    }
+
+    @Test("What no place in a quota is left for is begun when there is one")
+    func quota() async throws {
+        let (world, operation, claim) = try await late(class: "late")
+        world.api.put(claim)
+        world.api.refuse(why: "exceeded quota: jobs") { $0.method == "POST" && $0.path.hasSuffix("/jobs") ? 403 : nil }
+        let status = try await progress(world, operation)
+        #expect(status.outcome == .running && status.description.contains("exceeded quota"), "\(status)")
+        world.api.refuse { _ in nil }
+        #expect(try await progress(world, operation).outcome == .running)
+        #expect(world.api.all("Job").count == 1)
+    }
+
+    @Test("Settings with which no mover can work are told before a claim is made")
+    func unreachable() async throws {
+        let world = try await VolumeMoverWorld()
+        var stored = try VolumeMoverWorld.claim()
+        try stored.set(.null, at: ["spec", "storageClassName"])
+        stored.setAnnotation("becalm.io/volume-snapshot", try await world.stored())
+        let action = try world.process(.volumeRestore, ["credentialsFile": world.path("none")])
+            .restoreAction(.volumeRestore)
+        let item = stored.serialized()
+        await #expect(throws: VeleroError.self) {
+            try await action.execute(item: item, original: item, restore: Self.restore)
+        }
+    }
+
     @Test("Where a class waits for the first pod, the mover begins with all claims of the workload's pods, and as they")
     func together() async throws {
         let (world, operation, claim) = try await late(class: "late")
@@ -134,7 +248,7 @@ struct VolumeRestoreTests {
                 spec:
                   nodeSelector: {gpu: h100}
                   tolerations: [{key: gpu, operator: Exists}]
-                  containers: [{name: t, image: t}]
+                  containers: [{name: t, image: t, resources: {limits: {nvidia.com/gpu: 8, cpu: 1}}}]
                   volumes:
                   - {name: a, persistentVolumeClaim: {claimName: ckpt}}
                   - {name: b, persistentVolumeClaim: {claimName: logs}}
@@ -145,15 +259,30 @@ struct VolumeRestoreTests {
         job.uid = "j-1"
         world.api.put(job)
         for _ in 0..<2 {
+            let status = try await progress(world, operation)
+            #expect(
+                status.outcome == .running && status.description.contains("made together: bound, ckpt, logs, ready"))
+            #expect(world.api.all("Job").count == 2 && world.api.all("Secret").isEmpty)
+            #expect(world.api.get("PersistentVolumeClaim", "ckpt", namespace: "ml")?.annotations[Self.begins] != nil)
+        }
+        let binder = try #require(world.api.all("Job").first { $0.name != "run42" })
+        #expect(Self.claims(binder).sorted() == ["bound", "ckpt", "logs", "ready"])
+        let container = try #require(binder["spec", "template", "spec", "containers", 0])
+        #expect(container["volumeMounts"]?.array?.contains { $0["name"] == "volume" } == false)
+        #expect(binder["spec", "activeDeadlineSeconds"] == 600)
+        #expect(binder["spec", "template", "spec", "nodeSelector"] == ["gpu": "h100"])
+        try bind(["ckpt", "logs", "ready"], world)
+        for _ in 0..<2 {
             #expect(try await progress(world, operation).outcome == .running)
             #expect(world.api.all("Job").count == 2 && world.api.all("Secret").count == 1)
             #expect(world.api.get("PersistentVolumeClaim", "ckpt", namespace: "ml")?.annotations[Self.begins] == nil)
         }
         let mover = try #require(world.api.all("Job").first { $0.name != "run42" })
+        #expect(mover.name != binder.name && Self.claims(mover) == ["ckpt"])
         let spec = try #require(mover["spec", "template", "spec"])
-        let claims = (spec["volumes"]?.array ?? []).compactMap { $0["persistentVolumeClaim", "claimName"]?.string }
-        #expect(claims.sorted() == ["ckpt", "logs"])
-        #expect(spec["nodeSelector"] == ["gpu": "h100"] && spec["tolerations"]?.array?.count ?? 0 >= 1)
+        #expect(spec["nodeSelector"] == ["gpu": "h100"])
+        let tolerated = (spec["tolerations"]?.array ?? []).compactMap { $0["key"]?.string }
+        #expect(tolerated == ["gpu", "nvidia.com/gpu"])
         let id = try #require(claim.annotations["becalm.io/restoring"]).split(separator: ":")[2]
         try world.pod(
             VolumeMoverWorld.ended(#"{"status":0,"snapshot":"\#(id)","files":2,"bytes":10,"problems":0}"#), of: mover)

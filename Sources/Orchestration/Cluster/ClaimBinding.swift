@@ -40,29 +40,64 @@ package struct ClaimBinding: Sendable {
         return name.isEmpty ? false : try await waits(name)
     }
 
-    /// Where a mover runs that is the first to want a claim of its namespace: where the pods can run that have it, scheduled
-    /// with those of their other claims that wait as well. Anywhere, for a claim that no workload names. Throws
-    /// `KubernetesError`.
-    package func placement(ofFirstUserOf claim: String, namespace: String) async throws -> MoverPlacement {
-        let workloads = try await NamespaceWorkloads(client: client).all(in: namespace)
-        let users = workloads.flatMap { ClaimUsers($0.workload).users }
-        guard let user = users.first(where: { $0.claims.contains(claim) }) else { return MoverPlacement() }
-        var placement = MoverPlacement(like: user.template)
-        let claims = try await client.list(.persistentVolumeClaims, namespace: namespace).items
-        for other in claims where other.name != claim && user.claims.contains(other.name) {
-            if try await mayWait(other) { placement.companions.append(other.name) }
-        }
-        return placement
+    /// How the volume of a claim that is there comes to be, and where a mover of it runs.
+    package struct Plan: Sendable, Equatable {
+        /// Claims that one pod has and that are there, this one among them, in the order of their names; empty where it is
+        /// alone.
+        package var together: [String] = []
+        /// Whether some of them wait for a pod.
+        package var waits = false
+        /// Where pods of the workload can run; beside the one that has the claim already. Anywhere, for a claim that no
+        /// workload names.
+        package var placement = MoverPlacement()
+
+        package init() {}
     }
 
-    /// Whether volumes of the class are made when a pod wants them. Classes are the cluster's: where one may not be read it
-    /// is taken for such, which does no harm.
+    /// Looks at the workloads of the claim's namespace, all of which are there by now. Kinds that cannot be listed are passed
+    /// over. Throws `KubernetesError`.
+    package func plan(for claim: KubernetesObject) async throws -> Plan {
+        let namespace = claim.namespace
+        var plan = Plan()
+        let workloads = try await NamespaceWorkloads(client: client, passesOverFailures: true).all(in: namespace).map(
+            \.workload)
+        let user = workloads.first { workload in
+            workload.object.labels[BecalmAnnotation.run] == nil && workload.claims.contains { $0.name == claim.name }
+        }
+        guard let user else { return plan }
+        let users = ClaimUsers(user)
+        plan.placement = users.placement(of: claim.name)
+        let isBound = !(claim["spec", "volumeName"]?.string ?? "").isEmpty
+        if isBound {
+            let pods = try await client.list(.pods, namespace: namespace).items.filter {
+                $0.labels[BecalmAnnotation.run] == nil
+            }
+            let beside = MoverPlacement(of: claim, pods: pods)
+            if beside.node != nil { plan.placement = beside }
+        }
+        // Those that no template names, such as a JobSet makes for all of its pods, are every pod's.
+        let inTemplates = Set(users.users.flatMap(\.claims))
+        let mates =
+            users.users.first { $0.claims.contains(claim.name) }?.claims
+            ?? user.claims.map(\.name).filter { !inTemplates.contains($0) }
+        guard mates.count > 1 else { return plan }
+        let there = try await client.list(.persistentVolumeClaims, namespace: namespace).items
+            .filter { mates.contains($0.name) }
+        guard there.count > 1 else { return plan }
+        for mate in there where !plan.waits { plan.waits = try await mayWait(mate) }
+        plan.together = there.map(\.name).sorted()
+        return plan
+    }
+
+    /// Whether volumes of the class are made when a pod wants them. Classes are the cluster's: where one may not be read, or is
+    /// not there yet, it is taken for such, which does no harm.
     private func waits(_ name: String) async throws -> Bool {
         guard let resource = try await client.resource(group: "storage.k8s.io", kind: "StorageClass") else {
             return false
         }
         do throws(KubernetesError) {
-            return try await client.find(resource, name: name)?["volumeBindingMode"] == "WaitForFirstConsumer"
+            guard let found = try await client.find(resource, name: name) else { return true }
+            return found["volumeBindingMode"] == "WaitForFirstConsumer"
         } catch {
             guard error.code == .forbidden else { throw error }
             return true

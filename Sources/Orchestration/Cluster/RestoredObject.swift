@@ -11,7 +11,7 @@ package enum RestoredObject {
 
     /// On a claim: the snapshot that is being restored into it. It goes when all of its data is there.
     package static let restoring = "becalm.io/restoring"
-    /// Says of a claim that its mover begins once everything else of the restore is there.
+    /// Says of a claim that its mover begins once everything else of the restore is there: the uid of that restore.
     package static let restoreBegins = "becalm.io/restore-begins"
 
     /// A claim without its volume: a new one is made for it, which has at least the room that the stored one's had.

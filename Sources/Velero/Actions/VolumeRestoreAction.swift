@@ -110,18 +110,34 @@ struct VolumeRestoreAction: RestoreItemAction {
         if made.isBlockVolume, let manifest = found.manifest {
             try made.requestStorage(Quantity.device(bytes: manifest.totals.bytes))
         }
-        var outcome = RestoreItemOutcome(item: made.serialized())
         let subject = Self.subject(restore, namespace, claim.name)
-        if there == nil, try await ClaimBinding(movers.client).mayWait(made) {
-            made.setAnnotation(RestoredObject.restoreBegins, "with the workload")
-            outcome = RestoreItemOutcome(item: made.serialized())
-            outcome.operation = try subject.identifier.text()
-        } else {
+        guard try await isLate(there, made, movers, restore) else {
+            var outcome = RestoreItemOutcome(item: made.serialized())
             outcome.operation = try await movers.start(
                 .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
                 isBlock: claim.isBlockVolume, placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
+            return outcome
         }
+        made.setAnnotation(RestoredObject.restoreBegins, restore.uid)
+        var outcome = RestoreItemOutcome(item: made.serialized())
+        outcome.operation = try subject.identifier.text()
         return outcome
+    }
+
+    /// Whether the mover begins when the workload is there. A claim that an earlier restore of the same data has left, which
+    /// Velero leaves as it is, is told whose it is now: that of the earlier one does not begin any more.
+    private func isLate(
+        _ there: KubernetesObject?, _ made: KubernetesObject, _ movers: VolumeMovers, _ restore: VeleroRestore
+    ) async throws -> Bool {
+        guard try await ClaimBinding(movers.client).mayWait(there ?? made) else { return false }
+        // What keeps every mover from its repository is told now, while nothing is there yet.
+        _ = try await movers.configuration.access(environment)
+        if let there {
+            _ = try await movers.client.patch(
+                .persistentVolumeClaims, namespace: there.namespace, name: there.name,
+                .merge(["metadata": ["annotations": [RestoredObject.restoreBegins: .string(restore.uid)]]]))
+        }
+        return true
     }
 
     /// The claim has no uid yet: a restore makes it once.
@@ -132,22 +148,50 @@ struct VolumeRestoreAction: RestoreItemAction {
     }
 
     /// Begins what was to begin when all of the restore is there. Once that is done the claim says so no more; until then
-    /// each call does it again, which changes nothing of what is done.
-    private func beginLate(_ identifier: OperationIdentifier, _ restore: [UInt8]) async throws {
-        guard let client = try await environment.cluster.client() else { return }
+    /// each call does it again, which changes nothing of what is done. Answers what it waits for; nil for nothing.
+    private func beginLate(_ identifier: OperationIdentifier, _ restore: [UInt8]) async throws -> String? {
+        guard let client = try await environment.cluster.client() else { return nil }
         let (namespace, name) = (identifier.watched.namespace, identifier.subject.name)
         let claim = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name)
-        guard let claim, claim.annotations[RestoredObject.restoreBegins] != nil,
+        guard let claim, claim.annotations[RestoredObject.restoreBegins] == identifier.run,
             let snapshot = claim.annotations[RestoredObject.restoring].flatMap(ClaimSnapshot.init)
-        else { return }
+        else { return nil }
         let restore = try VeleroRestore(parsing: restore)
         let movers = try await VolumeMovers(await mover(), environment)
+        let plan = try await ClaimBinding(client).plan(for: claim)
+        if plan.waits {
+            switch try await binding(plan, identifier, movers).advance() {
+            case .bound: break
+            case .waiting(let reason):
+                let words = reason.isEmpty ? "" : ": \(reason)"
+                return "volumes are made together: \(plan.together.joined(separator: ", "))\(words)"
+            case .apart(let reason):
+                environment.logger.warning(
+                    "\(claim.label) gets a volume by itself, which may be where no pod can have it and the others of its pod (\(plan.together.joined(separator: ", "))): \(reason)",
+                    metadata: ["namespace": "\(namespace)", "name": "\(name)"])
+            }
+        } else if !plan.together.isEmpty {
+            try await binding(plan, identifier, movers).remove()
+        }
         _ = try await movers.start(
             .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]),
             Self.subject(restore, namespace, name), isBlock: claim.isBlockVolume,
-            placement: try await ClaimBinding(client).placement(ofFirstUserOf: name, namespace: namespace),
+            // With the volume is known who has it.
+            placement: try await ClaimBinding(client).plan(
+                for: try await client.get(.persistentVolumeClaims, namespace: namespace, name: name)
+            ).placement,
             timeout: restore.itemOperationTimeout)
         try await markBegun(claim, client)
+        return nil
+    }
+
+    /// What makes the volumes of one pod: the same for all of its claims.
+    private func binding(
+        _ plan: ClaimBinding.Plan, _ identifier: OperationIdentifier, _ movers: VolumeMovers
+    ) -> DetachedBinding {
+        DetachedBinding(
+            movers.client, namespace: identifier.watched.namespace, run: identifier.run, plan,
+            settings: movers.configuration.movers)
     }
 
     /// Has nothing begin any more.
@@ -156,8 +200,11 @@ struct VolumeRestoreAction: RestoreItemAction {
             guard let client = try await environment.cluster.client() else { return }
             let claim = try await client.find(
                 .persistentVolumeClaims, namespace: identifier.watched.namespace, name: identifier.subject.name)
-            if let claim, claim.annotations[RestoredObject.restoreBegins] != nil {
-                try await markBegun(claim, client)
+            guard let claim, claim.annotations[RestoredObject.restoreBegins] == identifier.run else { return }
+            try await markBegun(claim, client)
+            let plan = try await ClaimBinding(client).plan(for: claim)
+            if !plan.together.isEmpty {
+                try await binding(plan, identifier, VolumeMovers(await mover(), environment)).remove()
             }
         } catch {
             throw VeleroError(error, doing: "the restore of \(identifier.subject.name) cannot be kept from beginning")
@@ -208,8 +255,11 @@ struct VolumeRestoreAction: RestoreItemAction {
     func cancel(operation: String, restore: [UInt8]) async throws(VeleroError) {
         let identifier = try? OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
         guard let identifier else { return OperationAnswers.cancel(operation, environment.logger) }
-        try await forgetBeginning(identifier)
+        // Both, whatever becomes of one of them: Velero does not ask again.
+        var failure: VeleroError?
+        do throws(VeleroError) { try await forgetBeginning(identifier) } catch { failure = error }
         try await VolumeMovers.cancel(identifier, environment, configuration: mover)
+        if let failure { throw failure }
     }
 
     /// Nothing is waited for; Velero asks only about what an outcome asked it to wait for.

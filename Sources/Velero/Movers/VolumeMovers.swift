@@ -125,17 +125,21 @@ struct VolumeMovers: Sendable {
     }
 
     /// How an operation is, and what is left of one that has ended is taken away. `begin` is called first, each time, for
-    /// what is to be begun by now. `finish` is called before an operation counts as done, perhaps more than once; what either
+    /// what is to be begun by now, and answers what keeps it from that, if anything. `finish` is called before an operation counts as done, perhaps more than once; what either
     /// throws that may pass keeps the operation running. Never an error of the call: Velero would take it as the
     /// operation's end.
     static func status(
         _ identifier: OperationIdentifier, _ environment: PluginEnvironment,
         configuration: () async -> MoverConfiguration?,
-        begin: () async throws -> Void = {},
+        begin: () async throws -> String? = { nil },
         finish: (KubernetesClient, DetachedMover.Ending) async throws -> Void
     ) async -> OperationStatus {
         do {
-            try await begin()
+            if let obstacle = try await begin() {
+                var status = OperationStatus(.running)
+                status.description = obstacle
+                return dated(status, nil, environment)
+            }
             guard let client = try await environment.cluster.client(), let mover = mover(identifier, client) else {
                 return OperationAnswers.unknown(identifier)
             }
@@ -159,7 +163,9 @@ struct VolumeMovers: Sendable {
             case .ended(let ending):
                 return try await ended(mover, ending, environment, client, await configuration(), finish)
             }
-        } catch let error as KubernetesError where error.code == .forbidden || error.code == .invalid {
+        } catch let error as KubernetesError
+            where (error.code == .forbidden || error.code == .invalid) && !error.isOverQuota
+        {
             guard await abandon(identifier, environment, "\(error)", configuration) else {
                 return dated(OperationStatus(.running), nil, environment)
             }

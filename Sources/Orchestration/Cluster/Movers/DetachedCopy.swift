@@ -157,7 +157,7 @@ struct DetachedCopy: Sendable {
         } catch {
             // Somebody else has asked at the same time.
             if error.isAmbiguous || error.code == .alreadyExists { return .made }
-            guard Self.isOverQuota(error) else { throw error }
+            guard error.isOverQuota else { throw error }
             // Others may end and make room.
             let words = "no volume can be made of \(label) yet: \(error)"
             let limit = limits.cutSeconds + limits.readySeconds
@@ -166,12 +166,6 @@ struct DetachedCopy: Sendable {
                 "\(words), after \(Int(limit)) s; raise the quota, or read the volume itself with `source: live`")
         }
         return .made
-    }
-
-    /// Whether a namespace's ResourceQuota has no room for it: the API knows no other sign of that than these words
-    /// (Kubernetes, `resourcequota/controller.go`).
-    private static func isOverQuota(_ error: KubernetesError) -> Bool {
-        error.code == .forbidden && error.message.contains("exceeded quota")
     }
 
     /// Whether what is written to the volume changes nothing of the copy any more. One that is gone has been.

@@ -43,6 +43,21 @@ package struct MoverPlacement: Sendable, Equatable {
         if isShared { self.init(like: user.json) } else { self.init(beside: user) }
     }
 
+    /// What the containers ask for besides what every node has, such as GPUs: the taints of such nodes are called so, and a
+    /// cluster may have the toleration given to pods that ask (Kubernetes, admission plugin ExtendedResourceToleration), which
+    /// no template shows and a mover does not.
+    private static func extendedResources(_ spec: JSONValue) -> [String] {
+        var names: Set<String> = []
+        for container in (spec["containers"]?.array ?? []) + (spec["initContainers"]?.array ?? []) {
+            for kind in ["limits", "requests"] {
+                for member in container["resources", .key(kind)]?.object?.members ?? [] where member.key.contains("/") {
+                    names.insert(member.key)
+                }
+            }
+        }
+        return names.sorted()
+    }
+
     /// Where pods made from `template` (an object with `spec`) would run.
     package init(like template: JSONValue) {
         let spec = template["spec"] ?? .null
@@ -51,6 +66,10 @@ package struct MoverPlacement: Sendable, Equatable {
         }
         nodeAffinity = spec["affinity", "nodeAffinity"]
         tolerations = spec["tolerations"]?.array ?? []
+        for name in Self.extendedResources(spec) {
+            let toleration: JSONValue = ["effect": "NoSchedule", "key": .string(name), "operator": "Exists"]
+            if !tolerations.contains(toleration) { tolerations.append(toleration) }
+        }
         let security = spec["securityContext"]
         groups = (security?["supplementalGroups"]?.array ?? []).compactMap(\.int64)
         if let group = security?["fsGroup"]?.int64 { groups.append(group) }
