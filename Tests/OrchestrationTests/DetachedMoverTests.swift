@@ -81,6 +81,45 @@ struct DetachedMoverTests {
         #expect(ending.result.error.contains("it has not begun within"))
     }
 
+    @Test("Why a Job makes no pod, and why a pod gets no volume, is told by events alone", arguments: [1, 3])
+    func events(shares: Int) async throws {
+        let run = try await Run(shares: shares)
+        func happens(_ reason: String, _ message: String, to object: KubernetesObject, _ members: JSONValue) throws {
+            var event = try KubernetesObject([
+                "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": .string(reason),
+                "message": .string(message), "metadata": ["name": .string(reason.lowercased()), "namespace": "train"],
+                "involvedObject": ["uid": .string(object.uid)],
+            ])
+            for member in members.object?.members ?? [] { try event.set(member.value, at: [.key(member.key)]) }
+            run.world.cluster.put(event)
+        }
+        func expectWaiting(_ words: String) async throws {
+            guard case .waiting(let reason, _) = try await run.mover.standing() else {
+                Issue.record("it does not wait for \(words)")
+                return
+            }
+            #expect(reason == words)
+        }
+        var job = run.job
+        try job.set(.string(Self.justNow), at: ["metadata", "creationTimestamp"])
+        run.world.cluster.put(job)
+        try await expectWaiting("")
+        try happens(
+            "FailedCreate", "pods \"a\" is forbidden:\nviolates PodSecurity", to: job,
+            ["lastTimestamp": "2026-01-01T00:00:00Z"])
+        try await expectWaiting("FailedCreate: pods \"a\" is forbidden: violates PodSecurity")
+        _ = try run.pod("a", phase: "Pending", since: Self.justNow)
+        let pod = try #require(run.world.cluster.all("Pod").first)
+        try await expectWaiting("")
+        try happens("FailedMount", "old", to: pod, ["eventTime": "2026-01-01T00:00:00.000000Z"])
+        try happens(
+            "FailedAttachVolume", "new", to: pod,
+            ["eventTime": "2025-01-01T00:00:00.000000Z", "series": ["lastObservedTime": "2026-01-01T00:00:05.000000Z"]])
+        try await expectWaiting("FailedAttachVolume: new")
+        run.world.cluster.refuse { $0.path.hasSuffix("/events") ? 403 : nil }
+        try await expectWaiting("")
+    }
+
     @Test("A pod that anybody in the namespace has labelled speaks for no share")
     func foreignPods() async throws {
         let run = try await Run(shares: 3)

@@ -21,7 +21,10 @@ extension DetachedMover {
             }
         }
         if let results = shares.results { return .stored(results) }
-        let reason = shares.obstacle
+        var reason = shares.obstacle
+        if reason.isEmpty, shares.running.isEmpty {
+            reason = await events.obstacle(job: shares.job, pods: shares.pods)
+        }
         if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
             return try await end(Self.failure(reason), lease)
         }

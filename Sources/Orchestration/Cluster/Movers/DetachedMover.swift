@@ -221,7 +221,8 @@ package struct DetachedMover: Sendable {
             let node = pods.first { $0.name == pod }?["spec", "nodeName"]?.string ?? ""
             try await note(lease) { _ in }
             return .running(await said(pod), node: node, since: since)
-        case .waiting(let reason):
+        case .waiting(var reason):
+            if reason.isEmpty { reason = await events.obstacle(job: job?.uid ?? "", pods: pods) }
             if MoverStanding.hopeless.contains(where: { reason.hasPrefix($0) }) {
                 return try await end(Self.failure(reason), lease)
             }
@@ -308,6 +309,8 @@ package struct DetachedMover: Sendable {
         }
         return MoverProgress()
     }
+
+    var events: MoverEvents { MoverEvents(client: client, namespace: namespace) }
 
     // MARK: Ending
 

@@ -10,9 +10,12 @@ struct DetachedShares: Sendable {
     let news: [Int: MoverResult]
     /// Those that the run's Jobs have made: anybody may give a pod of a namespace the run's label.
     let pods: [KubernetesObject]
+    /// The uid of the only or the first Job; empty where there is none.
+    let job: String
 
     init(_ lease: KubernetesObject, jobs: [KubernetesObject], pods: [KubernetesObject]) {
         let count = MoverLease.shares(lease)
+        job = jobs.first?.uid ?? ""
         let pods = jobs.flatMap { MoverStanding.pods(pods, ofJob: $0.uid) }
         var standings: [MoverStanding]
         if let job = jobs.first, job["spec", "completionMode"]?.string != IndexedJobs.mode {

@@ -195,7 +195,9 @@ struct MoverWatch: Sendable {
         _ reason: String, _ index: Int, _ pods: [KubernetesObject], _ watched: inout Watched, isTick: Bool
     ) async throws {
         var reason = reason
-        if reason.isEmpty, isTick { reason = await obstacle(pods) }
+        if reason.isEmpty, isTick {
+            reason = await MoverEvents(client: client, namespace: mover.namespace).obstacle(job: job, pods: pods)
+        }
         if !reason.isEmpty, reason != watched.told[index] {
             // Many may wait for the same.
             let isNews = !watched.told.values.contains(reason)
@@ -223,18 +225,6 @@ struct MoverWatch: Sendable {
         JourneyError(
             .failed, kind: "mover_failed",
             "the mover of claim \(mover.namespace)/\(mover.origin) (\(mover.action.word)) failed: \(reason)")
-    }
-
-    /// The last warning about a pod that has not begun: a volume that cannot be attached shows nowhere else. Who may not
-    /// read events does without.
-    private func obstacle(_ pods: [KubernetesObject]) async -> String {
-        guard let pod = pods.last(where: { $0["status", "phase"] == "Pending" }) else { return "" }
-        let options = ListOptions(fields: "involvedObject.uid=\(pod.uid),type=Warning", maximumObjects: 1000)
-        guard let events = try? await client.list(.events, namespace: mover.namespace, options).items,
-            let last = events.max(by: { ($0["lastTimestamp"]?.string ?? "") < ($1["lastTimestamp"]?.string ?? "") })
-        else { return "" }
-        let words = [last["reason"], last["message"]].compactMap { $0?.string }.joined(separator: ": ")
-        return String(words.prefix(1000)).split(whereSeparator: \.isNewline).joined(separator: " ")
     }
 
     private func annotate(_ key: String, _ text: [UInt8]) async throws {
