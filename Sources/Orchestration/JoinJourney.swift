@@ -1,4 +1,5 @@
 package import Repository
+internal import RepositoryFormat
 package import Snapshots
 
 /// Makes one snapshot of several, such as the volumes of a workload, or shards of one volume.
@@ -23,8 +24,21 @@ package struct JoinJourney: Sendable {
 
     /// Forgets the parts of a joined snapshot, which has taken their place; one that is gone is no error. May be run again.
     ///
-    /// A part that is the joined snapshot's predecessor is recorded as forgotten like any other: the chain stays whole.
-    package func forgetParts(of result: JoinResult) async throws(JourneyError) -> ForgetReport {
-        try await JourneyError.mapping { try await repository.forget(result.parts) }
+    /// A part that is the joined snapshot's predecessor is recorded as forgotten like any other: the chain stays whole. With
+    /// `tag`, whatever else has that goes, too: a part that was stored twice, by a pod that was taken away before anybody heard
+    /// of its end, and by its successor.
+    package func forgetParts(of result: JoinResult, tagged tag: String? = nil) async throws(JourneyError)
+        -> ForgetReport
+    {
+        try await JourneyError.mapping {
+            var parts = result.parts
+            if let tag {
+                parts += try await repository.listSnapshots().snapshots.filter { listed in
+                    listed.manifest?.tags.contains(tag) == true && listed.id != result.snapshot
+                        && !result.parts.contains(listed.id)
+                }.map(\.id)
+            }
+            return try await repository.forget(parts)
+        }
     }
 }

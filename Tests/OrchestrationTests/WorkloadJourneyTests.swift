@@ -109,6 +109,23 @@ struct WorkloadJourneyTests {
         world.cluster.all("PersistentVolumeClaim").filter { $0.namespace == "lab" }
     }
 
+    @Test("A part that was stored twice, by a pod that was taken away at its end and by its successor, stays nowhere")
+    func storedTwice() async throws {
+        let world = try await MoverWorld()
+        let lost = try await world.backUp("some", run: "r")
+        let part = try await world.backUp("some", run: "r")
+        let other = try await world.backUp("other", run: "q")
+        let request = JoinRequest(
+            parts: [JoinPart(snapshot: part, place: [])], host: "h", user: "u", paths: ["/w"], tags: ["nightly"],
+            program: "test")
+        let journey = JoinJourney(repository: try await world.open(), request: request, progress: OperationProgress())
+        let joined = try await journey.run()
+        _ = try await journey.forgetParts(of: joined)
+        #expect(Set(try await world.snapshots()) == [lost, other, joined.snapshot])
+        _ = try await journey.forgetParts(of: joined, tagged: MoverJob.partTag(run: "r"))
+        #expect(Set(try await world.snapshots()) == [other, joined.snapshot])
+    }
+
     @Test("A claim whose user wants its data left out is left out, said so, and made empty; so is one without a volume")
     func leftOut() async throws {
         let marked: Kubernetes.JSONValue = ["becalm.io/volume-backup": "false"]

@@ -301,7 +301,7 @@ package struct WorkloadBackupJourney: Sendable {
         } onCancel: {
             progress.cancel()
         }
-        _ = try await journey.forgetParts(of: joined)
+        _ = try await journey.forgetParts(of: joined, tagged: MoverJob.partTag(run: run.id))
         return WorkloadBackupResult(joined: joined, record: record, volumes: volumes, remarks: remarks)
     }
 }
