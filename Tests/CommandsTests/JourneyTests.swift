@@ -86,6 +86,28 @@ struct JourneyTests {
         #expect(await world.run("show", "latest", "source/b/x").status == .usage)
     }
 
+    @Test("The latest of a source is refused where its name is that of several, and their whole paths are told")
+    func latestOfSeveral() async throws {
+        let world = try World()
+        try #require(await world.run("init").status == .done)
+        for path in ["a/run", "b/run", "b/other"] {
+            try world.write("\(path)/file", path)
+            let backup = await world.plain(["backup", path, "--json", "--key-file", world.path("key")])
+            try #require(backup.status == .done, "\(backup.err)")
+        }
+        let refused = await world.run("show", "latest:run")
+        #expect(refused.status == .usage && refused.err.contains("fits 2 sources"), "\(refused.err)")
+        #expect(refused.err.contains("latest:\(world.path("a/run")), latest:\(world.path("b/run"))"), "\(refused.err)")
+        for path in ["a/run", "b/run"] {
+            let shown = await world.run("show", "latest:\(world.path(path))", "run/file", "--json")
+            #expect(try shown.objects().first?["size"] as? Int == 5, "\(shown.err)")
+            let snapshot = try await world.run("show", "latest:\(world.path(path))", "--json").objects()[0]
+            #expect("\(snapshot)".contains(world.path(path)), "\(snapshot)")
+        }
+        #expect(await world.run("show", "latest:other").status == .done)
+        #expect(await world.run("show", "latest:nothing").status == .usage)
+    }
+
     @Test("A check of a sound repository finds nothing at any depth", arguments: ["quick", "index", "full"])
     func verify(depth: String) async throws {
         let world = try World()

@@ -120,8 +120,9 @@ extension Repository {
     }
 
     /// The snapshot that `name` means: `latest`, `latest:SOURCE` (a path, or the last component of one; NAMESPACE/CLAIM,
-    /// which is the host of what movers store, whose paths are all alike), or the
-    /// beginning of an id. Throws `.noSuchName`, `.ambiguous`, and `.damaged` when what is meant cannot be read.
+    /// which is the host of what movers store, whose paths are all alike), or the beginning of an id. Throws `.noSuchName`,
+    /// `.ambiguous` (also for a last component of several paths: the newest of them may be somebody else's), and `.damaged`
+    /// when what is meant cannot be read.
     package func findSnapshot(_ name: String) async throws(RepositoryError) -> ListedSnapshot {
         try await findSnapshot(name, in: try await listSnapshots())
     }
@@ -131,16 +132,9 @@ extension Repository {
         _ name: String, in listing: SnapshotListing
     ) async throws(RepositoryError) -> ListedSnapshot {
         if name == "latest" || name.hasPrefix("latest:") {
-            let source = name.dropFirst("latest:".count)
-            let matching = listing.snapshots.filter { snapshot in
-                // One that holds a share of the files is no state of its source.
-                guard snapshot.manifest?.shard == nil else { return false }
-                guard name != "latest" else { return true }
-                if source.contains("/"), snapshot.manifest?.host == String(source) { return true }
-                return (snapshot.manifest?.paths ?? []).contains {
-                    $0 == source || $0.split(separator: "/").last.map(String.init) == String(source)
-                }
-            }
+            // One that holds a share of the files is no state of its source.
+            let whole = listing.snapshots.filter { $0.manifest?.shard == nil }
+            let matching = name == "latest" ? whole : try Self.snapshots(of: name.dropFirst("latest:".count), in: whole)
             guard let last = matching.last else {
                 let damaged =
                     listing.damage.isEmpty
@@ -164,6 +158,29 @@ extension Repository {
             matching.isEmpty
                 ? "no snapshot's id begins with '\(name)': 'becalm snapshots' lists them"
                 : "'\(name)' begins \(matching.count) snapshots' ids: give more of it")
+    }
+
+    /// Those of a source, by its whole path or its movers' host, else by the last component of the only path that has it.
+    private static func snapshots(
+        of source: Substring, in listed: [ListedSnapshot]
+    ) throws(RepositoryError) -> [ListedSnapshot] {
+        let named = listed.filter { listed in
+            guard let manifest = listed.manifest else { return false }
+            return manifest.paths.contains(String(source)) || source.contains("/") && manifest.host == source
+        }
+        guard named.isEmpty else { return named }
+        var paths: Set<String> = []
+        let matching = listed.filter { listed in
+            let fitting = (listed.manifest?.paths ?? []).filter { $0.split(separator: "/").last == source }
+            paths.formUnion(fitting)
+            return !fitting.isEmpty
+        }
+        guard paths.count <= 1 else {
+            let some = paths.sorted().prefix(3).map { "latest:\($0)" }.joined(separator: ", ")
+            throw RepositoryError(
+                .ambiguous, "'latest:\(source)' fits \(paths.count) sources: name one whole, as in \(some)")
+        }
+        return matching
     }
 
     /// The newest link of the chain `source`, whatever the role.

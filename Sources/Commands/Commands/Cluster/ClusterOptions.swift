@@ -28,19 +28,25 @@ package struct ClusterOptions: ParsableArguments, Sendable {
         return KubernetesClient(configuration, clock: context.clock, logger: options.logger(context.console))
     }
 
-    /// A client of the cluster; nil where it is not wanted, and where none is named and none is configured.
+    /// A client of the cluster; nil where it is not wanted, and where none is named and none is configured. Whoever names a
+    /// namespace means a cluster.
     func clientIfConfigured(
-        _ context: CommandContext, _ options: GlobalOptions, isWanted: Bool
+        _ context: CommandContext, _ options: GlobalOptions, isWanted: Bool, namespace: String?
     ) async throws -> KubernetesClient? {
         guard isWanted else { return nil }
         do {
             return try await client(context, options)
         } catch let error as KubernetesError where error.code == .configuration {
             // What is named must be there.
-            guard kubeconfig == nil, self.context == nil, context.variable("KUBECONFIG") == nil else { throw error }
+            guard kubeconfig == nil, self.context == nil, namespace == nil, context.variable("KUBECONFIG") == nil else {
+                throw error
+            }
             return nil
         }
     }
+
+    /// What is said after a result that is of this machine alone.
+    static let noneConfigured = "; no cluster is configured, so only this machine was looked at"
 
     /// Who acts, for journals: `user@host`, and where each run is one of its own, its number.
     static func holder(unique: Bool) -> String {

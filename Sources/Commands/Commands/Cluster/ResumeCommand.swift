@@ -89,7 +89,8 @@ package struct ResumeCommand: RunnableCommand {
                 tell([], [("", error)], 0, &counts, report, context)
             }
         }
-        if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
+        let client = try await cluster.clientIfConfigured(context, global, isWanted: !host, namespace: namespace)
+        if let client {
             let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true)) { report.tell(.remark($0)) }
             let sweep = try await resumer.resumeExpired(namespace: namespace ?? "")
             tell(sweep.resumed, sweep.failed, sweep.left.count, &counts, report, context)
@@ -101,7 +102,8 @@ package struct ResumeCommand: RunnableCommand {
             ],
             text: """
                 \(Format.count(UInt64(counts.resumed), "workload")) resumed, \(counts.failed) failed, \
-                \(counts.left) not over yet or waiting for pods to be Ready
+                \(counts.left) not over yet or waiting for pods to be Ready\
+                \(client == nil && !host ? ClusterOptions.noneConfigured : "")
                 """)
         return counts.failed == 0 ? .done : .failed
     }

@@ -43,6 +43,7 @@ package struct StatusCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         var held: [HeldWorkload] = []
+        var looksOnlyHere = false
         if let workload {
             held = try await one(try JourneyError.reference(workload), context)
         } else {
@@ -56,7 +57,9 @@ package struct StatusCommand: RunnableCommand {
                     context.warn(JourneyError(error).message, kind: "journal", global)
                 }
             }
-            if let client = try await cluster.clientIfConfigured(context, global, isWanted: !host) {
+            let client = try await cluster.clientIfConfigured(context, global, isWanted: !host, namespace: namespace)
+            looksOnlyHere = client == nil && !host
+            if let client {
                 let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
                 held += entries.map { HeldWorkload($0.entry) }
                 for error in unreadable { context.warn(error.message, kind: "journal", global) }
@@ -70,7 +73,8 @@ package struct StatusCommand: RunnableCommand {
         if !table.isEmpty { context.output.lines(table.lines) }
         context.output.summary(
             [.init("held", .unsigned(UInt64(held.count)))],
-            text: held.isEmpty ? "nothing is held" : Format.count(UInt64(held.count), "workload") + " held")
+            text: (held.isEmpty ? "nothing is held" : Format.count(UInt64(held.count), "workload") + " held")
+                + (looksOnlyHere ? ClusterOptions.noneConfigured : ""))
         return .done
     }
 
