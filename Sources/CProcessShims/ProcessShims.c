@@ -31,7 +31,12 @@ int ps_spawn_in(posix_spawn_file_actions_t *actions, const char *path) {
 }
 
 int ps_spawn_close_from(posix_spawn_file_actions_t *actions, int first) {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+#ifdef __GLIBC__
+#if __GLIBC_PREREQ(2, 34)
+#define HAS_CLOSE_FROM 1
+#endif
+#endif
+#ifdef HAS_CLOSE_FROM
     return -posix_spawn_file_actions_addclosefrom_np(actions, first);
 #else
     (void)actions, (void)first;

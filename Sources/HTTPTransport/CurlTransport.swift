@@ -9,7 +9,6 @@ internal import Synchronization
 /// libcurl reads it (`https_proxy`, `no_proxy`, …). Dropping the last reference ends the thread.
 package final class CurlTransport: HTTPTransport {
     private let loop: CurlLoop
-    private let thread: WorkerThreads
     private let nextID = Atomic<UInt64>(0)
 
     private static let globalCode: UInt32 = CCurlShims_global_init().rawValue
@@ -29,7 +28,8 @@ package final class CurlTransport: HTTPTransport {
             throw HTTPTransportError(.failed, "libcurl cannot start (code \(Self.globalCode))")
         }
         self.loop = loop
-        thread = WorkerThreads(count: 1, name: "http") { _ in loop.run() }
+        // Ends with the loop, and takes its stack with it.
+        WorkerThreads(count: 1, name: "http") { _ in loop.run() }.detach()
     }
 
     deinit { loop.stop() }

@@ -17,10 +17,12 @@ struct ProcessLaunchTests {
         var launch = ProcessLaunch(["/bin/sh", "-c", script], environment: ["PATH": "/usr/bin:/bin", "WORD": "given"])
         set(&launch)
         let (feed, pipe) = (try Pipe(), try Pipe())
-        if input != nil { launch.input = .descriptor(feed.reader) }
-        let process = try pipe.handingOverWriter { writer throws(Errno) in
-            launch.output = .descriptor(writer)
-            return try launch.start()
+        let process = try feed.handingOverReader { reader throws(Errno) in
+            if input != nil { launch.input = .descriptor(reader) }
+            return try pipe.handingOverWriter { writer throws(Errno) in
+                launch.output = .descriptor(writer)
+                return try launch.start()
+            }
         }
         try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
         let output = try pipe.readToEnd()
@@ -89,6 +91,35 @@ struct ProcessLaunchTests {
         #expect(alone.count == 2 && alone.first == alone.last)
         let ours = try Self.run(script).output.split(whereSeparator: \.isWhitespace)
         #expect(ours.last.flatMap { Int32($0) } == getsid(0))
+    }
+
+    @Test("Who ends without reading what it is given leaves nobody waiting")
+    func unread() throws {
+        signal(SIGPIPE, SIG_IGN)
+        #expect(throws: Errno.brokenPipe) { try Self.run("exit 0", input: [UInt8](repeating: 0, count: 1 << 20)) }
+    }
+
+    @Test(
+        "A helper that closes its output and runs on is killed when its time is over, and one that prints too much at once"
+    )
+    func limits() throws {
+        let clock = ContinuousClock()
+        let begun = clock.now
+        for (script, seconds, words) in [
+            ("exec >/dev/null 2>&1; exec sleep 1000", 1, "longer than 1 s"), ("exec sleep 1000", 1, "longer than 1 s"),
+            ("yes", 600, "more than 1 KiB"), ("exit 3", 600, "exit status 3"), ("kill -9 $$", 600, "signal 9"),
+        ] {
+            let failure = #expect(throws: ChildProcess.Failure.self) {
+                try ChildProcess.output(
+                    of: "sh", ["-c", script], environment: ["PATH": "/usr/bin:/bin"], seconds: seconds,
+                    maximumBytes: 1024)
+            }
+            #expect(failure?.description.contains(words) == true, "\(script): \(failure.debugDescription)")
+        }
+        #expect(clock.now - begun < .seconds(500))
+        let said = try ChildProcess.output(
+            of: "sh", ["-c", "echo done"], environment: ["PATH": "/usr/bin:/bin"], seconds: 600, maximumBytes: 1024)
+        #expect(said == Array("done\n".utf8))
     }
 
     @Test("A program or a directory that is not there is said, and no process is left")

@@ -131,11 +131,14 @@ func execute(
     var launch = ProcessLaunch([program] + arguments, environment: environment ?? ProcessInfo.processInfo.environment)
     launch.directory = directory
     let (feed, pipe) = (try Basics.Pipe(), try Basics.Pipe())
-    launch.input = input == nil ? .null : .descriptor(feed.reader)
-    let process = try pipe.handingOverWriter { writer throws(Errno) in
-        (launch.output, launch.error) = (.descriptor(writer), .descriptor(writer))
-        return try launch.start()
+    let process = try feed.handingOverReader { reader throws(Errno) in
+        launch.input = input == nil ? .null : .descriptor(reader)
+        return try pipe.handingOverWriter { writer throws(Errno) in
+            (launch.output, launch.error) = (.descriptor(writer), .descriptor(writer))
+            return try launch.start()
+        }
     }
+    signal(SIGPIPE, SIG_IGN)
     try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
     let output = try pipe.readToEnd()
     let status = try ChildProcess.end(of: process)

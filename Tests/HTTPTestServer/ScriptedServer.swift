@@ -95,9 +95,9 @@ package final class ScriptedServer: Sendable {
         guard bound else { throw Errno(rawValue: errno) }
         port = Int(UInt16(bigEndian: address.sin_port))
         let state = state
-        _ = WorkerThreads(count: 1, name: "test-server") { [handler, early] _ in
+        WorkerThreads(count: 1, name: "test-server") { [handler, early] _ in
             Self.acceptAll(listener, state, handler, early)
-        }
+        }.detach()
     }
 
     deinit { stop() }
@@ -110,11 +110,7 @@ package final class ScriptedServer: Sendable {
 
     /// Returns when `count` requests have come, their bodies included.
     package func waitForRequests(_ count: Int) async throws {
-        let state = state
-        try await BlockingBridge.offload(name: "test-wait") {
-            _ = state.wait { $0.requests.count >= count ? true : nil }
-            return .success(())
-        }
+        try await state.outcome(of: "request \(count)") { $0.requests.count >= count ? () : nil }
     }
 
     /// Closes everything.
@@ -136,7 +132,12 @@ package final class ScriptedServer: Sendable {
         var number = 0
         while true {
             let connection = accept(listener, nil, nil)
-            guard connection >= 0 else { break }
+            guard connection >= 0 else {
+                if state.withLock({ $0.isStopping }) { break }
+                // A client that gave up, or no descriptors for now: the next one may have more luck.
+                poll(nil, 0, 10)
+                continue
+            }
             let index = number
             number += 1
             let isOpen = state.withLock { state in
@@ -147,12 +148,12 @@ package final class ScriptedServer: Sendable {
                 close(connection)
                 break
             }
-            _ = WorkerThreads(count: 1, name: "test-connection") { _ in
+            WorkerThreads(count: 1, name: "test-connection") { _ in
                 var reader = Reader(connection: connection)
                 serve(&reader, index, state, handler, early)
                 state.withLock { $0.connections.removeAll { $0 == connection } }
                 close(connection)
-            }
+            }.detach()
         }
         close(listener)
     }

@@ -120,10 +120,7 @@ struct StreamTests {
         let reader = Task { await failure { _ = try await last.next() } }
         reader.cancel()
         #expect(await reader.value?.code == .cancelled)
-        try await BlockingBridge.offload(name: "test-wait") {
-            _ = ended.wait { $0 == 3 ? true : nil }
-            return .success(())
-        }
+        try await ended.outcome(of: "the end of three connections") { $0 == 3 ? () : nil }
     }
 
     @Test("A broken stream ends with an error, behind all that came")

@@ -182,10 +182,7 @@ struct WebSocketTests {
         let task = Task { try await socket.receive() }
         task.cancel()
         await #expect(throws: HTTPTransportError.self) { _ = try await task.value }
-        try await BlockingBridge.offload(name: "test-wait") {
-            _ = ended.wait { $0 ? true : nil }
-            return .success(())
-        }
+        try await ended.outcome(of: "the connection's end") { $0 ? () : nil }
     }
 
     @Test("No connection is told as such")

@@ -199,7 +199,6 @@ package final class FakeCluster: Sendable {
     }
 
     private func wait<R: Sendable>(_ body: @escaping @Sendable (ClusterState) -> R?) async throws -> R {
-        let state = state
-        return try await BlockingBridge.offload(name: "test-wait") { .success(state.wait { body($0) }) }
+        try await state.outcome(of: "what a test waits for of the cluster") { body($0) }
     }
 }

@@ -86,11 +86,7 @@ struct LeaderElectionTests {
         var most: Int { state.withLock { $0.most } }
         /// Returns when so much has happened.
         func wait(_ count: Int) async throws {
-            let state = state
-            try await BlockingBridge.offload(name: "test-wait") {
-                _ = state.wait { $0.history.count >= count ? true : nil }
-                return .success(())
-            }
+            try await state.outcome(of: "event \(count)") { $0.history.count >= count ? () : nil }
         }
     }
 

@@ -193,7 +193,8 @@ struct IndexedJobsTests {
         let job: KubernetesObject
         let task: OwnedTask<[MoverResult], any Error>
 
-        init(startSeconds: Int = 600) throws {
+        /// Where one index `runs`, its pod does before it is followed.
+        init(startSeconds: Int = 600, runs index: Int? = nil) throws {
             let cluster = try MoverCluster.forMovers()
             cluster.serve(.init(isServed: true))
             let mover = try MoverJobTests.mover(
@@ -205,6 +206,9 @@ struct IndexedJobsTests {
                 client: cluster.client, mover: mover, job: job.uid, report: heard.hear, tickSeconds: 0.02)
             self.cluster = cluster
             self.job = job
+            if let index {
+                cluster.put(MoverCluster.pod(of: job, "a", index: index, phase: "Running", state: ["running": [:]]))
+            }
             task = OwnedTask { try await watch.results() }
         }
 
@@ -257,8 +261,7 @@ struct IndexedJobsTests {
 
     @Test("An index that finds no room waits while another runs, and no longer")
     func room() async throws {
-        let world = try World(startSeconds: 1)
-        world.put(0, phase: "Running", state: ["running": [:]])
+        let world = try World(startSeconds: 1, runs: 0)
         world.put(1, phase: "Pending")
         try await world.cluster.waitForFollowers(1)
         let clock = ContinuousClock()

@@ -1,4 +1,5 @@
 import Basics
+import HTTPTestServer
 import Kubernetes
 import KubernetesTesting
 import Testing
@@ -27,10 +28,7 @@ struct MoverWatchTests {
 
         /// Waits until something is told.
         func wait(for text: String) async throws {
-            let events = events
-            try await BlockingBridge.offload(name: "test-wait") {
-                .success(events.wait { $0.contains(text) ? () : nil })
-            }
+            try await events.outcome(of: text) { $0.contains(text) ? () : nil }
         }
     }
 
@@ -41,7 +39,11 @@ struct MoverWatchTests {
         let job: KubernetesObject
         let task: OwnedTask<MoverResult, any Error>
 
-        init(startSeconds: Int = 600, patience: Double = 0.05) throws {
+        /// `prepare` is called before it is followed.
+        init(
+            startSeconds: Int = 600, patience: Double = 0.05,
+            _ prepare: (MoverCluster, KubernetesObject) -> Void = { _, _ in }
+        ) throws {
             let cluster = try MoverCluster.forMovers()
             let mover = try MoverJobTests.mover(settings: "{image: i:1, startSeconds: \(startSeconds)}")
             var job = mover.job()
@@ -52,6 +54,7 @@ struct MoverWatchTests {
                 tickSeconds: 0.02)
             self.cluster = cluster
             self.job = job
+            prepare(cluster, job)
             task = OwnedTask { try await watch.results()[0] }
         }
 
@@ -138,8 +141,9 @@ struct MoverWatchTests {
     @Test(
         "A pod that is killed is run again by its Job, and what the second says counts; time to begin is over by then")
     func again() async throws {
-        let world = try World(startSeconds: 1)
-        world.put(MoverCluster.pod(of: world.job, phase: "Running", state: Self.running))
+        let world = try World(startSeconds: 1) { cluster, job in
+            cluster.put(MoverCluster.pod(of: job, phase: "Running", state: Self.running))
+        }
         try await world.cluster.waitForFollowers(1)
         let killed: JSONValue = ["terminated": ["reason": "OOMKilled", "exitCode": 137]]
         world.put(MoverCluster.pod(of: world.job, phase: "Failed", state: killed))

@@ -261,10 +261,13 @@ import Testing
         }
         let collector = try await test.reopened(store: collecting)
         async let report = {
+            // Whatever fails, nobody waits for it.
+            defer { aboutToRemove.open() }
             await mayCollect.pass()
             return try await Collector(repository: collector).prune(PruneOptions(graceSeconds: 0))
         }()
         let outcome = await code { _ = try await prepared.session.commit(prepared.manifest, chain: prepared.chain) }
+        mayCollect.open()
         writerIsDone.open()
         #expect(try await report.packsDeleted == 2)
         #expect(outcome == .collectedMeanwhile)

@@ -25,18 +25,25 @@ package enum ChildProcess {
             launch.output = .descriptor(writer)
             return try launch.start()
         }
+        let clock = ContinuousClock()
+        let deadline = clock.now.advanced(by: .seconds(seconds))
+        let output: [UInt8]
         do {
-            let output = try withExtendedLifetime(pipe) {
-                try collect(FileDescriptor(rawValue: pipe.reader), seconds, maximumBytes)
+            output = try withExtendedLifetime(pipe) {
+                try collect(FileDescriptor(rawValue: pipe.reader), deadline, seconds, maximumBytes)
             }
-            let status = try end(of: process)
-            guard status == 0 else { throw Failure(description: "it ended with \(words(status))") }
-            return output
+            // One that closes its output may run on.
+            guard try hasEnded(process, by: deadline) else {
+                throw Failure(description: "it took longer than \(seconds) s")
+            }
         } catch {
             kill(process, SIGKILL)
             _ = try? end(of: process)  // What went wrong is told already.
             throw error
         }
+        let status = try end(of: process)
+        guard status == 0 else { throw Failure(description: "it ended with \(words(status))") }
+        return output
     }
 
     private static func words(_ status: Int32) -> String {
@@ -45,26 +52,54 @@ package enum ChildProcess {
     }
 
     /// All output until its end.
-    private static func collect(_ reader: FileDescriptor, _ seconds: Int, _ maximumBytes: Int) throws -> [UInt8] {
+    private static func collect(
+        _ reader: FileDescriptor, _ deadline: ContinuousClock.Instant, _ seconds: Int, _ maximumBytes: Int
+    ) throws -> [UInt8] {
         var output: [UInt8] = []
         var block = [UInt8](repeating: 0, count: 4096)
-        let clock = ContinuousClock()
-        let deadline = clock.now.advanced(by: .seconds(seconds))
         while true {
-            let rest = clock.now.duration(to: deadline).components
-            let milliseconds = rest.seconds * 1000 + rest.attoseconds / 1_000_000_000_000_000
-            var request = pollfd(fd: reader.rawValue, events: Int16(POLLIN), revents: 0)
-            let ready = poll(&request, 1, Int32(max(0, milliseconds)))
-            if ready < 0 {
-                guard errno == EINTR else { throw Errno(rawValue: errno) }
-                continue
+            guard try isReadable(reader.rawValue, by: deadline) else {
+                throw Failure(description: "it took longer than \(seconds) s")
             }
-            guard ready > 0 else { throw Failure(description: "it took longer than \(seconds) s") }
             let count = try block.withUnsafeMutableBytes { try reader.read(into: $0) }
             if count == 0 { return output }
             output += block.prefix(count)
             guard output.count <= maximumBytes else {
                 throw Failure(description: "it printed more than \(maximumBytes >> 10) KiB")
+            }
+        }
+    }
+
+    /// Whether a process has ended by then; its number stays its own.
+    private static func hasEnded(_ process: pid_t, by deadline: ContinuousClock.Instant) throws(Errno) -> Bool {
+        if let handle = try? ProcessDescriptor(pid: process) {
+            defer { withExtendedLifetime(handle) {} }
+            return try isReadable(handle.rawValue, by: deadline)
+        }
+        // A kernel before 5.3, or a sandbox, that has no such descriptors: its end wakes nobody but by a signal.
+        while true {
+            var found = siginfo_t()
+            guard waitid(P_PID, id_t(process), &found, WEXITED | WNOHANG | WNOWAIT) == 0 else {
+                throw Errno(rawValue: errno)
+            }
+            if found.si_signo != 0 { return true }
+            guard ContinuousClock().now < deadline else { return false }
+            _ = poll(nil, 0, 20)
+        }
+    }
+
+    /// Whether there is something to read, or the end, by then.
+    private static func isReadable(_ descriptor: CInt, by deadline: ContinuousClock.Instant) throws(Errno) -> Bool {
+        while true {
+            let rest = ContinuousClock().now.duration(to: deadline) / .milliseconds(1)
+            var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+            // A day at a time: the argument has an end.
+            let ready = poll(&request, 1, Int32(max(0, min(rest.rounded(.up), 86_400_000))))
+            if ready > 0 { return true }
+            if ready < 0 {
+                guard errno == EINTR else { throw Errno(rawValue: errno) }
+            } else if rest <= 0 {
+                return false
             }
         }
     }

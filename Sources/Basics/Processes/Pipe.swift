@@ -11,10 +11,11 @@ package import SystemPackage
 /// A pipe: who waits at its reading end is woken by `wake`, and sees the end of whoever has the other end. Any thread may
 /// use it. Its ends are closed with it, and no program has one unless it is given it, however many threads begin programs.
 package final class Pipe: Sendable {
-    /// The descriptor of the end to read from, open as long as the pipe.
+    /// The descriptor of the end to read from, open as long as the pipe or until it is handed over.
     package let reader: CInt
     /// That of the other end; -1 once it is closed.
     private let writer: Mutex<CInt>
+    private let isReaderOpen = Mutex(true)
 
     /// Throws the system's error where there are no descriptors left.
     package init() throws(Errno) {
@@ -27,7 +28,7 @@ package final class Pipe: Sendable {
 
     deinit {
         closeWriter()
-        close(reader)
+        closeReader()
     }
 
     /// Makes its reading end readable. Nothing happens once the other end is closed.
@@ -55,6 +56,19 @@ package final class Pipe: Sendable {
                 throw Errno(rawValue: errno)
             }
             content += block.prefix(min(count, maximumBytes - content.count))
+        }
+    }
+
+    /// Runs `body` with the end to read from, and closes that here: who writes then learns that nobody reads any more.
+    package func handingOverReader<R, E: Error>(_ body: (CInt) throws(E) -> R) throws(E) -> R {
+        defer { closeReader() }
+        return try body(reader)
+    }
+
+    private func closeReader() {
+        isReaderOpen.withLock { isOpen in
+            if isOpen { close(reader) }
+            isOpen = false
         }
     }
 

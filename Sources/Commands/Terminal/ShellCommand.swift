@@ -29,8 +29,14 @@ enum ShellCommand {
                 return try launch.start()
             }
             // One more than may be, so that more is noticed.
-            content = try pipe.readToEnd(keeping: maximumBytes + 1)
+            let read: Result<[UInt8], Errno>
+            do throws(Errno) {
+                read = .success(try pipe.readToEnd(keeping: maximumBytes + 1))
+            } catch {
+                read = .failure(error)
+            }
             status = try ChildProcess.end(of: child)
+            content = try read.get()
         } catch {
             throw JourneyError(.failed, kind: "command_failed", "\(what) cannot be run: \(error)", cause: error)
         }

@@ -167,7 +167,7 @@ struct DirectoryHandleTests {
             fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
             """
         try directory.write("holder.py", holder.bytes)
-        try shell("mkfifo ready; python3 holder.py > /dev/null 2>&1 & cat ready", in: directory.path)
+        try shell("mkfifo ready; python3 holder.py > /dev/null 2>&1 & timeout 50 cat ready", in: directory.path)
         let reader = try directory.handle().openFile(name: "file".bytes)
         #expect(try content(reader, 100) == "content".bytes)
         #expect(try directory.handle().names().contains("asked".bytes))
