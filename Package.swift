@@ -198,7 +198,7 @@ let package = Package(
             name: "CommandsTests",
             dependencies: [
                 "Basics", "Sealing", "ObjectStorage", "RepositoryFormat", "Repository", "Snapshots", "Orchestration",
-                "Velero", "HTTPTransport", "HTTPTestServer", "ObjectStorageTesting", "Commands", "becalm",
+                "Velero", "HTTPTransport", "HTTPTestServer", "Kubernetes", "ObjectStorageTesting", "Commands", "becalm",
                 systemPackage,
                 logging,
             ],

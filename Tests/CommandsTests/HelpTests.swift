@@ -32,6 +32,15 @@ struct HelpTests {
         #expect(run.out.firstMatch(of: /(?m)^ +\w+ +- *$/) == nil)
     }
 
+    @Test("The help of '--mover-settings' names every setting there is")
+    func moverSettings() async throws {
+        let run = try await World().plain(["backup", "--help"])
+        let settings = Mirror(reflecting: MoverSettings()).children.compactMap(\.label)
+        #expect(settings.count == 20)
+        let words = Set(run.out.split { !$0.isLetter }.map(String.init))
+        for setting in settings { #expect(words.contains(setting), "\(setting)") }
+    }
+
     @Test("The help lists every command")
     func root() async throws {
         let run = try await World().plain([])

@@ -22,11 +22,56 @@ struct ExamplesTests {
             })
     }
 
+    /// All of the files, in the order of their names.
+    private static func files() throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory).filter { $0.hasSuffix(".yaml") }.sorted()
+    }
+
     @Test("Every file holds objects, and there are as many as are known here")
     func all() throws {
-        let files = try FileManager.default.contentsOfDirectory(atPath: Self.directory).filter { $0.hasSuffix(".yaml") }
-        #expect(files.count == 12)
+        let files = try Self.files()
+        #expect(files.count == 13)
         for file in files { #expect(try !Self.documents(file).isEmpty, "\(file)") }
+    }
+
+    @Test("All files can be applied together: no object is in two of them, and no action has two ConfigMaps")
+    func distinct() throws {
+        var places: [String: String] = [:]
+        for file in try Self.files() {
+            for object in try Self.documents(file) {
+                var names = ["\(object.kind) \(object.namespace)/\(object.name)"]
+                if object.labels["velero.io/plugin-config"] != nil {
+                    names += object.labels.keys.filter { $0.hasPrefix("becalm.io/") }
+                }
+                for name in names {
+                    if let other = places.updateValue(file, forKey: name) {
+                        Issue.record("\(name) is in \(other) and in \(file)")
+                    }
+                }
+            }
+        }
+        for action in [
+            PluginName.trainingGroup, .quiesce, .volumeBackup, .volumeRestore, .workloadRestore, .volumeDelete,
+        ] {
+            #expect(places[action.rawValue] != nil, "\(action) is configured by an example")
+        }
+    }
+
+    @Test("What an example names is in an example: the image, the repository, the namespace of workloads")
+    func placeholders() throws {
+        for file in try Self.files() {
+            let text = try String(contentsOfFile: "\(Self.directory)/\(file)", encoding: .utf8)
+            for match in text.matches(of: /(?m)^ *(?:moverI|i)mage: (.+)$/) {
+                #expect(match.output.1 == "REGISTRY/becalm:VERSION", "\(file)")
+            }
+            for match in text.matches(of: /(?m)^ *(?:repository|value): (s3:.+)$/) {
+                #expect(match.output.1 == "s3://backups/becalm", "\(file)")
+            }
+        }
+        let schedule = try #require(try Self.documents("schedule.yaml").first)
+        let policies = try #require(try Self.documents("volume-policy.yaml").first)
+        #expect(schedule["spec", "template", "resourcePolicy", "name"]?.string == policies.name)
+        #expect(schedule["spec", "template", "includedNamespaces"] == ["train"])
     }
 
     @Test(
@@ -56,28 +101,24 @@ struct ExamplesTests {
     @Test("Settings are ones that the actions know, each with its default")
     func settings() async throws {
         var world = ActionWorld()
-        let maps = try Self.documents("plugin-config.yaml")
-        for map in maps { world.add(map, "configmaps") }
+        for map in try Self.documents("plugin-config.yaml") { world.add(map, "configmaps") }
         let job = try ActionWorld.bytes(BackupActionTests.job)
-        let claim = try ActionWorld.bytes(VolumePolicyTests.claim)
         let (backup, restore) = (Array(ActionWorld.backup.utf8), Array(ActionWorld.restore.utf8))
         _ = try await world.group.relatedItems(item: job, backup: backup)
-        for name in [PluginName.quiesce, .volumeBackup] {
-            _ = try await world.backupAction(name).execute(item: name == .quiesce ? job : claim, backup: backup)
-        }
-        for name in [PluginName.workloadRestore, .volumeRestore] {
-            let item = name == .workloadRestore ? job : claim
-            let (with, without) = (try world.restoreAction(name), try ActionWorld().restoreAction(name))
-            let outcome = try await with.execute(item: item, original: item, restore: restore)
-            #expect(try await without.execute(item: item, original: item, restore: restore).item == outcome.item)
-        }
+        let (with, without) = (
+            try world.restoreAction(.workloadRestore), try ActionWorld().restoreAction(.workloadRestore)
+        )
+        let outcome = try await with.execute(item: job, original: job, restore: restore)
+        #expect(try await without.execute(item: job, original: job, restore: restore).item == outcome.item)
         #expect(!world.log.lines.contains { $0.contains("default settings") }, "\(world.log.lines)")
     }
 
-    @Test("The settings of movers are ones that all three actions know")
+    @Test("The settings of movers are ones that all four actions know")
     func movers() async throws {
         var world = ActionWorld()
         for map in try Self.documents("volume-movers.yaml") { world.add(map, "configmaps") }
+        let job = try ActionWorld.bytes(BackupActionTests.job)
+        _ = try await world.backupAction(.quiesce).execute(item: job, backup: Array(ActionWorld.backup.utf8))
         var claim = try ActionWorld.object(VolumePolicyTests.claim)
         claim.setAnnotation("becalm.io/volume-backup", "true")
         let backup = Array(ActionWorld.backup.utf8)

@@ -17,8 +17,8 @@ package struct MoverArguments: ParsableArguments, Sendable {
         help: ArgumentHelp(
             """
             With a cluster: a YAML file with more about these pods: image, imagePullPolicy, imagePullSecrets, serviceAccount, \
-            priorityClass, nodeSelector, tolerations, resources, labels, annotations, user, group, retries, startSeconds, \
-            memory.
+            priorityClass, nodeSelector, tolerations, resources, labels, annotations, user, group, supplementalGroups, \
+            seLinuxOptions, retries, startSeconds, deadlineSeconds, lifeSeconds, cacheSize, memory.
             """, valueName: "file"),
         completion: .file())
     package var moverSettings: String?
