@@ -152,6 +152,7 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case .busy: (.busy, "held")
         case .lost: (.busy, "journal_lost")
         case .notInTime: (.notQuiesced, "not_quiesced")
+        case .disturbed: (.notQuiesced, "disturbed")
         case .notServing: (.notQuiesced, "not_serving")
         case .checkpoint: (.checkpointTorn, "no_checkpoint")
         case .refused: (.failed, "refused")

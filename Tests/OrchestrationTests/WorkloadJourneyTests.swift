@@ -68,9 +68,11 @@ struct WorkloadJourneyTests {
         return world
     }
 
-    private static func backUp(_ world: MoverWorld) async throws -> (WorkloadBackupResult, remarks: [String]) {
+    private static func backUp(
+        _ world: MoverWorld, _ consistency: QuiescePolicy.Consistency = .checkpoint
+    ) async throws -> (WorkloadBackupResult, remarks: [String]) {
         var quiescing = QuiesceOptions(holder: "test")
-        quiescing.policy.consistency = .checkpoint
+        quiescing.policy.consistency = consistency
         let scratch = Array(world.directory.string.utf8)
         var request = WorkloadBackupRequest(
             workload: try WorkloadReference(parsing: "train/statefulsets.apps/web"), quiescing: quiescing,
@@ -158,6 +160,32 @@ struct WorkloadJourneyTests {
         #expect(empty.count == 3, "\(restored.remarks)")
         #expect(empty.contains("PersistentVolumeClaim lab/later is empty: it had no data when it was backed up"))
         #expect(restored.created.contains("StatefulSet lab/web"))
+    }
+
+    @Test("A workload that somebody starts again while its volumes are read is not backed up, and who did it is told")
+    func disturbed() async throws {
+        for isDisturbed in [false, true] {
+            let world = try await Self.world([try Self.claim("data")], podPhase: "Succeeded")
+            let part = try await world.backUp("some", run: "r")
+            let before = try #require(world.cluster.get("StatefulSet", "web", namespace: "train"))
+            world.cluster.onJob { job in
+                var result = MoverResult(.done)
+                (result.snapshot, result.bytes, result.files) = ("\(part)", 4, 1)
+                let pod = MoverCluster.pod(of: job, phase: "Succeeded", state: MoverStandingTests.ended(result))
+                // As GitOps does that puts back what is in its files.
+                return isDisturbed ? [before, pod] : [pod]
+            }
+            guard isDisturbed else {
+                let (backup, _) = try await Self.backUp(world, .pause)
+                #expect(backup.volumes.map(\.claim) == ["data"])
+                continue
+            }
+            let error = await #expect(throws: JourneyError.self) { try await Self.backUp(world, .pause) }
+            #expect(error?.status == .notQuiesced && error?.kind == "disturbed", "\(String(describing: error))")
+            #expect(error?.message.contains("somebody let StatefulSet train/web go") == true)
+            let snapshots = try await world.open().listSnapshots().snapshots
+            #expect(!snapshots.contains { $0.manifest?.standstill != nil })
+        }
     }
 
     @Test("Its InferencePool and the routes to it are in the backup, with their users' weights; routes come back last")

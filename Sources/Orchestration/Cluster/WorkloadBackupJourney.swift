@@ -84,8 +84,8 @@ package struct WorkloadBackupJourney: Sendable {
                 self.client, options: self.request.quiescing,
                 observer: isSeen ? MoverObserver(run, places: places) : nil
             ) { report(.quiesce($0)) }
-            let (captured, record) = try await quiescer.holding(live) { _ in
-                try await self.take(live, volumes, capture, run)
+            let (captured, record) = try await quiescer.holding(live) { standstill in
+                try await self.take(live, volumes, capture, run, standstill)
             }
             // It runs again: the rest takes as long as it takes.
             var moved = captured.moved
@@ -188,12 +188,16 @@ package struct WorkloadBackupJourney: Sendable {
 
     /// Takes what must be taken while the workload stands still.
     private func take(
-        _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun
+        _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun,
+        _ standstill: StandstillWatch
     ) async throws -> Capture {
         report(.stage("taking its objects and volumes"))
         let cuts = try await cutAll(volumes, snapshots(run))
+        let read = volumes.filter { $0.snapshotClass == nil }
+        // Copies are of this moment. Volumes that are read themselves need it to stand still until they are.
+        if read.isEmpty { try await standstill.taken() }
         let objects = try await capture.objects(of: live)
-        let moved = try await moveAll(volumes.filter { $0.snapshotClass == nil }, run) { $0.claim.name }
+        let moved = try await moveAll(read, run) { $0.claim.name }
         return Capture(objects: objects, cuts: cuts, moved: moved)
     }
 

@@ -42,9 +42,11 @@ package struct LiveWorkload: Sendable {
     }
 
     /// What tells its pods from others, as of now.
-    func ownership() async throws -> PodOwnership {
-        let descendants = try await descendants()
-        return PodOwnership(
+    func ownership() async throws -> PodOwnership { try ownership(over: try await descendants()) }
+
+    /// What tells its pods from others, where `descendants` are between it and them.
+    func ownership(over descendants: [KubernetesObject]) throws -> PodOwnership {
+        PodOwnership(
             name: workload.kind == Pod().kind ? object.name : nil,
             selectors: try workload.podSelectors(),
             owners: Set([object.uid] + descendants.map(\.uid)))

@@ -6,6 +6,8 @@ package struct QuiesceError: Error, Sendable, CustomStringConvertible {
         case busy
         /// It did not stand still in time; it runs again.
         case notInTime
+        /// It was started again, or let go, by somebody else while its volumes were taken; it runs again.
+        case disturbed
         /// It could not be asked for a checkpoint, or wrote none that is complete; it runs again.
         case checkpoint
         /// A trap that nobody has overridden, or a kind that cannot be stopped.

@@ -37,18 +37,21 @@ package struct Quiescer: Sendable {
     }
 
     /// Brings it to a standstill, runs `body` meanwhile and lets it go, unless it is to stay stopped. With the consistency
-    /// `checkpoint` it runs all the while. `body` is cancelled at the deadline, and when the journal is lost. Once the workload is
-    /// let go nothing loses the result any more: what keeps its routes closed is a remark.
+    /// `checkpoint` it runs all the while. `body` is cancelled at the deadline, when the journal is lost, and when somebody disturbs the
+    /// standstill, which throws `.disturbed` also where only a look at the end shows it. Once the workload is let go nothing
+    /// loses the result any more: what keeps its routes closed is a remark.
     package func holding<R: Sendable>(
-        _ live: LiveWorkload, _ body: @escaping @Sendable (QuiesceRecord) async throws -> R
+        _ live: LiveWorkload, _ body: @escaping @Sendable (StandstillWatch) async throws -> R
     ) async throws -> (result: R, record: QuiesceRecord) {
         let (entry, record) = try await begin(live)
         let (result, ended, back) = try await renewing(entry) {
             try await self.undoing(live, entry) { () async throws -> (R, QuiesceRecord, Resumer.LetGo?) in
                 let result = try await self.beforeDeadline(live) {
-                    let (entry, record) = try await self.still(live, entry, record)
-                    let result = try await body(record)
-                    return (result, record, try await self.advance(live, entry, .captured))
+                    let stood = try await self.still(live, entry, record)
+                    let watch = StandstillWatch(
+                        live, stood.record, stood.endures ? Standstill(self.client, stood.entry) : nil)
+                    let result = try await watch.guarding { try await body(watch) }
+                    return (result, stood.record, try await self.advance(live, stood.entry, .captured))
                 }
                 var ended = result.1
                 ended.times = result.2.times
@@ -100,6 +103,12 @@ package struct Quiescer: Sendable {
             record.remarks.append(finding.message)
             report(.remark(finding.message))
         }
+        if consistency != .checkpoint, policy.request == nil,
+            let remark = SaveGrace.remark(live, pods: try await live.pods())
+        {
+            record.remarks.append(remark)
+            report(.remark(remark))
+        }
         let targets = consistency == .checkpoint ? [] : try await StopPlan(client).targets(of: live)
         let opening = QuiesceJournal.Opening(
             holder: options.holder, consistency: consistency, deadlineSeconds: options.deadlineSeconds,
@@ -122,11 +131,19 @@ package struct Quiescer: Sendable {
         return policy
     }
 
+    /// What a workload was brought to.
+    private struct Stood: Sendable {
+        var entry: QuiesceJournal.Entry
+        var record: QuiesceRecord
+        /// Whether it stands still until it is let go, so that others can disturb it: not one that runs on, nor one that has ended.
+        var endures: Bool
+    }
+
     /// Asks for a checkpoint and stops the workload, as far as either is wanted.
     private func still(
         _ live: LiveWorkload, _ opened: QuiesceJournal.Entry, _ begun: QuiesceRecord
-    ) async throws -> (entry: QuiesceJournal.Entry, record: QuiesceRecord) {
-        var (entry, record) = (opened, begun)
+    ) async throws -> Stood {
+        var (entry, record, endures) = (opened, begun, false)
         let policy = try await policy(of: live)
         if let request = policy.request {
             (entry, record) = try await checkpoint(live, entry, record, policy, request)
@@ -144,7 +161,9 @@ package struct Quiescer: Sendable {
             let known = try await live.ownership()
             entry = try await stop(live, entry)
             let (kept, holder) = (journal(live), options.holder)
-            let stillness = Stillness(client: client, live: live, targets: entry.targets, known: known) {
+            let stillness = Stillness(
+                client: client, live: live, targets: entry.targets, known: known, awaitsControllers: true
+            ) {
                 try await kept.check(holder: holder)
             }
             try await stillness.wait(seconds: options.stopSeconds)
@@ -153,12 +172,36 @@ package struct Quiescer: Sendable {
                 throw QuiesceError(
                     .lost, "\(live.object.label) was deleted while it was being stopped: there is nothing to hold")
             }
+            endures = now.workload.completion == nil
+            for remark in try await endings(now, entry.targets) {
+                record.remarks.append(remark)
+                report(.remark(remark))
+            }
             let isKept = record.consistency == .stop && options.isManual
             entry = try await journal(live).advance(entry, to: .stopped, keeping: isKept)
             report(.step(.stopped))
         }
         record.times = entry.times
-        return (entry, record)
+        return Stood(entry: entry, record: record, endures: endures)
+    }
+
+    /// What is to be said of a workload, or a Job of it, that has ended while it was being stopped: none had when that began.
+    private func endings(_ now: LiveWorkload, _ targets: [StopTarget]) async throws -> [String] {
+        var ended = [(now.object.label, now.workload.completion)]
+        let finder = WorkloadFinder(client)
+        let job = BatchJob().kind
+        for target in targets where target.uid != now.object.uid && target.kind.kind == job.kind {
+            guard let resource = try await client.resource(target.kind), resource.group == job.group,
+                let object = try await client.find(resource, namespace: target.namespace, name: target.name),
+                object.uid == target.uid
+            else { continue }
+            ended.append((target.label, try await finder.live(object)?.workload.completion))
+        }
+        return ended.compactMap { label, completion in
+            completion.map {
+                "\(label) ended (\($0)) while it was being stopped, and nothing starts it again: where that is how its pods answer SIGTERM, work that they had left is lost, and what was taken is where a new one goes on"
+            }
+        }
     }
 
     private func checkpoint(
@@ -259,22 +302,27 @@ package struct Quiescer: Sendable {
             return try await body()
         } catch {
             let (client, journal, holder) = (client, journal(live), options.holder)
+            await waitForEnding(live)
             // Who cancels does not wait for pods either.
             let resumer = resumer(readySeconds: Task.isCancelled ? 0 : options.readySeconds)
+            let ending = EndingPods(client: client, live: live)
             // Not the cancelled task's: it has to be done all the same.
-            let undoing = OwnedTask<Void, any Error> {
+            let undoing = OwnedTask<String?, any Error> {
                 guard let now = try await journal.read().entry else {
                     // Somebody else has undone it, perhaps before the last change of ours.
                     for target in entry.targets { _ = try await TargetSwitch(client: client).release(target) }
                     let routes = try await PoolFinder(client).routes(drainedFor: live.reference)
                     _ = try await resumer.openRoutes(routes, for: live.reference, uid: live.object.uid)
-                    return
+                    return nil
                 }
                 // What another one holds is his to undo.
-                guard now.lease.holder == holder else { return }
+                guard now.lease.holder == holder else { return nil }
+                let warning = now.step == .stopping ? await ending.warning() : nil
                 _ = try await resumer.undo(journal, now)
+                return warning
             }
-            if case .failure(let left) = await undoing.outcome() {
+            let outcome = await undoing.outcome()
+            if case .failure(let left) = outcome {
                 // Somebody else undoes it.
                 if let left = left as? QuiesceError, left.code == .lost || left.code == .busy { throw error }
                 throw QuiesceError(
@@ -282,9 +330,35 @@ package struct Quiescer: Sendable {
                     "\(error); and it could not be let go: \(left); 'becalm resume \(live.reference)' does it, or 'becalm resume --expired' once its deadline is past",
                     cause: error)
             }
+            if case .success(let warning?) = outcome {
+                guard var told = error as? QuiesceError else {
+                    report(.remark(warning))
+                    throw error
+                }
+                told.message += "; \(warning)"
+                throw told
+            }
             throw error
         }
     }
+
+    /// Has pods end of a workload that was not stopped in time before it is let go: as long as their grace lasts, and never beyond its
+    /// deadline, by which it has to run. A task that is cancelled does not wait: it may be killed a moment later, and the fields
+    /// have to be back by then.
+    private func waitForEnding(_ live: LiveWorkload) async {
+        guard !Task.isCancelled, options.readySeconds > 0 else { return }
+        do {
+            let (entry, now) = try await journal(live).read()
+            guard let entry, entry.lease.holder == options.holder, entry.step == .stopping else { return }
+            let seconds = entry.deadline.map { $0 - now - Self.undoSeconds } ?? options.readySeconds
+            try await EndingPods(client: client, live: live).wait(seconds: seconds, now: now) { report(.remark($0)) }
+        } catch {
+            // Letting it go is what counts, and says what still ends then.
+        }
+    }
+
+    /// Seconds of the deadline that are left for putting fields back.
+    private static let undoSeconds = 10.0
 
     /// Runs `body` while the journal's lease is renewed, if anybody must; a lease that is lost ends it.
     private func renewing<R: Sendable>(

@@ -8,7 +8,7 @@ struct RepeatedLook: Sendable {
     /// Seconds after which it is looked again, whatever the server told meanwhile.
     var againSeconds = 5.0
     /// Seconds between two looks at least: what changes one by one is looked at together.
-    private static let restSeconds = 0.2
+    var restSeconds = 0.2
 
     init(_ watches: [ObjectWatch]) { self.watches = watches }
 
@@ -37,7 +37,7 @@ struct RepeatedLook: Sendable {
                 let isLast = clock.now >= end
                 if try await look() { return true }
                 if isLast { return false }
-                try await Task.sleep(for: .seconds(Self.restSeconds))
+                try await Task.sleep(for: .seconds(restSeconds))
                 _ = await iterator.next()
                 try Task.checkCancellation()
             }
