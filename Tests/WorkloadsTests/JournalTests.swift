@@ -248,4 +248,35 @@ struct JournalTests {
         #expect(error?.code == .lost)
         #expect(QuiescerTests.specs(cluster) == stopped)
     }
+
+    @Test("Who quiesces again what he holds by hand moves its deadline on, and nothing is asked or changed")
+    func extended() async throws {
+        let (cluster, reference) = try QuiescerTests.world("deployment")
+        try await Self.quiesce(cluster, reference)
+        let client = cluster.client
+        let live = try await WorkloadFinder(client).find(reference)
+        let journal = QuiesceJournal(client, of: live.reference)
+        let first = try #require(try await journal.read().entry?.deadline)
+        let stopped = QuiescerTests.specs(cluster)
+        func extend(
+            _ holder: String, _ seconds: Double, _ consistency: QuiescePolicy.Consistency = .pause
+        ) async throws -> QuiesceJournal.Entry? {
+            try await journal.extend(live, holder: holder, consistency: consistency, deadlineSeconds: seconds)
+        }
+        #expect(try await extend("tester", 10)?.deadline == first)
+        #expect(try await extend("other", 1000) == nil)
+        let busy = await #expect(throws: QuiesceError.self) { try await extend("tester", 1000, .checkpoint) }
+        #expect(busy?.code == .busy)
+        let later = try #require(try await extend("tester", 1000))
+        #expect(later.deadline.map { $0 - first > 800 } == true && later.lease.end >= first)
+        // The lease lasts as long.
+        cluster.wait(seconds: 500)
+        let sweep = try await Resumer(client, holder: "sweep").resumeExpired(namespace: "")
+        #expect(sweep.left.count == 1 && sweep.resumed.isEmpty)
+        #expect(try await extend("tester", 10, .stop).map { $0.deadline == nil } == true)
+        #expect(QuiescerTests.specs(cluster) == stopped)
+        // One that runs again is to be brought to a standstill again.
+        try Self.set(1, at: ["spec", "replicas"], "Deployment", cluster)
+        #expect(try await extend("tester", 1000) == nil)
+    }
 }

@@ -222,6 +222,35 @@ package struct QuiesceJournal: Sendable {
         }
     }
 
+    /// Holds a workload longer that `holder` brought to a standstill by hand and that stands still yet: the deadline moves, to no
+    /// earlier time, and with the consistency `stop` it goes; nothing else is changed or asked, for nothing of it runs. Nil where there
+    /// is no such journal, and the workload is to be brought to a standstill. Throws `.busy` for the consistency `checkpoint`.
+    package func extend(
+        _ live: LiveWorkload, holder: String, consistency: QuiescePolicy.Consistency, deadlineSeconds: Double
+    ) async throws -> Entry? {
+        func isMeant(_ entry: Entry, _ now: Timestamp) -> Bool {
+            entry.lease.holder == holder && entry.uid == live.object.uid && entry.isManual && entry.step == .stopped
+                && !entry.isOver(at: now)
+        }
+        let (found, now) = try await read()
+        guard let found, isMeant(found, now), try await Standstill(client, found).disturbance() == nil else {
+            return nil
+        }
+        guard consistency != .checkpoint else {
+            throw QuiesceError(
+                .busy,
+                "\(live.object.label) stands still for \(holder), and nothing of it runs that could write a checkpoint: let it go first, with 'becalm resume \(live.reference)'"
+            )
+        }
+        return try await change(holder) { entry, now in
+            guard isMeant(entry, now) else {
+                throw QuiesceError(.lost, "\(entry.workload) is let go, or held by another: try again")
+            }
+            entry.deadline = entry.deadline.map { max($0, now.advanced(bySeconds: deadlineSeconds)) }
+            if consistency == .stop { (entry.consistency, entry.deadline) = (.stop, nil) }
+        }
+    }
+
     private func busy(_ live: LiveWorkload, _ entry: Entry) -> QuiesceError {
         let until = entry.deadline.map { " until \(CalendarTime($0).text)" } ?? ""
         return QuiesceError(
