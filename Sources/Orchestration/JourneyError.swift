@@ -154,6 +154,7 @@ package struct JourneyError: Error, Sendable, CustomStringConvertible {
         case .notInTime: (.notQuiesced, "not_quiesced")
         case .disturbed: (.notQuiesced, "disturbed")
         case .notServing: (.notQuiesced, "not_serving")
+        case .notServed: (.notQuiesced, "not_served")
         case .checkpoint: (.checkpointTorn, "no_checkpoint")
         case .refused: (.failed, "refused")
         case .notResumed: (.failed, "not_resumed")

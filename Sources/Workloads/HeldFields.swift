@@ -21,6 +21,25 @@ package struct HeldFields: Equatable, Sendable {
             self.made = made
             self.set = set
         }
+
+        /// As annotations and journals have it; nil when it is none.
+        init?(_ json: JSONValue) {
+            guard let path = json["path"]?.string.flatMap(FieldPath.init(parsing:)), let set = json["set"] else {
+                return nil
+            }
+            let made = json["made"]?.int64 ?? 0
+            guard made >= 0, made < path.steps.count else { return nil }
+            self.init(path: path, was: json["was"], made: Int(made), set: set)
+        }
+
+        var json: JSONValue {
+            var object = JSONObject()
+            if made > 0 { object["made"] = .integer(made) }
+            object["path"] = .string(path.description)
+            object["set"] = set
+            if let was { object["was"] = was }
+            return .object(object)
+        }
     }
 
     package var fields: [Field]
@@ -46,37 +65,23 @@ package struct HeldFields: Equatable, Sendable {
                 "\(object.label): the annotation \(annotation) was written by another version of Becalm; use that version"
             )
         }
-        fields = []
-        for element in elements {
-            guard let path = element["path"]?.string.flatMap(FieldPath.init(parsing:)), let set = element["set"] else {
-                throw malformed
-            }
-            let made = element["made"]?.int64 ?? 0
-            guard made >= 0, made < path.steps.count else { throw malformed }
-            fields.append(Field(path: path, was: element["was"], made: Int(made), set: set))
-        }
+        fields = elements.compactMap { Field($0) }
+        guard fields.count == elements.count else { throw malformed }
     }
 
     /// The annotation's value.
     package var text: String {
-        let elements: [JSONValue] = fields.map { field in
-            var object = JSONObject()
-            if field.made > 0 { object["made"] = .integer(field.made) }
-            object["path"] = .string(field.path.description)
-            object["set"] = field.set
-            if let was = field.was { object["was"] = was }
-            return .object(object)
-        }
-        let json: JSONValue = ["fields": .array(elements), "version": .integer(Self.version)]
+        let json: JSONValue = ["fields": .array(fields.map(\.json)), "version": .integer(Self.version)]
         return String(decoding: json.serialized(escapingHTML: false), as: UTF8.self)
     }
 
     // MARK: Holding and letting go
 
     /// Sets fields of `object` and notes in the annotation what they were. Applied again, it changes nothing: what was
-    /// noted first stays. Throws, and changes nothing, when something is in the way.
+    /// noted first stays, unless somebody has changed the field since, who wants it as it is now. `noted` is what else is known
+    /// of fields that an annotation says nothing of any more. Throws, and changes nothing, when something is in the way.
     package static func hold(
-        _ object: inout KubernetesObject, _ settings: [FieldSetting], annotation: String
+        _ object: inout KubernetesObject, _ settings: [FieldSetting], annotation: String, noted: [Field] = []
     ) throws(WorkloadError) {
         var held = try HeldFields(of: object, annotation: annotation) ?? HeldFields()
         var changed = object
@@ -84,13 +89,14 @@ package struct HeldFields: Equatable, Sendable {
             guard let path = setting.path.resolve(in: changed) else {
                 throw WorkloadError("\(object.label) has nothing at \(setting.path)")
             }
-            if let index = held.fields.firstIndex(where: { $0.path == setting.path }) {
-                held.fields[index].set = setting.value
-            } else {
-                let was = changed[path].flatMap { $0.isNull ? nil : $0 }
-                let made = was == nil ? missing(path, in: changed) : 0
-                held.fields.append(Field(path: setting.path, was: was, made: made, set: setting.value))
-            }
+            let was = changed[path].flatMap { $0.isNull ? nil : $0 }
+            let made = was == nil ? missing(path, in: changed) : 0
+            var field = Field(path: setting.path, was: was, made: made, set: setting.value)
+            let index = held.fields.firstIndex { $0.path == setting.path }
+            let known = index.map { held.fields[$0] } ?? noted.first { $0.path == setting.path }
+            // As we set it.
+            if let known, was == known.set { (field.was, field.made) = (known.was, known.made) }
+            if let index { held.fields[index] = field } else { held.fields.append(field) }
             do throws(JSONPathError) {
                 try changed.set(setting.value, at: path)
             } catch {
@@ -120,8 +126,29 @@ package struct HeldFields: Equatable, Sendable {
     ) throws(WorkloadError) -> [FieldPath] {
         guard let held = try HeldFields(of: object, annotation: annotation) else { return [] }
         var changed = object
+        let foreign = try release(&changed, held.fields, keeping: keeping)
+        changed.removeAnnotation(annotation)
+        object = changed
+        return foreign
+    }
+
+    /// Puts fields back as `release` does, of an object whose annotation somebody removed. One that is as it was needs nothing.
+    static func restore(_ object: inout KubernetesObject, _ fields: [Field]) throws(WorkloadError) -> [FieldPath] {
+        var changed = object
+        let left = fields.filter { field in
+            let now = field.path.resolve(in: object).flatMap { object[$0] }.flatMap { $0.isNull ? nil : $0 }
+            return now != field.was
+        }
+        let foreign = try release(&changed, left)
+        object = changed
+        return foreign
+    }
+
+    private static func release(
+        _ changed: inout KubernetesObject, _ fields: [Field], keeping: (FieldPath) -> Bool = { _ in false }
+    ) throws(WorkloadError) -> [FieldPath] {
         var foreign: [FieldPath] = []
-        for field in held.fields.reversed() where !keeping(field.path) {
+        for field in fields.reversed() where !keeping(field.path) {
             guard let path = field.path.resolve(in: changed), changed[path] == field.set else {
                 foreign.append(field.path)
                 continue
@@ -138,11 +165,9 @@ package struct HeldFields: Equatable, Sendable {
             do throws(JSONPathError) {
                 try changed.set(was, at: path)
             } catch {
-                throw WorkloadError("\(object.label) is malformed: \(error)")
+                throw WorkloadError("\(changed.label) is malformed: \(error)")
             }
         }
-        changed.removeAnnotation(annotation)
-        object = changed
         return foreign.reversed()
     }
 }

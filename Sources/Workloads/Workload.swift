@@ -130,12 +130,13 @@ package struct Workload: Sendable {
 
     // MARK: Stopping by fields
 
-    /// Sets the fields that stop it and notes what they were. Throws when it is stopped in another way.
-    package mutating func hold() throws(WorkloadError) {
+    /// Sets the fields that stop it and notes what they were, where its annotation is gone by what is `noted` elsewhere. Throws
+    /// when it is stopped in another way.
+    package mutating func hold(noted: [HeldFields.Field] = []) throws(WorkloadError) {
         guard case .fields(let settings) = stop else {
             throw WorkloadError("\(object.label) is not stopped by fields of its own")
         }
-        try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.quiesced)
+        try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.quiesced, noted: noted)
     }
 
     /// Puts back what `hold` changed; returns the fields that somebody else changed since, which stay as they are.

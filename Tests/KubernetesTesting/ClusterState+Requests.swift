@@ -111,7 +111,8 @@ extension ClusterState {
             return podAnswer(path)
         }
         if request.method == "GET", path.hasSuffix("/log") { return logged(path) }
-        guard let kind = kind(at: path) else { return Self.status(404, "NotFound") }
+        // As Go's servers do for paths that they do not know.
+        guard let kind = kind(at: path) else { return (404, "404 page not found\n") }
         switch request.method {
         case "GET":
             if query.isWatch { return (200, "") }

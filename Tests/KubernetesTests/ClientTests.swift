@@ -327,6 +327,33 @@ struct ClientTests {
         #expect(try await client.resource(GroupVersionKind(group: "y.io", version: "v1", kind: "Y")) == nil)
     }
 
+    @Test(
+        "Only the API's own word says that an object is not there; a path that is not served is no kind's, a page nothing"
+    )
+    func foreignNotFound() async throws {
+        let page = Mutex("404 page not found\n")
+        let server = try ScriptedServer { request in
+            request.target.hasSuffix("/pods/gone")
+                ? [Self.status(404, "NotFound")] : [.answer(404, [], page.withLock { $0 })]
+        }
+        let client = Self.client(server)
+        #expect(try await client.find(.pods, namespace: "n", name: "gone") == nil)
+        for text in ["404 page not found\n", "<html>no such\nhost</html>", ""] {
+            page.withLock { $0 = text }
+            let error = await failure { _ = try await client.find(.pods, namespace: "n", name: "p") }
+            #expect(error?.code == .unavailable && error?.status == 404, "\(text) \(String(describing: error))")
+            #expect(error?.message.contains("\n") == false)
+            let lease = await failure { _ = try await KubernetesLease(client, namespace: "n", name: "l").read() }
+            #expect(lease?.code == .unavailable)
+        }
+        page.withLock { $0 = "404 page not found\n" }
+        let kind = GroupVersionKind(group: "y.io", version: "v1", kind: "Y")
+        #expect(try await client.resource(kind) == nil)
+        page.withLock { $0 = "<html>no such host</html>" }
+        let other = GroupVersionKind(group: "z.io", version: "v1", kind: "Z")
+        #expect(await failure { _ = try await client.resource(other) }?.code == .unavailable)
+    }
+
     @Test("A pod's own refusals are answers, the API server's are errors")
     func proxy() async throws {
         let server = try ScriptedServer { request in

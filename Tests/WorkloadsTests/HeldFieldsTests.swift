@@ -51,6 +51,24 @@ struct HeldFieldsTests {
         #expect(held.annotations.isEmpty)
     }
 
+    @Test("A field that somebody changed while it was held is held again as what it is now")
+    func changedAndHeldAgain() throws {
+        var held = try object(#"{"replicas":3}"#)
+        let settings = [FieldSetting(FieldPath("spec", "replicas"), 0)]
+        try HeldFields.hold(&held, settings, annotation: Self.key)
+        try held.set(5, at: ["spec", "replicas"])
+        try HeldFields.hold(&held, settings, annotation: Self.key)
+        #expect(held["spec", "replicas"] == 0)
+        #expect(try HeldFields.release(&held, annotation: Self.key).isEmpty)
+        #expect(held["spec", "replicas"] == 5)
+        // Also where its user took it out.
+        try HeldFields.hold(&held, settings, annotation: Self.key)
+        held.remove(at: ["spec", "replicas"])
+        try HeldFields.hold(&held, settings, annotation: Self.key)
+        #expect(try HeldFields.release(&held, annotation: Self.key).isEmpty)
+        #expect(held["spec"] == [:])
+    }
+
     @Test("An element that is gone is told, and nothing else is touched")
     func goneElement() throws {
         var held = try object(#"{"roles":[{"name":"a","r":1},{"name":"b","r":2}]}"#)

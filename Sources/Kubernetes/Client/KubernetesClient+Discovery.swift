@@ -73,7 +73,7 @@ extension KubernetesClient {
             list = try await json(
                 APICall(path: "/\(parts.group.isEmpty ? "api" : "apis")/\(place.joined(separator: "/"))"))
         } catch {
-            guard error.code == .notFound else { throw error }
+            guard error.code == .notFound || error.isUnservedPath else { throw error }
             list = [:]
         }
         let resources = Self.resources(list, parts)

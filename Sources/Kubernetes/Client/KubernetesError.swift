@@ -16,7 +16,7 @@ package struct KubernetesError: Error, Sendable, CustomStringConvertible {
         package static let unauthorized = Code(kind: .unauthorized)
         /// Who asks may not (403).
         package static let forbidden = Code(kind: .forbidden)
-        /// No such object, or no such resource (404).
+        /// No such object, as the API itself says (404 with a `Status`).
         package static let notFound = Code(kind: .notFound)
         /// An object of that name is there (409 AlreadyExists).
         package static let alreadyExists = Code(kind: .alreadyExists)
@@ -59,6 +59,8 @@ package struct KubernetesError: Error, Sendable, CustomStringConvertible {
     package var retryAfterSeconds: Double?
     /// Whether the server may have done what was asked all the same.
     package var isAmbiguous: Bool
+    /// Whether the server answered as it does for a path that it does not serve: a group, a version or a kind.
+    var isUnservedPath = false
     /// When the server said so, by its clock.
     package var serverTime: Timestamp?
     package var cause: (any Error)?

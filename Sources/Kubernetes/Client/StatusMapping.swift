@@ -23,16 +23,27 @@ enum StatusMapping {
     ) -> KubernetesError {
         let reason = status?["reason"]?.string ?? ""
         let said = line(status?["message"]?.string ?? plain)
-        let kind = kind(code, reason)
-        let what = said.isEmpty ? "the server answers \(code)" : said
+        // Only the API's own word says that an object is not there: a proxy, or a server that has just started and does not serve
+        // all paths yet, answers 404 to anything.
+        let isUnknownPath = code == 404 && status == nil
+        let kind: KubernetesError.Code = isUnknownPath ? .unavailable : kind(code, reason)
+        let what =
+            isUnknownPath
+            ? "404\(said.isEmpty ? "" : " (\(said))"), which is not the API's own answer"
+            : said.isEmpty ? "the server answers \(code)" : said
         let message = "cannot \(call.label): \(what)\(remedy(kind, call, source))"
         let seconds = retryAfter.flatMap(Double.init) ?? status?["details", "retryAfterSeconds"]?.number?.double
-        return KubernetesError(
+        var error = KubernetesError(
             kind, message, status: code, reason: reason,
             retryAfterSeconds: seconds.flatMap { $0 > 0 ? min($0, 86_400) : nil },
             // The server may be done with it and have lost the way back to us.
             isAmbiguous: (code == 500 || code == 502 || code == 504) && call.method != .get)
+        error.isUnservedPath = isUnknownPath && said == unservedPath
+        return error
     }
+
+    /// What API servers answer for paths that they do not serve: Go's `http.NotFound`.
+    private static let unservedPath = "404 page not found"
 
     private static func kind(_ code: Int, _ reason: String) -> KubernetesError.Code {
         switch code {

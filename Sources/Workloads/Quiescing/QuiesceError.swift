@@ -16,6 +16,8 @@ package struct QuiesceError: Error, Sendable, CustomStringConvertible {
         case lost
         /// Some of what was held could not be let go.
         case notResumed
+        /// The server does not serve a kind of which an object was stopped: it is let go when the kind is served again.
+        case notServed
         /// It was let go, and its pods are not Ready yet: its routes wait for them, and whoever comes next opens them.
         case notServing
     }

@@ -189,7 +189,12 @@ package struct QuiesceJournal: Sendable {
         var targets = targets
         if let old {
             if old.lease.holder != opening.holder, !old.isOver(at: now) { throw busy(live, old) }
-            targets = Self.merge(old.targets, into: targets)
+            let owner = TargetSwitch(client: client)
+            for target in old.targets {
+                // What was made anew meanwhile is among the others.
+                if target.method != .drain, try await owner.isGone(target) { continue }
+                targets = Self.merge([target], into: targets)
+            }
         }
         let deadline = now.advanced(bySeconds: opening.deadlineSeconds)
         var entry = Entry(
@@ -214,6 +219,35 @@ package struct QuiesceJournal: Sendable {
             other.lease = state
             other.deadline = state.end
             throw busy(live, other)
+        }
+    }
+
+    /// Holds a workload longer that `holder` brought to a standstill by hand and that stands still yet: the deadline moves, to no
+    /// earlier time, and with the consistency `stop` it goes; nothing else is changed or asked, for nothing of it runs. Nil where there
+    /// is no such journal, and the workload is to be brought to a standstill. Throws `.busy` for the consistency `checkpoint`.
+    package func extend(
+        _ live: LiveWorkload, holder: String, consistency: QuiescePolicy.Consistency, deadlineSeconds: Double
+    ) async throws -> Entry? {
+        func isMeant(_ entry: Entry, _ now: Timestamp) -> Bool {
+            entry.lease.holder == holder && entry.uid == live.object.uid && entry.isManual && entry.step == .stopped
+                && !entry.isOver(at: now)
+        }
+        let (found, now) = try await read()
+        guard let found, isMeant(found, now), try await Standstill(client, found).disturbance() == nil else {
+            return nil
+        }
+        guard consistency != .checkpoint else {
+            throw QuiesceError(
+                .busy,
+                "\(live.object.label) stands still for \(holder), and nothing of it runs that could write a checkpoint: let it go first, with 'becalm resume \(live.reference)'"
+            )
+        }
+        return try await change(holder) { entry, now in
+            guard isMeant(entry, now) else {
+                throw QuiesceError(.lost, "\(entry.workload) is let go, or held by another: try again")
+            }
+            entry.deadline = entry.deadline.map { max($0, now.advanced(bySeconds: deadlineSeconds)) }
+            if consistency == .stop { (entry.consistency, entry.deadline) = (.stop, nil) }
         }
     }
 
@@ -250,7 +284,13 @@ package struct QuiesceJournal: Sendable {
 
     /// Adds objects to those that are, or are about to be, changed. Throws `.lost` as `advance` does.
     func add(_ targets: [StopTarget], to entry: Entry) async throws -> Entry {
-        try await change(entry.lease.holder) { entry, _ in entry.targets = Self.merge(targets, into: entry.targets) }
+        var targets = targets
+        for index in targets.indices {
+            targets[index].held = try await TargetSwitch(client: client).held(targets[index], isNext: true)
+        }
+        return try await change(entry.lease.holder) { entry, _ in
+            entry.targets = Self.merge(targets, into: entry.targets)
+        }
     }
 
     /// Takes a route out again that was not changed, so that nobody has to undo it. Throws `.lost` as `advance` does.
@@ -271,8 +311,19 @@ package struct QuiesceJournal: Sendable {
             }
             targets[index].pools += other.pools.filter { !targets[index].pools.contains($0) }
             targets[index].servingPods = max(targets[index].servingPods, other.servingPods)
+            targets[index].held = targets[index].held ?? other.held
         }
         return targets
+    }
+
+    /// Notes that an object is as it was: what it was counts no more, for its user may change it now. Throws `.lost` as
+    /// `advance` does.
+    func noteRestored(_ target: StopTarget, in entry: Entry) async throws -> Entry {
+        try await change(entry.lease.holder) { entry, _ in
+            for index in entry.targets.indices where entry.targets[index].uid == target.uid {
+                entry.targets[index].held = nil
+            }
+        }
     }
 
     /// Notes that all fields are back, and what is to be said of them, while routes wait for pods. Throws `.lost` as
@@ -287,10 +338,20 @@ package struct QuiesceJournal: Sendable {
     /// Leaves the rest to whoever comes next, who need not wait for the lease to end.
     func pass(_ entry: Entry) async throws { _ = try await change(entry.lease.holder, seconds: 1) { _, _ in } }
 
-    /// Writes down the next step; one that is done again has begun when it first did. Throws `.lost` when the journal is
-    /// another's by now, or gone.
+    /// Writes down the next step; one that is done again has begun when it first did. What objects are before they are
+    /// stopped is noted with it, and again as their annotations have it once they are. Throws `.lost` when the journal is another's
+    /// by now, or gone.
     func advance(_ entry: Entry, to step: Step, keeping: Bool = false) async throws -> Entry {
-        try await change(entry.lease.holder) { entry, now in
+        var held: [String: [HeldFields.Field]] = [:]
+        if step == .stopping || step == .stopped {
+            for target in entry.targets {
+                held[target.uid] = try await TargetSwitch(client: client).held(target, isNext: step == .stopping)
+            }
+        }
+        return try await change(entry.lease.holder) { entry, now in
+            for index in entry.targets.indices {
+                entry.targets[index].held = held[entry.targets[index].uid] ?? entry.targets[index].held
+            }
             if entry.step != step || entry.times[step] == nil { entry.times[step] = now }
             entry.step = step
             // Whoever puts it back stays to renew the lease.

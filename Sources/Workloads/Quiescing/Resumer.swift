@@ -169,11 +169,19 @@ package struct Resumer: Sendable {
         var remarks: [String] = []
         var failures: [any Error] = []
         for target in entry.targets where target.method != .drain {
+            let held = entry
             do {
-                remarks += try await TargetSwitch(client: client).release(target)
+                // Each may take longer than a lease lasts, and what another one holds by then is not ours to start.
+                remarks += try await TargetSwitch(client: client).release(target, noted: target.held) {
+                    try await journal.renew(held)
+                }
+            } catch let error as QuiesceError where error.code == .lost {
+                throw error
             } catch {
                 failures.append(error)
+                continue
             }
+            if target.held != nil { entry = try await journal.noteRestored(target, in: entry) }
         }
         if let first = failures.first { throw first }
         let letGo = ContinuousClock().now

@@ -51,7 +51,11 @@ struct StopPlan: Sendable {
                 targets += try await self.targets(of: child)
             }
         }
-        return targets
+        return targets.map { target in
+            var target = target
+            target.isPart = target.uid != live.object.uid
+            return target
+        }
     }
 
     /// The Kueue Workload that admits a job: the one that the job owns.

@@ -1,7 +1,7 @@
 package import Kubernetes
 
 /// An object that is changed to stop a workload: the workload itself, its Kueue Workload, a StatefulSet of its own, …
-package struct StopTarget: Hashable, Sendable {
+package struct StopTarget: Equatable, Sendable {
     /// What is done to it.
     package enum Method: String, Sendable {
         /// Its fields are set, and noted in its annotation (`HeldFields`).
@@ -22,6 +22,12 @@ package struct StopTarget: Hashable, Sendable {
     package var pools: [PoolReference] = []
     /// Of a route: how many pods of the workload served when it was drained, so many are awaited before it is opened.
     package var servingPods: Int64 = 0
+
+    /// What held it when somebody looked last, or is about to: a second copy of its annotation, for the case that somebody
+    /// removes that. Nil where nobody has looked, and once its fields are back; empty for what is stopped by a Command.
+    package var held: [HeldFields.Field]?
+    /// Whether it is not the workload itself but something of it, which may come and go while that stays.
+    package var isPart = false
 
     package init(_ object: KubernetesObject, _ method: Method) {
         kind = object.groupVersionKind
@@ -49,7 +55,10 @@ package struct StopTarget: Hashable, Sendable {
         let list = json["pools"]?.array ?? []
         pools = list.compactMap { PoolReference($0) }
         servingPods = json["servingPods"]?.int64 ?? 0
-        guard pools.count == list.count, servingPods >= 0 else { return nil }
+        isPart = json["part"]?.bool ?? false
+        let fields = json["held"]?.array
+        held = fields?.compactMap { HeldFields.Field($0) }
+        guard pools.count == list.count, servingPods >= 0, held?.count == fields?.count else { return nil }
     }
 
     var json: JSONValue {
@@ -57,9 +66,14 @@ package struct StopTarget: Hashable, Sendable {
             "apiVersion": .string(kind.apiVersion), "kind": .string(kind.kind), "method": .string(method.rawValue),
             "name": .string(name), "namespace": .string(namespace), "uid": .string(uid),
         ]
-        guard method == .drain, var members = json.object else { return json }
-        members["pools"] = .array(pools.map(\.json))
-        members["servingPods"] = .integer(servingPods)
+        guard var members = json.object else { return json }
+        if method == .drain {
+            members["pools"] = .array(pools.map(\.json))
+            members["servingPods"] = .integer(servingPods)
+        }
+        // Older versions pass over these, and go by the annotations of the objects alone.
+        if let held { members["held"] = .array(held.map(\.json)) }
+        if isPart { members["part"] = true }
         json = .object(members)
         return json
     }

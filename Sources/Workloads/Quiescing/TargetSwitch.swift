@@ -9,16 +9,25 @@ struct TargetSwitch: Sendable {
 
     // MARK: Stopping
 
-    /// Stops a target. Throws when it is another object by now, and when the server does not keep what stops it.
+    /// Stops a target. A part of a workload that is gone needs nothing: what has come in its place shows at the next look.
+    /// Throws when the workload itself is another object by now, and when the server does not keep what stops it.
     func stop(_ target: StopTarget) async throws {
         guard target.method != .drain else { throw WorkloadError("\(target.label) is no workload") }
         guard let (resource, object) = try await find(target), let live = try await WorkloadFinder(client).live(object)
-        else { throw WorkloadError("\(target.label) is not there any more: it was deleted, or replaced by another") }
+        else {
+            if target.isPart { return }
+            throw WorkloadError("\(target.label) is not there any more: it was deleted, or replaced by another")
+        }
         switch live.workload.stop {
-        case .fields: try await hold(target, resource, live.workload.adapter)
+        case .fields:
+            do {
+                try await hold(target, resource, live.workload.adapter)
+            } catch let error as KubernetesError where error.code == .notFound && target.isPart {
+                return
+            }
         case .command(let command, _):
             // One that is stopped already was stopped by somebody else, who will let it go.
-            let isOurs = object.annotations[BecalmAnnotation.quiesced] != nil
+            let isOurs = object.annotations[BecalmAnnotation.quiesced] != nil || target.held != nil
             guard isOurs || live.workload.standing != .stopped else { return }
             try await mark(target, resource, HeldFields().text)
             if live.workload.standing == .running { try await create(command, "abort", target) }
@@ -32,7 +41,7 @@ struct TargetSwitch: Sendable {
             (object: inout KubernetesObject) throws(WorkloadError) in
             guard object.uid == target.uid else { throw Self.replaced(target) }
             var workload = Workload(object, adapter)
-            try workload.hold()
+            try workload.hold(noted: target.held ?? [])
             object = workload.object
         }
         let held = try HeldFields(of: stored, annotation: BecalmAnnotation.quiesced)
@@ -43,6 +52,17 @@ struct TargetSwitch: Sendable {
                 )
             }
         }
+    }
+
+    /// What holds an object, for the journal: what its annotation says or, with `isNext`, what stopping it would note. Without
+    /// either, what is known of it already.
+    func held(_ target: StopTarget, isNext: Bool) async throws -> [HeldFields.Field]? {
+        guard target.method != .drain, let (_, object) = try await find(target) else { return target.held }
+        if let held = try HeldFields(of: object, annotation: BecalmAnnotation.quiesced) { return held.fields }
+        guard isNext, target.method == .fields, var workload = try await WorkloadFinder(client).live(object)?.workload
+        else { return target.held }
+        try workload.hold(noted: target.held ?? [])
+        return try HeldFields(of: workload.object, annotation: BecalmAnnotation.quiesced)?.fields
     }
 
     // MARK: Routes
@@ -125,37 +145,82 @@ struct TargetSwitch: Sendable {
 
     // MARK: Letting go
 
-    /// Lets a target go. Answers what users should know: fields that somebody changed meanwhile, an object that is gone.
-    func release(_ target: StopTarget) async throws -> [String] {
-        guard let (resource, object) = try await find(target) else {
+    /// Lets a target go. `noted` is what the journal says of it, which counts where somebody removed its annotation; nil where
+    /// nothing but that does. `check` throws when the workload is another's by now, and is asked before each change. Answers what
+    /// users should know: fields that somebody changed meanwhile, an object that is gone. Throws `.notServed`.
+    func release(
+        _ target: StopTarget, noted: [HeldFields.Field]? = nil, check: () async throws -> Void = {}
+    ) async throws -> [String] {
+        guard let (resource, object) = try await findStopped(target) else {
             return ["\(target.label) was deleted or replaced while it was stopped: there is nothing to put back"]
         }
-        guard object.annotations[BecalmAnnotation.quiesced] != nil else { return [] }
-        if target.method == .command { return try await resume(target, resource, object) }
+        let isMarked = object.annotations[BecalmAnnotation.quiesced] != nil
+        guard isMarked || noted != nil else { return [] }
+        if target.method == .command { return try await resume(target, resource, object, isMarked, check) }
         var foreign: [FieldPath] = []
+        var isRestored = false
+        try await check()
         _ = try await client.updating(resource, namespace: target.namespace, name: target.name) {
             (object: inout KubernetesObject) throws(WorkloadError) in
             guard object.uid == target.uid else { throw Self.replaced(target) }
-            foreign = try HeldFields.release(&object, annotation: BecalmAnnotation.quiesced)
+            if object.annotations[BecalmAnnotation.quiesced] != nil {
+                foreign = try HeldFields.release(&object, annotation: BecalmAnnotation.quiesced)
+            } else {
+                let before = object
+                foreign = try HeldFields.restore(&object, noted ?? [])
+                isRestored = isRestored || object != before
+            }
         }
-        return foreign.map {
-            "\(target.label): \($0) was changed by somebody else while it was stopped, and stays as it is"
+        return (isRestored ? [Self.unmarked(target)] : [])
+            + foreign.map {
+                "\(target.label): \($0) was changed by somebody else while it was stopped, and stays as it is"
+            }
+    }
+
+    private static func unmarked(_ target: StopTarget) -> String {
+        "\(target.label): somebody removed its annotation \(BecalmAnnotation.quiesced) while it was stopped: what it was before was put back by the journal"
+    }
+
+    /// Whether an object that was stopped is gone, or another one has its name. Throws `.notServed`.
+    func isGone(_ target: StopTarget) async throws -> Bool { try await findStopped(target) == nil }
+
+    /// What `find` finds. An object of a kind that is not served is gone only when the kind's definition is: an API server that
+    /// has just started serves some kinds later than others, and theirs are stopped yet. Throws `.notServed` then.
+    private func findStopped(_ target: StopTarget) async throws -> (APIResource, KubernetesObject)? {
+        let (group, kind) = (target.kind.group, target.kind.kind)
+        if try await client.resourceInAnyVersion(of: target.kind) != nil { return try await find(target) }
+        var why = "it was stopped, and is let go when the server serves it again"
+        // Kinds of Kubernetes' own have no definition, and groups without a dot.
+        if group.contains("."), let known = WorkloadCatalog.standard.adapter(group: group, kind: kind)?.kind {
+            do throws(KubernetesError) {
+                let name = known.groupResource
+                if try await client.find(.customResourceDefinitions, name: name) == nil { return nil }
+            } catch {
+                guard error.code == .forbidden else { throw error }
+                why += "; if its definition is gone, which cannot be seen, delete the Lease: \(error.message)"
+            }
         }
+        throw QuiesceError(.notServed, "\(target.label): the server does not serve its kind now; \(why)")
     }
 
     /// Lets a Volcano job go. A Command to abort it that nobody has read yet is taken back.
     private func resume(
-        _ target: StopTarget, _ resource: APIResource, _ object: KubernetesObject
+        _ target: StopTarget, _ resource: APIResource, _ object: KubernetesObject, _ isMarked: Bool,
+        _ check: () async throws -> Void
     ) async throws -> [String] {
         guard let live = try await WorkloadFinder(client).live(object),
-            case .command(_, let command) = live.workload.stop
+            case .command(_, let command) = live.workload.stop,
+            // Whoever took the mark off one that is not stopped has let it go.
+            isMarked || live.workload.standing == .stopped
         else { return [] }
+        try await check()
         let commands = try await self.commands()
         let isTakenBack = try await client.delete(
             commands, namespace: target.namespace, name: Self.name("abort", target))
         if !isTakenBack {
             let adapter = live.workload.adapter
             if try await waits(resource, target, { adapter.standing($0) != .running }) {
+                try await check()
                 try await create(command, "resume", target)
                 guard try await waits(resource, target, { adapter.standing($0) == .running }) else {
                     throw WorkloadError(
@@ -164,8 +229,9 @@ struct TargetSwitch: Sendable {
                 }
             }
         }
+        try await check()
         try await mark(target, resource, nil)
-        return []
+        return isMarked ? [] : [Self.unmarked(target)]
     }
 
     /// Whether an object comes to be as it should within the time that Volcano is given.

@@ -20,7 +20,8 @@ package struct QuiesceCommand: RunnableCommand {
             What is changed is noted in the object itself and in a Lease beside it, before it is changed. 'becalm resume' \
             puts it back; after the deadline so does whoever runs 'becalm resume --expired', such as the CronJob in \
             plugin/examples. When it does not stand still in time it is let go, and the exit code is 20; 21 when it \
-            could not be asked for a checkpoint; 11 when somebody else holds it.
+            could not be asked for a checkpoint; 11 when somebody else holds it. Given again by whoever holds it, the command \
+            moves the deadline on, to no earlier time, and asks nothing.
 
             A process of this machine is named host/pid/NUMBER, or host/pid/NAME with '--pid-file' or a policy file. It is \
             held with all that it has started: paused (SIGSTOP, or its cgroup frozen) or, where '--start-command' says how \
@@ -56,9 +57,21 @@ package struct QuiesceCommand: RunnableCommand {
         let client = try await cluster.client(context, global)
         let live = try await WorkloadFinder(client).find(reference)
         let report = QuiesceReport(context, global)
-        let record = try await Quiescer(client, options: options) { report.tell($0) }.quiesce(live)
-        let entry = try await QuiesceJournal(client, of: live.reference).read().entry
-        report.summary(record, entry.map(HeldWorkload.init))
+        let quiescer = Quiescer(client, options: options) { report.tell($0) }
+        let journal = QuiesceJournal(client, of: live.reference)
+        let consistency = try await quiescer.policy(of: live).consistency ?? .pause
+        let held = try await journal.extend(
+            live, holder: options.holder, consistency: consistency, deadlineSeconds: options.deadlineSeconds)
+        if let held {
+            var record = QuiesceRecord(workload: live.reference, consistency: held.consistency)
+            record.times = held.times
+            record.remarks = ["it stood still already: it is held longer, and was asked nothing"]
+            for remark in record.remarks { report.tell(.remark(remark)) }
+            report.summary(record, HeldWorkload(held))
+            return .done
+        }
+        let record = try await quiescer.quiesce(live)
+        report.summary(record, try await journal.read().entry.map(HeldWorkload.init))
         return .done
     }
 
