@@ -167,7 +167,8 @@ let package = Package(
             name: "KubernetesTesting", dependencies: ["Basics", "HTTPTestServer", "Kubernetes"],
             path: "Tests/KubernetesTesting", swiftSettings: strict),
         .testTarget(
-            name: "KubernetesTests", dependencies: ["Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes"],
+            name: "KubernetesTests",
+            dependencies: ["Basics", "HTTPTransport", "HTTPTestServer", "Kubernetes", logging],
             swiftSettings: strict),
         .testTarget(name: "ChunkingTests", dependencies: ["Basics", "Chunking", "TensorFiles"], swiftSettings: strict),
         .testTarget(name: "CompressionTests", dependencies: ["Basics", "Compression"], swiftSettings: strict),
@@ -222,7 +223,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "WorkloadsTests",
-            dependencies: ["Basics", "HTTPTestServer", "Kubernetes", "KubernetesTesting", "Workloads"],
+            dependencies: [
+                "Basics", "HTTPTestServer", "HTTPTransport", "Kubernetes", "KubernetesTesting", "Workloads",
+            ],
             swiftSettings: strict),
         .testTarget(name: "PluginHostTests", dependencies: ["Basics", "PluginHost", logging], swiftSettings: strict),
         .testTarget(name: "SealingTests", dependencies: ["Basics", "Sealing"], swiftSettings: strict),

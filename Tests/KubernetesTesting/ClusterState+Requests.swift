@@ -155,10 +155,20 @@ extension ClusterState {
 
     /// An object without what this server does not know of it.
     private func known(_ object: KubernetesObject) -> KubernetesObject {
-        guard object.kind == "Job", object.group == "batch" else { return object }
         var object = object
+        for field in unknownFields[object.kind] ?? [] { _ = object.remove(at: ["spec", .key(field)]) }
+        guard object.kind == "Job", object.group == "batch" else { return object }
         for field in unknownJobFields { _ = object.remove(at: ["spec", .key(field)]) }
         return object
+    }
+
+    /// What this server warns of when a request that asks for warnings brings fields that it drops.
+    func warnings(_ request: ScriptedServer.Request, _ query: Query) -> [String] {
+        guard request.method == "POST", query.terms["fieldValidation"] == "Warn",
+            let object = try? KubernetesObject(parsing: request.body)
+        else { return [] }
+        return (unknownFields[object.kind] ?? []).sorted().filter { object["spec", .key($0)] != nil }
+            .map { #"299 - "unknown field \"spec.\#($0)\"""# }
     }
 
     /// Whether an object is among those at a collection's path.

@@ -43,6 +43,8 @@ package struct ClusterState: Sendable {
     package var forbidden: Set<String> = []
     /// Fields of a Job's `spec` that this server does not know, and drops.
     package var unknownJobFields: Set<String> = []
+    /// Fields of the `spec` of any kind, by the kind, that this server does not know: it drops them and warns.
+    package var unknownFields: [String: Set<String>] = [:]
     /// Groups whose kinds have a status subresource.
     package var statusGroups: Set<String> = []
     /// The status that a request is refused with: see `FakeCluster.refuse`.

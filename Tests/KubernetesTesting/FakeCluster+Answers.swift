@@ -19,14 +19,17 @@ extension FakeCluster {
         _ request: ScriptedServer.Request, _ state: Monitor<ClusterState>
     ) -> [ScriptedServer.Step] {
         let query = ClusterState.Query(request.target)
-        let (verdict, ahead) = state.signal { (decide(request, query, &$0), $0.ahead) }
+        let (verdict, ahead, warnings) = state.signal {
+            (decide(request, query, &$0), $0.ahead, $0.warnings(request, query))
+        }
         switch verdict {
         case .close: return [.close]
         case .watch: return [.take { watch(query, state, $0) }]
         case .follow: return [.take { follow(query.path, state, $0) }]
         case .answer(let code, let body):
             let now = SystemWallClock().now().seconds + ahead
-            return [.answer(code, [("Content-Type", "application/json"), ("Date", httpDate(now))], body)]
+            let told = warnings.map { ("Warning", $0) }
+            return [.answer(code, told + [("Content-Type", "application/json"), ("Date", httpDate(now))], body)]
         }
     }
 

@@ -354,6 +354,63 @@ struct ClientTests {
         #expect(await failure { _ = try await client.resource(other) }?.code == .unavailable)
     }
 
+    @Test(
+        "A word that no kind is called by is told soon while an aggregated API is down, and that API's kinds not at all",
+        .timeLimit(.minutes(2)), arguments: [503, 504])
+    func deadGroup(status: Int) async throws {
+        let server = try ScriptedServer { request in
+            switch request.target {
+            case "/api": [.answer(200, [], #"{"versions":["v1"]}"#)]
+            case "/apis":
+                [
+                    .answer(
+                        200, [],
+                        #"{"groups":[{"name":"metrics.k8s.io","versions":[{"version":"v1"},{"version":"v1beta1"}]}]}"#)
+                ]
+            case "/api/v1": [.answer(200, [], #"{"resources":[{"name":"pods","kind":"Pod","namespaced":true}]}"#)]
+            default: [Self.status(status, "ServiceUnavailable")]
+            }
+        }
+        let patient = KubernetesClient(
+            KubernetesConfiguration(server: server.url), patience: .init(totalSeconds: 3600, maximumDelaySeconds: 0.5))
+        #expect(try await patient.resource(named: "pots") == nil)
+        let client = Self.client(server, seconds: 0.05)
+        let error = await failure { _ = try await client.resource(named: "nodes.metrics.k8s.io") }
+        #expect(error?.status == status)
+    }
+
+    @Test("Fields that a server does not know are told of when it says so, and other warnings are none of them")
+    func unknownFields() async throws {
+        let server = try ScriptedServer { _ in
+            [
+                .answer(
+                    201,
+                    [
+                        ("Warning", #"299 - "unknown field \"spec.a\"""#),
+                        ("Warning", #"299 - "batch/v1beta1 is old""#),
+                        ("Warning", #"299 - "would violate \"x\", y", 299 - "unknown field \"spec.b[0].c\"""#),
+                        ("Warning", #"299 - "unknown"#),
+                    ], Self.pod)
+            ]
+        }
+        let pod = try KubernetesObject(parsing: Array(Self.pod.utf8))
+        let (made, unknown) = try await Self.client(server).createTelling(.pods, pod)
+        #expect(made.name == "p" && unknown == ["spec.a", "spec.b[0].c"])
+        #expect(server.requests[0].target == "/api/v1/namespaces/n/pods?fieldValidation=Warn&fieldManager=becalm")
+    }
+
+    @Test("Whom to act as is told with all that is said of him, keys spelled as client-go does")
+    func impersonation() async throws {
+        let server = try ScriptedServer { _ in [.answer(200, [], Self.pod)] }
+        var configuration = KubernetesConfiguration(server: server.url)
+        configuration.impersonatedUser = "jane"
+        configuration.impersonatedExtra = ["acme.com/Pro%ject é": ["a"], "scopes": ["view"]]
+        _ = try await KubernetesClient(configuration).get(.pods, namespace: "n", name: "p")
+        let headers = server.requests[0].headers
+        #expect(headers["impersonate-extra-acme.com%2fpro%25ject%20%c3%a9"] == "a")
+        #expect(headers["impersonate-extra-scopes"] == "view")
+    }
+
     @Test("A pod's own refusals are answers, the API server's are errors")
     func proxy() async throws {
         let server = try ScriptedServer { request in

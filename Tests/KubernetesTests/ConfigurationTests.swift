@@ -1,5 +1,6 @@
 import Basics
 import HTTPTestServer
+import Logging
 import Synchronization
 import Testing
 
@@ -87,9 +88,9 @@ struct ConfigurationTests {
             "a: [", "- 1", "current-context: x\ncontexts: 5", "a: 1\na: 2",
             "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'ftp://x'}}]",
             Self.file.replacing("Q0VSVA==", with: "s3cr3t!"), Self.file.replacing("client-key: /keys/u.key,", with: ""),
-            Self.file.replacing("as: root", with: "auth-provider: {name: gcp}"),
+            Self.file.replacing("as: root", with: "as: root, auth-provider: {name: gcp}"),
             Self.file.replacing(
-                "as: root", with: "exec: {command: x, apiVersion: client.authentication.k8s.io/v1alpha1}"),
+                "as: root", with: "as: root, exec: {command: x, apiVersion: client.authentication.k8s.io/v1alpha1}"),
             "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\n"
                 + "d: &d [*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e]\n",
         ]
@@ -119,7 +120,7 @@ struct ConfigurationTests {
         let outside = try await KubernetesConfiguration.load(environment: home, serviceAccount: directory.path)
         #expect(outside.namespace == "train" && outside.server.hasPrefix("https://api.example"))
         let clock = TestClock(Timestamp(seconds: 1_000_000))
-        let credentials = Credentials(pod, clock: clock)
+        let credentials = Credentials(pod, clock: clock, logger: Logger(label: "test"))
         #expect(try await credentials.material().authorization == "Bearer first")
         try directory.write("token", "second")
         #expect(try await credentials.material().authorization == "Bearer first")
@@ -131,6 +132,9 @@ struct ConfigurationTests {
         #expect(try await credentials.material().authorization == "Bearer third")
         try directory.write("token", "two words")
         clock.advance(bySeconds: 61)
+        let third = try await credentials.material()
+        #expect(third.authorization == "Bearer third", "it is good until the server refuses it")
+        #expect(credentials.invalidate(third))
         let error = await failure { _ = try await credentials.material() }
         #expect(error?.code == .configuration && error?.message.contains("words") == false)
     }
@@ -156,13 +160,14 @@ struct ConfigurationTests {
         _ = try plugin(directory, #"{"token":"t0k3n","expirationTimestamp":"2026-01-01T01:00:00Z"}"#)
         let text = Self.file.replacing(
             "as: root",
-            with: "exec: {command: ./plugin, apiVersion: client.authentication.k8s.io/v1, provideClusterInfo: true}")
+            with: "as: root, exec: {command: ./plugin, apiVersion: client.authentication.k8s.io/v1, "
+                + "provideClusterInfo: true}")
         let path = try directory.write("config", text.replacing("certificate-authority: pki/ca.crt,", with: ""))
         try directory.write("u.key", "KEY")
         var configuration = try await load([path], ["PATH": "/usr/bin:/bin"])
         configuration.clientKey = .bytes(Array("KEY".utf8))
         let clock = TestClock(try #require(CalendarTime.parse(rfc3339: "2026-01-01T00:00:00Z")))
-        let credentials = Credentials(configuration, clock: clock)
+        let credentials = Credentials(configuration, clock: clock, logger: Logger(label: "test"))
         let many = try await withThrowingTaskGroup(of: String?.self) { group in
             for _ in 0..<8 { group.addTask { try await credentials.material().authorization } }
             return try await group.reduce(into: Set<String>()) { if let text = $1 { $0.insert(text) } }
@@ -184,6 +189,60 @@ struct ConfigurationTests {
         #expect(try await runs(directory) == 3)
     }
 
+    @Test("A plugin that fails leaves its credential in use to its end and no longer, and a refused one not at all")
+    func failedRenewal() async throws {
+        let directory = try TemporaryDirectory()
+        let status = #"{"token":"t0k3n","expirationTimestamp":"2026-01-01T01:00:00Z"}"#
+        let command = try plugin(directory, status)
+        var configuration = KubernetesConfiguration(server: "https://x")
+        configuration.authentication = .exec(.init(command: command, inherited: ["PATH": "/usr/bin:/bin"]))
+        let clock = TestClock(try #require(CalendarTime.parse(rfc3339: "2026-01-01T00:00:00Z")))
+        let credentials = Credentials(configuration, clock: clock, logger: Logger(label: "test"))
+        _ = try await credentials.material()
+        let broken = "#!/bin/sh\necho run >>\"$(dirname \"$0\")/runs\"\nexit 1\n"
+        try directory.write("plugin", broken, executable: true)
+        clock.advance(bySeconds: 3545)
+        for _ in 0..<3 { #expect(try await credentials.material().authorization == "Bearer t0k3n") }
+        #expect(try await runs(directory) == 2, "it is not asked again at once")
+        clock.advance(bySeconds: 11)
+        let kept = try await credentials.material()
+        #expect(try await runs(directory) == 3)
+        #expect(credentials.invalidate(kept))
+        #expect(await failure { _ = try await credentials.material() }?.code == .unauthorized)
+
+        _ = try plugin(directory, status)
+        #expect(try await credentials.material().authorization == "Bearer t0k3n")
+        try directory.write("plugin", broken, executable: true)
+        clock.advance(bySeconds: 60)
+        #expect(await failure { _ = try await credentials.material() }?.code == .unauthorized)
+    }
+
+    @Test("What a cluster says to plugins reaches them, and what is said of whom to act as is read")
+    func extensions() async throws {
+        let directory = try TemporaryDirectory()
+        _ = try plugin(directory, #"{"token":"t"}"#)
+        let said = "[{name: x, extension: 1}, {name: client.authentication.k8s.io/exec, extension: {audience: [a]}}]"
+        let text = """
+            current-context: c
+            clusters: [{name: c, cluster: {server: "https://x", extensions: \(said)}}]
+            contexts: [{name: c, context: {cluster: c, user: u}}]
+            users:
+            - name: u
+              user:
+                as: jane
+                as-user-extra: {scopes: [view, 1], empty: []}
+                exec: {command: ./plugin, apiVersion: client.authentication.k8s.io/v1, provideClusterInfo: true}
+            """
+        let configuration = try await load([try directory.write("config", text)], ["PATH": "/usr/bin:/bin"])
+        #expect(configuration.impersonatedExtra == ["scopes": ["view", "1"], "empty": []])
+        _ = try await Credentials(configuration, clock: SystemWallClock(), logger: Logger(label: "test")).material()
+        let info = try JSONValue(parsing: try #require(try await SmallFile.readIfPresent("\(directory.path)/info")))
+        #expect(info["spec", "cluster", "config"] == ["audience": ["a"]])
+        let nobody = try directory.write("nobody", text.replacing("as: jane", with: "as: \"\""))
+        let error = await failure { _ = try await load([nobody]) }
+        #expect(error?.code == .configuration && error?.message.contains("as-user-extra") == true)
+    }
+
     @Test("A plugin that fails, hangs or talks nonsense is told by name, and not what it printed", arguments: 0..<5)
     func badPlugins(which: Int) async throws {
         let directory = try TemporaryDirectory()
@@ -198,7 +257,7 @@ struct ConfigurationTests {
         var configuration = KubernetesConfiguration(server: "https://x")
         configuration.authentication = .exec(
             .init(command: command, installHint: "install\nit", inherited: ["PATH": "/usr/bin:/bin"], seconds: 1))
-        let credentials = Credentials(configuration, clock: SystemWallClock())
+        let credentials = Credentials(configuration, clock: SystemWallClock(), logger: Logger(label: "test"))
         let error = await failure { _ = try await credentials.material() }
         #expect(error?.code == .unauthorized && error?.message.contains(command) == true)
         #expect(error?.message.contains("s3cr3t") == false && error?.message.contains("\n") == false)

@@ -10,7 +10,7 @@ import Testing
 @Suite("Exec", .timeLimit(.minutes(10)))
 struct ExecTests {
     /// A server's frame, not masked.
-    private static func frame(_ payload: [UInt8], _ first: UInt8 = 0x82) -> [UInt8] {
+    static func frame(_ payload: [UInt8], _ first: UInt8 = 0x82) -> [UInt8] {
         [first]
             + (payload.count < 126
                 ? [UInt8(payload.count)] : [126, UInt8(payload.count >> 8), UInt8(payload.count & 255)])
@@ -18,7 +18,7 @@ struct ExecTests {
     }
 
     /// The upgrade to the protocol at `index` of those offered.
-    private static func upgrade(_ request: ScriptedServer.Request, _ index: Int = 0) -> [UInt8] {
+    static func upgrade(_ request: ScriptedServer.Request, _ index: Int = 0) -> [UInt8] {
         let offered = (request.headers["sec-websocket-protocol"] ?? "").split(separator: ",").map {
             $0.filter { $0 != " " }
         }
@@ -28,7 +28,7 @@ struct ExecTests {
                 + "Sec-WebSocket-Protocol: \(offered[min(index, offered.count - 1)])\r\n\r\n").utf8)
     }
 
-    private static let success = frame([3] + Array(#"{"metadata":{},"status":"Success"}"#.utf8))
+    static let success = frame([3] + Array(#"{"metadata":{},"status":"Success"}"#.utf8))
 
     private static func exit(_ code: Int) -> [UInt8] {
         let status =
@@ -142,6 +142,30 @@ struct ExecTests {
         #expect(error?.code == .failed && error?.isAmbiguous == false && error?.status == 500)
         #expect(
             error?.message.hasPrefix("cannot run sh in Pod n/p (c): exec: \"sh\": executable file not found") == true)
+    }
+
+    @Test(
+        "Every runtime's words for a program that is not there are understood, and others are not taken for them",
+        arguments: [
+            (#"exec: "kill": executable file not found in $PATH"#, true),
+            ("crun: executable file `kill` not found in $PATH: No such file or directory", true),
+            (#"error finding executable "kill" in PATH [/bin]: no such file or directory"#, true),
+            ("OCI runtime exec failed: cannot exec in a stopped container", false), ("connection reset", false),
+        ])
+    func missingProgramWords(words: String, isMissing: Bool) async throws {
+        let message = words.replacing("\"", with: "\\\"")
+        let status = #"{"status":"Failure","reason":"InternalError","code":500,"message":"\#(message)"}"#
+        let server = try ScriptedServer { request in
+            [.send(Self.upgrade(request) + Self.frame([3] + Array(status.utf8))), .stall]
+        }
+        let error = await failure { _ = try await run(server) }
+        #expect(error?.code == .failed && error?.isAmbiguous == !isMissing)
+        func result(_ code: Int) -> ExecResult {
+            ExecResult(exitCode: code, output: [], errorOutput: Array(words.utf8), isTruncated: false)
+        }
+        #expect(result(255).isProgramMissing == isMissing)
+        #expect(result(126).isProgramMissing && result(127).isProgramMissing)
+        #expect(!result(1).isProgramMissing && !result(0).isProgramMissing)
     }
 
     @Test("A connection that ends before the command is ambiguous, and nothing is run twice")

@@ -271,6 +271,23 @@ struct WorkloadJourneyTests {
         #expect(restored.remarks.contains { $0.hasPrefix("\(kind) is not created") }, "\(restored.remarks)")
     }
 
+    @Test("What the cluster does not know of an object is remarked, and the object is made all the same")
+    func unknownFields() async throws {
+        let world = try await Self.world([try Self.claim("data")])
+        let part = try await world.backUp("some", run: "r")
+        Self.answer(world, part, bytes: 4)
+        let (backup, _) = try await Self.backUp(world)
+        world.cluster.change {
+            $0.unknownFields = ["StatefulSet": ["replicas", "template"], "PersistentVolumeClaim": ["volumeMode"]]
+        }
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.created.contains("StatefulSet lab/web"))
+        let told = restored.remarks.filter { $0.contains("which this cluster does not know") }
+        #expect(told.count == 2, "\(restored.remarks)")
+        #expect(told.contains { $0.hasPrefix("PersistentVolumeClaim lab/data is without spec.volumeMode,") })
+        #expect(told.contains { $0.hasPrefix("StatefulSet lab/web is without spec.replicas, spec.template,") })
+    }
+
     @Test("A block device is stored as a file and restored onto a device as large; what is on it is said to be unknown")
     func block() async throws {
         let world = try await Self.world([try Self.claim("raw", size: "1Mi", mode: "Block")])

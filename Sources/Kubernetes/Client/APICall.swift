@@ -24,6 +24,10 @@ struct APICall: Sendable {
     var isIdempotent = true
     /// Whether a 429 is waited out here rather than told to the caller.
     var waitsWhenThrottled = true
+    /// Seconds that one attempt may take, silent or not, where the caller waits no longer; nil for what patience says.
+    var seconds: Double?
+    /// Instead of the client's.
+    var patience: KubernetesClient.Patience?
     /// Bytes of the answer.
     var maximumBytes = 64 << 20
 
@@ -95,14 +99,22 @@ struct APICall: Sendable {
 enum URLEncoding {
     private static let digits = Array("0123456789ABCDEF".utf8)
 
+    private static let unreserved = Array("-._~".utf8)
+    /// What else a header's name may have (RFC 9110, section 5.6.2), but for the percent sign.
+    private static let headerMarks = Array("!#$&'*+-.^_`|~".utf8)
+
     /// `text` as a part of a path, or a name or value of a query.
-    static func encode(_ text: String) -> String {
+    static func encode(_ text: String) -> String { encode(text, keeping: unreserved) }
+
+    /// `text` as a part of a header's name, as client-go spells keys of `Impersonate-Extra-`.
+    static func encodeHeaderName(_ text: String) -> String { encode(text, keeping: headerMarks) }
+
+    private static func encode(_ text: String, keeping marks: [UInt8]) -> String {
         var bytes: [UInt8] = []
         for byte in text.utf8 {
             switch byte {
-            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
-                UInt8(ascii: "~"):
-                bytes.append(byte)
+            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: bytes.append(byte)
+            case _ where marks.contains(byte): bytes.append(byte)
             default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
             }
         }

@@ -63,15 +63,16 @@ extension KubernetesClient {
     }
 
     private func resources(
-        in apiVersion: String, youngerThan seconds: Double
+        in apiVersion: String, youngerThan seconds: Double, patience: Patience? = nil
     ) async throws(KubernetesError) -> [APIResource] {
         if let resources = discovery.resources(apiVersion, youngerThan: seconds) { return resources }
         let parts = GroupVersionKind(apiVersion: apiVersion, kind: "")
         let place = [parts.group, parts.version].filter { !$0.isEmpty }.map { URLEncoding.encode($0) }
         let list: JSONValue
         do throws(KubernetesError) {
-            list = try await json(
-                APICall(path: "/\(parts.group.isEmpty ? "api" : "apis")/\(place.joined(separator: "/"))"))
+            var call = APICall(path: "/\(parts.group.isEmpty ? "api" : "apis")/\(place.joined(separator: "/"))")
+            call.patience = patience
+            list = try await json(call)
         } catch {
             guard error.code == .notFound || error.isUnservedPath else { throw error }
             list = [:]
@@ -132,13 +133,15 @@ extension KubernetesClient {
         return try await resource(group: kind.group, kind: kind.kind)
     }
 
-    /// The resource of this kind in the group's preferred version, else in another one; nil when there is none.
+    /// The resource of this kind in the group's preferred version, else in another one; nil when there is none. Throws when
+    /// the group's server is down: whether it serves the kind is not known then.
     package func resource(group: String, kind: String) async throws(KubernetesError) -> APIResource? {
-        try await firstResource(ofGroups: { $0 == group }) { $0.kind == kind }
+        try await firstResource(ofGroup: group) { $0.kind == kind }
     }
 
     /// What people mean by `pods`, `po`, `Pod`, `jobs.batch`, `job.v1.batch`; nil when nothing is called so. Groups are
-    /// asked in the server's order, the core group first; a group whose server is down is passed over.
+    /// asked in the server's order, the core group first; a group that was not named and whose server is down is passed over
+    /// soon.
     package func resource(named name: String) async throws(KubernetesError) -> APIResource? {
         let parts = name.split(separator: ".", maxSplits: 1)
         guard let word = parts.first?.lowercased() else { return nil }
@@ -146,35 +149,59 @@ extension KubernetesClient {
             resource.plural == word || resource.singular == word || resource.kind.lowercased() == word
                 || resource.shortNames.contains(word)
         }
-        guard parts.count == 2 else { return try await firstResource(ofGroups: { _ in true }, where: matches) }
+        guard parts.count == 2 else { return try await firstResource(ofGroup: nil, where: matches) }
         let place = String(parts[1])
-        if let found = try await firstResource(ofGroups: { $0 == place }, where: matches) { return found }
+        if let found = try await firstResource(ofGroup: place, where: matches) { return found }
         let version = place.prefix { $0 != "." }
         let group = place.dropFirst(version.count + 1)
         return try await resources(in: group.isEmpty ? String(version) : "\(group)/\(version)").first(where: matches)
     }
 
+    /// The first resource that matches, in the group that is meant (with the client's patience) or, without one, in any
+    /// (with little for each).
     private func firstResource(
-        ofGroups isMeant: (String) -> Bool, where matches: (APIResource) -> Bool
+        ofGroup meant: String?, where matches: (APIResource) -> Bool
     ) async throws(KubernetesError) -> APIResource? {
+        var down: [String: KubernetesError] = [:]
         for seconds in [DiscoveryCache.lifeSeconds, DiscoveryCache.missSeconds] {
-            for group in try await groups(youngerThan: seconds) where isMeant(group.name) {
+            for group in try await groups(youngerThan: seconds) where meant == nil || meant == group.name {
                 for version in group.versions {
                     let apiVersion = GroupVersionKind(group: group.name, version: version, kind: "").apiVersion
-                    let resources: [APIResource]
+                    // What was down in the first round is not waited for in the second.
+                    guard down[apiVersion] == nil else { continue }
                     do throws(KubernetesError) {
-                        resources = try await self.resources(in: apiVersion, youngerThan: seconds)
+                        let resources = try await resources(
+                            in: apiVersion, youngerThan: seconds, isMeant: meant != nil)
+                        if let found = resources.first(where: matches) { return found }
                     } catch {
                         // An aggregated API whose server is down must not hide the others.
-                        guard error.code == .unavailable else { throw error }
+                        guard error.code == .unavailable || error.code == .timedOut else { throw error }
                         logger.warning(
                             "a group of the API is down", metadata: ["group": "\(apiVersion)", "error": "\(error)"])
-                        continue
+                        down[apiVersion] = error
                     }
-                    if let found = resources.first(where: matches) { return found }
                 }
             }
         }
+        if meant != nil, let error = down.min(by: { $0.key < $1.key })?.value { throw error }
         return nil
+    }
+
+    /// As `resources(in:youngerThan:)`; one of many groups is not waited for long: the server of an aggregated API that is
+    /// gone stays gone, and the API server tells it at once or after a time-out of its own.
+    private func resources(
+        in apiVersion: String, youngerThan seconds: Double, isMeant: Bool
+    ) async throws(KubernetesError) -> [APIResource] {
+        guard !isMeant else { return try await resources(in: apiVersion, youngerThan: seconds) }
+        var little = patience
+        little.totalSeconds = min(patience.totalSeconds, 3)
+        little.attemptSeconds = min(patience.attemptSeconds, 10)
+        do throws(KubernetesError) {
+            return try await resources(in: apiVersion, youngerThan: seconds, patience: little)
+        } catch {
+            // That is the API server itself, which may be back soon.
+            guard error.code == .unreachable else { throw error }
+            return try await resources(in: apiVersion, youngerThan: seconds)
+        }
     }
 }

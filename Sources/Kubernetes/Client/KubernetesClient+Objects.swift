@@ -221,6 +221,25 @@ extension KubernetesClient {
         return try await self.object(call)
     }
 
+    /// As `create`, and answers the fields too that the server did not know and has left out (1.25 and later; earlier
+    /// servers do not tell): `spec.template.spec.x`, in the server's order.
+    package func createTelling(
+        _ resource: APIResource, _ object: KubernetesObject
+    ) async throws(KubernetesError) -> (object: KubernetesObject, unknownFields: [String]) {
+        var call = APICall("create", .post, resource, namespace: object.namespace)
+        WriteOptions(fieldValidation: .warn).apply(to: &call)
+        call.body = object.serialized()
+        call.isIdempotent = false
+        let (response, body) = try await perform(call)
+        let fields = response.headers.fields.filter { $0.name.lowercased() == "warning" }
+            .flatMap { WarningHeader.texts(of: $0.value) }.compactMap(WarningHeader.unknownField)
+        do throws(KubernetesObject.Malformed) {
+            return (try KubernetesObject(parsing: body), fields)
+        } catch {
+            throw KubernetesError(.malformed, "cannot \(call.label): the answer is no object: \(error)")
+        }
+    }
+
     /// Creates an object under another one: an eviction, a token request.
     package func create(
         _ resource: APIResource, namespace: String = "", name: String, subresource: String, _ body: JSONValue

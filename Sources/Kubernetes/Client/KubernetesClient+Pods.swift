@@ -96,7 +96,8 @@ extension KubernetesClient {
     }
 
     /// Sends an HTTP request to a pod through the API server. Any status that the pod answers is an answer; what the API
-    /// server itself refuses throws. `path` begins with a slash and is encoded already. It is sent once.
+    /// server itself refuses throws. `path` begins with a slash and is encoded already. It is sent once. The pod may be silent
+    /// for all of `seconds`: what saves answers when it is done.
     package func proxy(
         namespace: String, pod: String, port: Int, isSecure: Bool = false, method: HTTPMethod = .get,
         path: String = "/",
@@ -114,6 +115,7 @@ extension KubernetesClient {
         call.contentType = contentType
         call.isIdempotent = false
         call.waitsWhenThrottled = false
+        call.seconds = seconds
         call.maximumBytes = 16 << 20
         let once = call
         return try await Deadline.run(

@@ -17,11 +17,24 @@ package final class KubernetesClient: Sendable {
         package var baseSeconds: Double
         /// Seconds that a wait lasts at most, unless the server asks for more.
         package var maximumDelaySeconds: Double
+        /// Seconds that one attempt may take: lists of large collections take tens of seconds.
+        package var attemptSeconds: Double
+        /// Seconds without a byte after which an attempt is given up.
+        package var silenceSeconds: Int
+        /// The same for lists and creations, whose first byte comes when all is done: large collections are read, and
+        /// webhooks may take 30 seconds each. The server itself gives up after 60.
+        package var longSilenceSeconds: Int
 
-        package init(totalSeconds: Double, baseSeconds: Double = 0.25, maximumDelaySeconds: Double = 5) {
+        package init(
+            totalSeconds: Double, baseSeconds: Double = 0.25, maximumDelaySeconds: Double = 5,
+            attemptSeconds: Double = 120, silenceSeconds: Int = 30, longSilenceSeconds: Int = 65
+        ) {
             self.totalSeconds = totalSeconds
             self.baseSeconds = baseSeconds
             self.maximumDelaySeconds = maximumDelaySeconds
+            self.attemptSeconds = attemptSeconds
+            self.silenceSeconds = silenceSeconds
+            self.longSilenceSeconds = longSilenceSeconds
         }
 
         /// Outlives an API server that restarts or fails over, which takes a minute.
@@ -46,9 +59,6 @@ package final class KubernetesClient: Sendable {
     let logger: Logger
     private let transport = Mutex<(CurlTransportConfiguration, CurlTransport)?>(nil)
 
-    /// Milliseconds that one attempt may take: lists of large collections take tens of seconds.
-    private static let attemptMilliseconds = 120_000
-
     /// A client; it connects when it is first asked for something.
     package init(
         _ configuration: KubernetesConfiguration, patience: Patience = .standard,
@@ -58,7 +68,7 @@ package final class KubernetesClient: Sendable {
         self.patience = patience
         wallClock = clock
         self.logger = logger
-        credentials = Credentials(configuration, clock: clock)
+        credentials = Credentials(configuration, clock: clock, logger: logger)
     }
 
     /// The namespace that is meant where none is named.
@@ -126,6 +136,7 @@ package final class KubernetesClient: Sendable {
     ) async throws(KubernetesError) -> HTTPResponse {
         if let fault = call.fault { throw KubernetesError(.invalid, "cannot \(call.label): \(fault)") }
         let clock = ContinuousClock()
+        let patience = call.patience ?? patience
         let deadline = clock.now.advanced(by: .seconds(patience.totalSeconds))
         var attempt = 0
         var hasRenewed = false
@@ -176,6 +187,11 @@ package final class KubernetesClient: Sendable {
                 response = try await transport(material).perform(
                     request(call, material), into: buffer, maximumBytes: call.maximumBytes)
             } catch {
+                // A certificate may have been renewed on the disk.
+                if error.code == .tls, !error.isAmbiguous, !hasRenewed, credentials.invalidate(material) {
+                    hasRenewed = true
+                    continue
+                }
                 throw StatusMapping.error(call, error, configuration.source)
             }
             if response.isSuccess { return (response, buffer.array()) }
@@ -216,7 +232,16 @@ package final class KubernetesClient: Sendable {
             request.body = HTTPBody(body)
         }
         request.isReplayable = call.isIdempotent
-        request.totalMilliseconds = Self.attemptMilliseconds
+        let patience = call.patience ?? patience
+        if let seconds = call.seconds {
+            // What the answer waits for may be silent all the while. The caller's own clock ends it first.
+            request.totalMilliseconds = Int(min(max(seconds, 0), 1e6) * 1000) + 1000
+            request.stallSeconds = 0
+        } else {
+            request.totalMilliseconds = Int(patience.attemptSeconds * 1000)
+            request.stallSeconds =
+                call.verb == "list" || call.method == .post ? patience.longSilenceSeconds : patience.silenceSeconds
+        }
         return request
     }
 
@@ -227,6 +252,10 @@ package final class KubernetesClient: Sendable {
         if !configuration.impersonatedUser.isEmpty { headers["Impersonate-User"] = configuration.impersonatedUser }
         if !configuration.impersonatedUID.isEmpty { headers["Impersonate-Uid"] = configuration.impersonatedUID }
         for group in configuration.impersonatedGroups { headers.add("Impersonate-Group", group) }
+        for (key, values) in configuration.impersonatedExtra.sorted(by: { $0.key < $1.key }) {
+            let name = "Impersonate-Extra-\(URLEncoding.encodeHeaderName(key))"
+            for value in values { headers.add(name, value) }
+        }
         return headers
     }
 

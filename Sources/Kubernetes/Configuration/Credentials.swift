@@ -1,12 +1,14 @@
 internal import Basics
 internal import FoundationEssentials
 internal import HTTPTransport
+internal import Logging
 internal import Synchronization
 
 /// What a configuration comes to at this moment: certificates, key, and the header that says who asks.
 ///
-/// Files are read again after a minute, and whatever the server refuses is fetched anew. Any number of tasks may ask at
-/// once; one of them fetches and the others wait for it.
+/// Files are read again after a minute, and whatever the server refuses is fetched anew. What cannot be fetched anew stays
+/// in use until its end, or until the server refuses it, as in client-go: a plugin that has a hiccup does not stop what is
+/// under way. Any number of tasks may ask at once; one of them fetches and the others wait for it.
 final class Credentials: Sendable {
     /// What connects and authenticates.
     struct Material: Sendable {
@@ -20,6 +22,10 @@ final class Credentials: Sendable {
     private struct State {
         var current: Material?
         var renewAt = Timestamp(nanoseconds: .min)
+        /// When the current one ends for certain.
+        var end = Timestamp(nanoseconds: .max)
+        /// Whether the server has refused the current one.
+        var isRefused = false
         var isFetching = false
         var waiters: [CheckedContinuation<Void, Never>] = []
         var generation = 0
@@ -39,14 +45,18 @@ final class Credentials: Sendable {
     private static let fileSeconds = 60.0
     /// Seconds before its end from which a plugin's credential is renewed, at most a tenth of its life.
     private static let margin = 60.0
+    /// Seconds after which a renewal that failed is tried again, while what there is is good.
+    private static let retrySeconds = 10.0
 
     let configuration: KubernetesConfiguration
     private let clock: any WallClock
+    private let logger: Logger
     private let state = Mutex(State())
 
-    init(_ configuration: KubernetesConfiguration, clock: any WallClock) {
+    init(_ configuration: KubernetesConfiguration, clock: any WallClock, logger: Logger) {
         self.configuration = configuration
         self.clock = clock
+        self.logger = logger
     }
 
     /// What is good now. Throws `.configuration` or `.unauthorized` when there is nothing to be had.
@@ -69,7 +79,10 @@ final class Credentials: Sendable {
     /// Whether that can help: not where nothing can change.
     func invalidate(_ material: Material) -> Bool {
         state.withLock { state in
-            if state.current?.generation == material.generation { state.renewAt = Timestamp(nanoseconds: .min) }
+            if state.current?.generation == material.generation {
+                state.renewAt = Timestamp(nanoseconds: .min)
+                state.isRefused = true
+            }
         }
         switch configuration.authentication {
         case .exec, .tokenFile: return true
@@ -104,39 +117,58 @@ final class Credentials: Sendable {
     }
 
     private func fetchNow() async throws(KubernetesError) -> Material {
-        let result: Result<(Material, until: Timestamp), KubernetesError>
+        let result: Result<Fetched, KubernetesError>
         do throws(KubernetesError) {
             result = .success(try await fetch())
         } catch {
             result = .failure(error)
         }
-        let waiters = state.withLock { state in
+        let now = clock.now()
+        let (answer, waiters) = state.withLock { state in
             state.generation += 1
+            let answer: Result<Material, KubernetesError>
             switch result {
-            case .success((var material, let until)):
+            case .success(let fetched):
+                var material = fetched.material
                 material.generation = state.generation
-                state.current = material
-                state.renewAt = until
-                state.lastFailure = nil
+                (state.current, state.renewAt, state.end) = (material, fetched.renewAt, fetched.end)
+                (state.isRefused, state.lastFailure) = (false, nil)
+                answer = .success(material)
             case .failure(let error):
-                // A fetch that was cancelled says nothing to the others: one of them fetches next.
-                if error.code != .cancelled { state.lastFailure = (error, state.generation) }
+                if error.code != .cancelled, let current = state.current, !state.isRefused, now < state.end {
+                    state.renewAt = min(now.advanced(bySeconds: Self.retrySeconds), state.end)
+                    answer = .success(current)
+                } else {
+                    // A fetch that was cancelled says nothing to the others: one of them fetches next.
+                    if error.code != .cancelled { state.lastFailure = (error, state.generation) }
+                    answer = .failure(error)
+                }
             }
             let waiters = state.waiters
             state.waiters = []
             state.isFetching = false
-            return waiters
+            return (answer, waiters)
         }
         for waiter in waiters { waiter.resume() }
-        var material = try result.get().0
-        material.generation = state.withLock { $0.generation }
-        return material
+        if case .failure(let error) = result, case .success = answer {
+            logger.warning(
+                "credentials cannot be renewed, and those at hand are used on", metadata: ["error": "\(error)"])
+        }
+        return try answer.get()
     }
 
-    private func fetch() async throws(KubernetesError) -> (Material, until: Timestamp) {
+    /// What a fetch gives.
+    private struct Fetched {
+        var material: Material
+        var renewAt: Timestamp
+        var end: Timestamp
+    }
+
+    private func fetch() async throws(KubernetesError) -> Fetched {
         let source = configuration.source
         let now = clock.now()
-        var until = now.advanced(bySeconds: Self.fileSeconds)
+        var renewAt = now.advanced(bySeconds: Self.fileSeconds)
+        var end = Timestamp(nanoseconds: .max)
         var transport = CurlTransportConfiguration(maximumConnections: 64, userAgent: "becalm")
         transport.serverName = configuration.serverName
         transport.proxy = configuration.proxy
@@ -168,12 +200,14 @@ final class Credentials: Sendable {
                 transport.identity = CurlTransportConfiguration.Identity(certificate: certificate, key: key)
             }
             // Without a time of expiry it is good until the server refuses it.
-            until = Timestamp(nanoseconds: .max)
-            if let end = status.expiration {
-                until = end.advanced(bySeconds: -min(Self.margin, max(0, end - now) / 10))
+            renewAt = Timestamp(nanoseconds: .max)
+            if let expiration = status.expiration {
+                end = expiration
+                renewAt = end.advanced(bySeconds: -min(Self.margin, max(0, end - now) / 10))
             }
         }
-        return (Material(transport: transport, authorization: authorization, generation: 0), until)
+        let material = Material(transport: transport, authorization: authorization, generation: 0)
+        return Fetched(material: material, renewAt: renewAt, end: end)
     }
 
     private func bytes(

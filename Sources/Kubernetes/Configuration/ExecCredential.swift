@@ -64,6 +64,7 @@ enum ExecCredential {
                 cluster["certificate-authority-data"] = .string(Data(bytes).base64EncodedString())
             case nil: break
             }
+            if let configuration = plugin.clusterConfiguration { cluster["config"] = configuration }
             spec["cluster"] = .object(cluster)
         }
         spec["interactive"] = false

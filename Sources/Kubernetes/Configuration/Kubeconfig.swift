@@ -105,9 +105,15 @@ struct Kubeconfig {
             guard let user = users[userName] else {
                 throw KubernetesError(.configuration, "\(source) names the user \(userName), who is not in \(files)")
             }
-            try apply(user, to: &configuration, environment)
+            try apply(user, to: &configuration, Self.execExtension(cluster.fields), environment)
         }
         return configuration
+    }
+
+    /// What a cluster's entry says to credential plugins.
+    private static func execExtension(_ cluster: JSONValue) -> JSONValue? {
+        let extensions = cluster["extensions"]?.array ?? []
+        return extensions.first { $0["name"] == "client.authentication.k8s.io/exec" }?["extension"]
     }
 
     private func known(_ entries: [String: Entry]) -> String {
@@ -115,7 +121,8 @@ struct Kubeconfig {
     }
 
     private func apply(
-        _ user: Entry, to configuration: inout KubernetesConfiguration, _ environment: [String: String]
+        _ user: Entry, to configuration: inout KubernetesConfiguration, _ clusterConfiguration: JSONValue?,
+        _ environment: [String: String]
     ) throws(KubernetesError) {
         let fields = user.fields
         let source = configuration.source
@@ -127,8 +134,22 @@ struct Kubeconfig {
         configuration.impersonatedUser = Self.text(fields["as"]) ?? ""
         configuration.impersonatedUID = Self.text(fields["as-uid"]) ?? ""
         configuration.impersonatedGroups = (fields["as-groups"]?.array ?? []).compactMap { Self.text($0) }
+        for member in fields["as-user-extra"]?.object?.members ?? [] {
+            configuration.impersonatedExtra[member.key] = (member.value.array ?? []).compactMap { Self.text($0) }
+        }
+        // As client-go has it: the server would take such a request for one without impersonation, or refuse it.
+        guard
+            !configuration.impersonatedUser.isEmpty
+                || configuration.impersonatedUID.isEmpty && configuration.impersonatedGroups.isEmpty
+                    && configuration.impersonatedExtra.isEmpty
+        else {
+            throw KubernetesError(
+                .configuration, "\(source) has as-uid, as-groups or as-user-extra without `as`; name the user")
+        }
         if let exec = fields["exec"], exec.object != nil {
-            configuration.authentication = .exec(try plugin(exec, user.file, source, environment))
+            var plugin = try plugin(exec, user.file, source, environment)
+            plugin.clusterConfiguration = clusterConfiguration
+            configuration.authentication = .exec(plugin)
         } else if let file = Self.text(fields["tokenFile"]) {
             configuration.authentication = .tokenFile(Self.resolve(file, user.file))
         } else if let token = Self.text(fields["token"]) {

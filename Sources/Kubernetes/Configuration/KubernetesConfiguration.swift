@@ -41,7 +41,7 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
     }
 
     /// A client-go credential plugin (client.authentication.k8s.io, v1 and v1beta1).
-    package struct ExecPlugin: Hashable, Sendable {
+    package struct ExecPlugin: Equatable, Sendable {
         /// A path, or a name to be looked for on `PATH`.
         package var command: String
         package var arguments: [String]
@@ -52,6 +52,8 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
         package var installHint: String
         /// Whether it is told about the cluster, in `KUBERNETES_EXEC_INFO`.
         package var getsClusterInfo: Bool
+        /// What the cluster's extension `client.authentication.k8s.io/exec` says to it; told with the cluster.
+        package var clusterConfiguration: JSONValue?
         /// The environment that it runs in.
         package var inherited: [String: String]
         /// Seconds that it may take.
@@ -60,7 +62,8 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
         package init(
             command: String, arguments: [String] = [], environment: [String: String] = [:],
             apiVersion: String = "client.authentication.k8s.io/v1", installHint: String = "",
-            getsClusterInfo: Bool = false, inherited: [String: String] = [:], seconds: Int = 60
+            getsClusterInfo: Bool = false, clusterConfiguration: JSONValue? = nil, inherited: [String: String] = [:],
+            seconds: Int = 60
         ) {
             self.command = command
             self.arguments = arguments
@@ -68,6 +71,7 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
             self.apiVersion = apiVersion
             self.installHint = installHint
             self.getsClusterInfo = getsClusterInfo
+            self.clusterConfiguration = clusterConfiguration
             self.inherited = inherited
             self.seconds = seconds
         }
@@ -93,6 +97,8 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
     package var impersonatedUser: String
     package var impersonatedUID: String
     package var impersonatedGroups: [String]
+    /// What else is said of whom to act as, by key.
+    package var impersonatedExtra: [String: [String]]
     /// Where it came from, for messages: `the context prod of /home/me/.kube/config`.
     package var source: String
 
@@ -110,6 +116,7 @@ package struct KubernetesConfiguration: Sendable, CustomStringConvertible, Custo
         impersonatedUser = ""
         impersonatedUID = ""
         impersonatedGroups = []
+        impersonatedExtra = [:]
         self.source = source
     }
 

@@ -44,6 +44,22 @@ package struct ExecResult: Hashable, Sendable {
     /// Whether there was more output than was kept.
     package var isTruncated: Bool
 
+    /// Whether nothing ran, for the container has no such program. Some runtimes tell it by the codes of a shell (126, 127)
+    /// and no `Status`, some by 255 and their words.
+    package var isProgramMissing: Bool {
+        exitCode == 126 || exitCode == 127
+            || exitCode == 255 && Self.tellsOfMissingProgram(String(decoding: errorOutput, as: UTF8.self))
+    }
+
+    /// Whether a runtime's words say that there is no such program. runc: `executable file not found in $PATH`; crun:
+    /// ``executable file `kill` not found in $PATH: No such file or directory``; gVisor: `error finding executable "kill" …:
+    /// no such file or directory`.
+    static func tellsOfMissingProgram(_ words: String) -> Bool {
+        let words = words.lowercased()
+        return words.contains("no such file or directory")
+            || words.contains("executable") && words.contains("not found")
+    }
+
     /// The end of what it said, errors first, on one line: for messages.
     package var lastWords: String {
         let text = errorOutput.isEmpty ? output : errorOutput

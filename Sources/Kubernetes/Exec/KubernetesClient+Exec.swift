@@ -170,7 +170,7 @@ extension KubernetesClient {
         }
         if let code = ExecChannels.exitCode(status) { return code }
         let said = StatusMapping.line(status["message"]?.string ?? "the server does not say why")
-        let isMissing = said.contains("executable file not found") || said.contains("no such file or directory")
+        let isMissing = ExecResult.tellsOfMissingProgram(said)
         let remedy = isMissing ? "; the container has no such program: name one that its image has" : ""
         throw KubernetesError(
             .failed, "cannot \(exec.label): \(said)\(remedy)",

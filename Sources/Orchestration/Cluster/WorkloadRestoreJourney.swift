@@ -54,8 +54,7 @@ package struct WorkloadRestoreJourney: Sendable {
         try await createOthers(objects, workload, namespace, &result)
         result.volumes = try await fill(claims, source, namespace, workload)
         for claim in claims { try await finish(claim) }
-        let made = try await client.create(resource, workload.object)
-        result.created.append(made.label)
+        result.created.append(try await make(resource, workload.object, &result).label)
         try await createRoutes(objects, source, namespace, &result)
         return result
     }
@@ -155,11 +154,27 @@ package struct WorkloadRestoreJourney: Sendable {
         _ resource: APIResource, _ object: KubernetesObject, _ result: inout WorkloadRestoreResult
     ) async throws {
         do throws(KubernetesError) {
-            result.created.append(try await client.create(resource, object).label)
+            result.created.append(try await make(resource, object, &result).label)
         } catch {
             guard error.code == .alreadyExists else { throw error }
             result.kept.append(object.label)
         }
+    }
+
+    /// Creates an object, and remarks what of it the server does not know. That fails nothing, not even where a pod template
+    /// is meant: servers write the defaults of their own version into objects, so nearly all that comes from a newer cluster
+    /// has such fields, and a workload without one is more than none.
+    private func make(
+        _ resource: APIResource, _ object: KubernetesObject, _ result: inout WorkloadRestoreResult
+    ) async throws(KubernetesError) -> KubernetesObject {
+        let (made, unknown) = try await client.createTelling(resource, object)
+        if !unknown.isEmpty {
+            let rest = unknown.count > 10 ? " and \(unknown.count - 10) more" : ""
+            result.remarks.append(
+                "\(object.label) is without \(unknown.prefix(10).joined(separator: ", "))\(rest), which this cluster does not know: its Kubernetes, or the definition of the kind, is another than where it was backed up; see whether it needs them"
+            )
+        }
+        return made
     }
 
     /// Creates the claims, and answers those that are to be filled. What has no data in the snapshot is made empty, so that
@@ -185,7 +200,7 @@ package struct WorkloadRestoreJourney: Sendable {
             var claim = try RestoredObject.claim(
                 stored, namespace: namespace, classes: request.storageClasses, snapshot: "\(request.snapshot)")
             if let remark = try await room.provide(for: &claim) { result.remarks.append(remark) }
-            claims.append(try await client.create(.persistentVolumeClaims, claim))
+            claims.append(try await make(.persistentVolumeClaims, claim, &result))
             result.created.append(claim.label)
         }
         for stored in stored where !document.volumes.contains(stored.name) {
