@@ -56,6 +56,7 @@ package struct WorkloadRestoreJourney: Sendable {
         for claim in claims { try await finish(claim) }
         let made = try await client.create(resource, workload.object)
         result.created.append(made.label)
+        result.remarks += workload.restoreRemarks
         try await createRoutes(objects, source, namespace, &result)
         return result
     }

@@ -42,18 +42,22 @@ package struct LiveWorkload: Sendable {
     }
 
     /// What tells its pods from others, as of now.
-    func ownership() async throws -> PodOwnership {
-        let descendants = try await descendants()
-        return PodOwnership(
+    func ownership() async throws -> PodOwnership { try ownership(of: try await descendants()) }
+
+    private func ownership(of descendants: [KubernetesObject]) throws -> PodOwnership {
+        PodOwnership(
             name: workload.kind == Pod().kind ? object.name : nil,
             selectors: try workload.podSelectors(),
             owners: Set([object.uid] + descendants.map(\.uid)))
     }
 
-    /// The claims in its namespace that its templates name or its pods mount, each once, in the order of their names.
+    /// The claims in its namespace that its templates name, or those of what is made of it, or that its pods mount, each once,
+    /// in the order of their names. Once it is stopped, those that only pods or what is deleted with them told of are missing.
     package func claims() async throws -> [String] {
-        var names = Set(workload.claims.filter { $0.origin != .ephemeral }.map(\.name))
-        for pod in try await pods() {
+        let descendants = try await descendants()
+        let parts = descendants.compactMap { WorkloadCatalog.standard.workload($0) }.filter { $0.completion == nil }
+        var names = Set(([workload] + parts).flatMap(\.claims).filter { $0.origin != .ephemeral }.map(\.name))
+        for pod in try ownership(of: descendants).pods(of: try await client.list(.pods, namespace: namespace).items) {
             for template in Pod().podTemplates(pod) { names.formUnion(template.claimNames) }
         }
         return names.sorted()
