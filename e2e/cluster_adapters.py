@@ -48,7 +48,7 @@ def both_ways(bench, sample, linger):
             live.wait_running()
             before = live.touched()
             outcome = bench.becalm.run(
-                "quiesce", live.reference, "--json", "--deadline", "10m", "--stop-timeout", "2m", timeout=300)
+                "quiesce", live.reference, "--json", "--deadline", "10m", "--stop-timeout", "2m", *sample.overrides, timeout=300)
             still = stands_still(bench, live, what)
             if not bench.check(outcome, [0], f"{what}: quiesce"):
                 return

@@ -73,7 +73,8 @@ def held(bench, sample, installed):
         try:
             live.wait_running()
             before = live.touched()
-            outcome = bench.becalm.run("quiesce", live.reference, "--deadline", f"{DEADLINE}s", "--json", timeout=300)
+            outcome = bench.becalm.run(
+                "quiesce", live.reference, "--deadline", f"{DEADLINE}s", "--json", *sample.overrides, timeout=300)
             if not bench.check(outcome, [0], f"{what}: quiesce"):
                 return
             deadline = cluster.seconds(live.journals()[0]["metadata"]["annotations"]["becalm.io/deadline"])

@@ -38,7 +38,7 @@ class Victim:
 
     @property
     def quiesce(self):
-        return ("quiesce", self.live.reference, "--json", "--deadline", f"{self.deadline}s")
+        return ("quiesce", self.live.reference, "--json", "--deadline", f"{self.deadline}s", *self.sample.overrides)
 
     def was_too_slow(self, outcome):
         """Whether the deadline let it go before it had stopped, as it should: it gets more time then, and runs again by now."""
@@ -167,7 +167,8 @@ def away(bench, sample, number, pause):
                 proxy.go_away()
                 threading.Timer(pause, proxy.come_back).start()
 
-            for words in (("quiesce", live.reference, "--deadline", "30m", "--json"), ("resume", live.reference, "--json")):
+            for words in (("quiesce", live.reference, "--deadline", "30m", "--json", *live.sample.overrides),
+                          ("resume", live.reference, "--json")):
                 proxy.reset(number, then=gone)
                 process = through.start(*words)
                 proxy.aim(process)

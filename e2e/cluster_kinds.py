@@ -117,13 +117,14 @@ class Sample:
 
     `build(namespace, name, pod)` returns the objects to create, of which the last is the workload; `pod(**options)` makes a
     pod's template. `pods` is how many pods it runs; `held(namespace, name)` names the objects that Becalm changes, where these
-    are others than the workload.
+    are others than the workload; `overrides` are the traps that it is by its kind.
     """
 
     def __init__(self, title, resource, build, pods, held=None, begins=180, steps=("requested", "stopping", "stopped"),
-                 ready=False):
+                 ready=False, overrides=()):
         self.title, self.resource, self.build, self.pods, self.held = title, resource, build, pods, held
         self.steps = list(steps)  # that a stop tells of
+        self.overrides = [word for code in overrides for word in ("--override", code)]
         self.ready = ready  # whether its pods run when they are Ready only
         self.begins = begins  # seconds that it may take to begin, on a machine that is busy
 
@@ -405,7 +406,7 @@ def samples(api):
         Sample("DisaggregatedSet", DISAGGREGATED, disaggregated_set, 4),
         Sample("KAITO Workspace", WORKSPACE, workspace, 1, held=child(cluster.STATEFULSETS)),
         Sample("KAITO Workspace that tunes", WORKSPACE, tuning, 1, held=child(cluster.JOBS)),
-        Sample("KAITO InferenceSet", INFERENCESET, inference_set, 2),
+        Sample("KAITO InferenceSet", INFERENCESET, inference_set, 2, overrides=["workspaces-deleted-on-scale"]),
         Sample("KAITO RAGEngine", RAGENGINE, rag_engine, 1, held=child(cluster.DEPLOYMENTS)),
         Sample("PyTorchJob of Kueue", PYTORCHJOB, queued_training, 2,
                held=lambda namespace, name: [(KUEUE_WORKLOAD, f"pytorchjob-{name}")]),

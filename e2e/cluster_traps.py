@@ -86,6 +86,27 @@ def claims_that_go(bench, namespace, what):
     refused(bench, there, r"whenScaled.*--override claims-deleted-on-scale", what)
 
 
+@trap("claims of workers that go with their leader")
+def workers_claims_that_go(bench, namespace, what):
+    there = live(bench, namespace, "LeaderWorkerSet", claims({"whenScaled": "Retain", "whenDeleted": "Delete"}))
+    refused(bench, there, r"workers.*whenDeleted.*--override claims-deleted-on-scale", what)
+
+
+@trap("workspaces that go with their nodes")
+def workspaces_that_go(bench, namespace, what):
+    there = live(bench, namespace, "KAITO InferenceSet")
+    refused(bench, there, r"NodeClaims.*--override workspaces-deleted-on-scale", what)
+
+
+@trap("a queue of work that has begun to end")
+def work_queue(bench, namespace, what):
+    def change(body):
+        del body["spec"]["completions"]
+    there = live(bench, namespace, "Job", change)
+    bench.api.patch(JOBS, namespace, there.name, {"status": {"succeeded": 1}}, "/status")
+    refused(bench, there, r"no completions.*--override work-queue", what)
+
+
 @trap("claims that go when it is deleted")
 def claims_that_go_later(bench, namespace, what):
     def change(body):

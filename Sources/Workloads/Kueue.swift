@@ -6,6 +6,12 @@ enum Kueue {
     /// Who keeps a workload from being admitted: names between commas, set when it is created, only removed later.
     static let admissionGatedBy = "kueue.x-k8s.io/admission-gated-by"
 
+    /// Kinds whose pods Kueue admits, not the objects: each pod of a Deployment has a Workload of its own, each group of a
+    /// LeaderWorkerSet one, and a StatefulSet's is put on hold at 0 replicas and admitted again after. Scaling them to 0 and
+    /// back is what Kueue supports (0.19, the webhooks of `pkg/controller/jobs/{deployment,statefulset,leaderworkerset}`);
+    /// a Workload that is deactivated has pods deleted that their controller makes anew at once.
+    static let servingKinds: Set = [Deployment().kind, StatefulSet().kind, LeaderWorkerSet().kind]
+
     /// Whether Kueue manages an object.
     static func manages(_ object: KubernetesObject) -> Bool { queue(of: object) != nil }
 

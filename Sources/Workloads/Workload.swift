@@ -15,6 +15,11 @@ package struct Workload: Sendable {
     package var kind: ResourceKind { adapter.kind }
     /// Whether Kueue decides when it runs.
     package var isManagedByKueue: Bool { Kueue.manages(object) }
+    /// Whether Kueue starts and stops the object itself, whatever its fields say. Of kinds that serve it admits the pods, and
+    /// leaves the number of replicas to others.
+    private var isStartedByKueue: Bool {
+        isManagedByKueue && kind != KueueWorkload().kind && !Kueue.servingKinds.contains(kind)
+    }
     /// Whether it is done; nil while it is not.
     package var completion: Completion? { adapter.completion(object) }
     /// What its status says about its pods; nil when it does not say.
@@ -23,9 +28,9 @@ package struct Workload: Sendable {
     /// How it is stopped, by its queue if that is what decides.
     package var stop: StopMethod {
         let own = adapter.stop(object)
-        guard isManagedByKueue, kind != KueueWorkload().kind else { return own }
-        if case .impossible = own, kind != Pod().kind { return own }
-        return .throughKueue
+        // What cannot be stopped cannot be by Kueue either, which deletes a pod to stop it.
+        if case .impossible = own { return own }
+        return isStartedByKueue ? .throughKueue : own
     }
 
     /// Whether its fields, as they are, have it stopped. True for one that is stopped otherwise, which its fields do not tell.
@@ -83,32 +88,13 @@ package struct Workload: Sendable {
     /// What a user should know before it is stopped.
     package var findings: [WorkloadFinding] {
         var findings = adapter.findings(object)
-        if let tool = deployer {
-            findings.append(
-                WorkloadFinding(
-                    .warning, "gitops",
-                    "\(object.label) is kept as it is by \(tool), which may start it again while it is stopped: pause that "
-                        + "first"))
-        }
+        if let deployer = Deployer(of: object) { findings.append(deployer.finding(object)) }
         if let manager = object.text("spec", "managedBy"), kind == BatchJob().kind,
             manager != "kubernetes.io/job-controller"
         {
             findings.append(.managedElsewhere(object, manager))
         }
         return findings
-    }
-
-    /// Who puts its spec back when it changes.
-    private var deployer: String? {
-        if object.annotations["argocd.argoproj.io/tracking-id"] != nil
-            || object.labels["argocd.argoproj.io/instance"] != nil
-        {
-            return "Argo CD"
-        }
-        let isFlux = object.labels.keys.contains {
-            $0.hasPrefix("kustomize.toolkit.fluxcd.io/") || $0.hasPrefix("helm.toolkit.fluxcd.io/")
-        }
-        return isFlux ? "Flux" : nil
     }
 
     // MARK: Marks
@@ -159,6 +145,9 @@ package struct Workload: Sendable {
         Kueue.strip(&object, templates: podTemplates.map(\.path))
     }
 
+    /// What a user should know of a restored one, a line each.
+    package var restoreRemarks: [String] { adapter.restoreRemarks(object) }
+
     /// What the server writes into every object's metadata. Owners are named by uids, which are others now.
     private static let generatedMetadata = [
         "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
@@ -171,7 +160,7 @@ package struct Workload: Sendable {
         case .fields(let settings):
             try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.gated)
             // Kueue starts what it admits, whatever the fields say; where there is no Kueue, the fields hold.
-            if isManagedByKueue { Kueue.gate(&object) }
+            if isStartedByKueue { Kueue.gate(&object) }
         case .schedulingGate:
             var gates = (object["spec", "schedulingGates"]?.array ?? []).filter {
                 $0["name"]?.string != BecalmAnnotation.gateName
@@ -190,12 +179,12 @@ package struct Workload: Sendable {
         return nil
     }
 
-    /// Lets it run. Where Kueue is served, a managed workload is started by Kueue alone: its fields stay as they are.
+    /// Lets it run. Where Kueue is served, what it starts is started by Kueue alone: the fields stay as they are.
     /// Returns the fields that somebody else changed since, which stay as they are.
     @discardableResult
     package mutating func liftGate(kueueIsServed: Bool = false) throws(WorkloadError) -> [FieldPath] {
         guard object.annotations[BecalmAnnotation.gated] != nil else { return [] }
-        let isLeftToKueue = kueueIsServed && isManagedByKueue
+        let isLeftToKueue = kueueIsServed && isStartedByKueue
         let foreign = try HeldFields.release(
             &object, annotation: BecalmAnnotation.gated, keeping: { _ in isLeftToKueue })
         Kueue.ungate(&object)

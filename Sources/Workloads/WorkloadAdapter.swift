@@ -39,6 +39,9 @@ package protocol WorkloadAdapter: Sendable {
     /// Its traps.
     func findings(_ object: KubernetesObject) -> [WorkloadFinding]
 
+    /// What a user should know of one that is restored, a line each.
+    func restoreRemarks(_ object: KubernetesObject) -> [String]
+
     /// What keeps a restored one from running until its data is whole.
     func gate(_ object: KubernetesObject) -> GateMethod
 
@@ -53,6 +56,7 @@ extension WorkloadAdapter {
     package func claims(_ object: KubernetesObject) -> [ClaimReference] { [] }
     package func references(_ object: KubernetesObject) -> [ObjectReference] { [] }
     package func findings(_ object: KubernetesObject) -> [WorkloadFinding] { [] }
+    package func restoreRemarks(_ object: KubernetesObject) -> [String] { [] }
     package func strip(_ object: inout KubernetesObject) {}
 
     package func gate(_ object: KubernetesObject) -> GateMethod {

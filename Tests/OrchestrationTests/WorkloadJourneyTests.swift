@@ -69,19 +69,23 @@ struct WorkloadJourneyTests {
     }
 
     private static func backUp(
-        _ world: MoverWorld, _ consistency: QuiescePolicy.Consistency = .checkpoint
+        _ world: MoverWorld, of workload: String = "train/statefulsets.apps/web",
+        _ consistency: QuiescePolicy.Consistency = .checkpoint, stopping: @escaping @Sendable () -> Void = {}
     ) async throws -> (WorkloadBackupResult, remarks: [String]) {
         var quiescing = QuiesceOptions(holder: "test")
         quiescing.policy.consistency = consistency
         let scratch = Array(world.directory.string.utf8)
         var request = WorkloadBackupRequest(
-            workload: try WorkloadReference(parsing: "train/statefulsets.apps/web"), quiescing: quiescing,
+            workload: try WorkloadReference(parsing: workload), quiescing: quiescing,
             movers: try MoverJobTests.settings(), access: MoverWorld.access, scratch: scratch, host: "h", user: "u")
         request.source = .live
         let remarks = Monitor<[String]>([])
         let journey = WorkloadBackupJourney(
             world.cluster.client, request, progress: OperationProgress(), open: { try await world.open() },
-            report: { event in if case .remark(let text) = event { remarks.signal { $0.append(text) } } })
+            report: { event in
+                if case .remark(let text) = event { remarks.signal { $0.append(text) } }
+                if case .quiesce(.step(.stopping)) = event { stopping() }
+            })
         let result = try await journey.run()
         return (result, remarks.withLock { $0 })
     }
@@ -186,6 +190,78 @@ struct WorkloadJourneyTests {
             let snapshots = try await world.open().listSnapshots().snapshots
             #expect(!snapshots.contains { $0.manifest?.standstill != nil })
         }
+    }
+
+    @Test("A claim that only pods tell of is in the backup with its object, though none is left when objects are taken")
+    func injectedClaim() async throws {
+        let claim = try Self.claim("data")
+        let world = try await Self.world([claim])
+        // As a webhook adds it to pods: the set does not name it.
+        var set = try #require(world.cluster.get("StatefulSet", "web"))
+        set.remove(at: ["spec", "template", "spec", "volumes"])
+        world.cluster.put(set)
+        let pod = try #require(world.cluster.get("Pod", "web-0"))
+        Self.answer(world, try await world.backUp("some", run: "r"), bytes: 4)
+        let (backup, _) = try await Self.backUp(world, .pause) { world.cluster.remove(pod) }
+        #expect(backup.volumes.map(\.claim) == ["data"])
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.volumes.map(\.claim) == ["data"])
+        #expect(Self.claims(world).map(\.name) == ["data"])
+    }
+
+    @Test("What a runtime's pods name is in a TrainJob's backup, and secrets are told of")
+    func runtime() async throws {
+        let world = try await Self.world([])
+        world.cluster.change {
+            $0.kinds += [
+                ClusterKind("", "v1", "ConfigMap", "configmaps"),
+                ClusterKind("trainer.kubeflow.org", "v1alpha1", "TrainJob", "trainjobs"),
+                ClusterKind(
+                    "trainer.kubeflow.org", "v1alpha1", "ClusterTrainingRuntime", "clustertrainingruntimes",
+                    isNamespaced: false),
+            ]
+        }
+        let container: Kubernetes.JSONValue = [
+            "name": "node", "envFrom": [["configMapRef": ["name": "nccl"]], ["secretRef": ["name": "hub"]]],
+        ]
+        let pod: Kubernetes.JSONValue = ["serviceAccountName": "trainer", "containers": [container]]
+        let job: Kubernetes.JSONValue = ["name": "node", "template": ["spec": ["template": ["spec": pod]]]]
+        for json: Kubernetes.JSONValue in [
+            [
+                "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob",
+                "metadata": ["name": "sft", "namespace": "train", "uid": "t"],
+                "spec": ["runtimeRef": ["name": "torch"]],
+            ],
+            [
+                "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "ClusterTrainingRuntime",
+                "metadata": ["name": "torch"], "spec": ["template": ["spec": ["replicatedJobs": [job]]]],
+            ],
+            ["apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "nccl", "namespace": "train"]],
+            ["apiVersion": "v1", "kind": "ServiceAccount", "metadata": ["name": "trainer", "namespace": "train"]],
+        ] { world.cluster.put(try KubernetesObject(json)) }
+        let (backup, _) = try await Self.backUp(world, of: "train/trainjob/sft")
+        let files = try await ObjectFiles(
+            repository: try await world.open(), scratch: Array(world.directory.string.utf8)
+        ).load(backup.joined.snapshot, roots: ["resources"])
+        let names = files.map { $0.path.suffix(2).joined(separator: "/") }
+        #expect(names.contains("train/nccl.json") && names.contains("train/trainer.json"), "\(names)")
+        #expect(backup.remarks.filter { $0.contains("Secret train/hub is left out") }.count == 1, "\(backup.remarks)")
+    }
+
+    @Test("A restored Ray cluster whose state is in a store outside is told of")
+    func rayStore() async throws {
+        let world = try await Self.world([])
+        world.cluster.change { $0.kinds.append(ClusterKind("ray.io", "v1", "RayCluster", "rayclusters")) }
+        world.cluster.put(
+            try KubernetesObject([
+                "apiVersion": "ray.io/v1", "kind": "RayCluster",
+                "metadata": ["name": "tune", "namespace": "train", "uid": "r"],
+                "spec": ["gcsFaultToleranceOptions": ["redisAddress": "r", "externalStorageNamespace": "one"]],
+            ]))
+        let (backup, _) = try await Self.backUp(world, of: "train/raycluster/tune")
+        let restored = try await Self.restore(backup.joined.snapshot, world)
+        #expect(restored.created.contains("RayCluster lab/tune"))
+        #expect(restored.remarks.contains { $0.hasPrefix("RayCluster lab/tune keeps its state in Redis") })
     }
 
     @Test("Its InferencePool and the routes to it are in the backup, with their users' weights; routes come back last")

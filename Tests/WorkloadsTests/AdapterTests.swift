@@ -79,7 +79,7 @@ struct Expectation: Sendable, CustomTestStringConvertible {
             references: ["configmaps/lora", "secrets/hf", "secrets/push"]),
         Expectation(
             name: "inferenceset", stop: "/spec/replicas=0", standing: .running, claims: ["lora"],
-            references: ["configmaps/vllm"], findings: ["autoscaler"]),
+            references: ["configmaps/vllm"], findings: ["workspaces-deleted-on-scale", "autoscaler"]),
         Expectation(
             name: "ragengine", stop: "deployments.apps/rag", standing: nil, selectors: ["kaito.sh/ragengine=rag"],
             claims: ["index"], references: ["secrets/hf", "secrets/llm", "configmaps/rails"]),
@@ -280,6 +280,10 @@ struct AdapterTests {
         #expect(
             workload.references().contains(
                 ObjectReference(.localQueue, namespace: "ml", name: "gpu", role: .queue)))
+        // Kueue would delete it, and nobody makes it anew.
+        var pod = try Fixtures.workload("pod").object
+        pod.setLabel("kueue.x-k8s.io/queue-name", "gpu")
+        #expect(words(try #require(WorkloadCatalog.standard.workload(pod)).stop) == "impossible")
     }
 
     @Test("A Ray job on somebody else's cluster cannot be stopped")

@@ -41,6 +41,8 @@ package struct WorkloadBackupJourney: Sendable {
     /// What was found of the workload's volumes.
     private struct Survey: Sendable {
         var volumes: [Volume] = []
+        /// All of its claims, those without data included: once it is stopped, what only its pods told of is not found again.
+        var claims: [String] = []
         /// Claims whose data their users do not want stored.
         var leftOut: [String] = []
         /// Claims that nobody else can mount while their pods run.
@@ -85,7 +87,7 @@ package struct WorkloadBackupJourney: Sendable {
                 observer: isSeen ? MoverObserver(run, places: places) : nil
             ) { report(.quiesce($0)) }
             let (captured, record) = try await quiescer.holding(live) { standstill in
-                try await self.take(live, volumes, capture, run, standstill)
+                try await self.take(live, survey, capture, run, standstill)
             }
             // It runs again: the rest takes as long as it takes.
             var moved = captured.moved
@@ -109,7 +111,8 @@ package struct WorkloadBackupJourney: Sendable {
         let pods = try await live.pods()
         var attachments: VolumeAttachments?
         let consistency = try await Quiescer(client, options: request.quiescing) { _ in }.policy(of: live).consistency
-        for name in try await live.claims() {
+        survey.claims = try await live.claims()
+        for name in survey.claims {
             guard
                 let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
             else { continue }
@@ -188,15 +191,15 @@ package struct WorkloadBackupJourney: Sendable {
 
     /// Takes what must be taken while the workload stands still.
     private func take(
-        _ live: LiveWorkload, _ volumes: [Volume], _ capture: WorkloadCapture, _ run: MoverRun,
+        _ live: LiveWorkload, _ survey: Survey, _ capture: WorkloadCapture, _ run: MoverRun,
         _ standstill: StandstillWatch
     ) async throws -> Capture {
         report(.stage("taking its objects and volumes"))
-        let cuts = try await cutAll(volumes, snapshots(run))
-        let read = volumes.filter { $0.snapshotClass == nil }
+        let cuts = try await cutAll(survey.volumes, snapshots(run))
+        let read = survey.volumes.filter { $0.snapshotClass == nil }
         // Copies are of this moment. Volumes that are read themselves need it to stand still until they are.
         if read.isEmpty { try await standstill.taken() }
-        let objects = try await capture.objects(of: live)
+        let objects = try await capture.objects(of: live, claims: survey.claims)
         let moved = try await moveAll(read, run) { $0.claim.name }
         return Capture(objects: objects, cuts: cuts, moved: moved)
     }

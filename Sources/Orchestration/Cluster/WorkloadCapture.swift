@@ -41,64 +41,94 @@ package struct WorkloadCapture: Sendable {
 
     // MARK: Objects
 
-    /// The workload's object as it is now, its namespace, and all that it refers to as far as it is there. Throws what the
+    /// The workload's object as it is now, its namespace, and all that it refers to as far as it is there. `claims` are those
+    /// that were found while its pods ran: once it is stopped, what only pods told of cannot be found any more. Throws what the
     /// cluster refuses: what could not be read would be missing on the day of the restore. What is the cluster's own is only
     /// remarked: who may back up a namespace need not be able to read it, and a restore does not make it.
-    package func objects(of live: LiveWorkload) async throws -> Objects {
-        var found = Objects()
-        var seen: Set<[String]> = []
-        func add(_ object: KubernetesObject, _ resource: APIResource) {
-            let path = Self.path(of: object, resource)
-            guard seen.insert(path).inserted else { return }
-            found.files.append(File(path: path, content: object.serialized()))
-        }
-        found.files.append(File(path: ["metadata", "version"], content: Array("\(Self.layoutVersion)\n".utf8)))
+    package func objects(of live: LiveWorkload, claims: [String]) async throws -> Objects {
+        var found = Found()
         let now = try await client.get(live.resource, namespace: live.namespace, name: live.object.name)
-        add(now, live.resource)
-        if let namespace = try await clusterOwn(.namespaces, name: live.namespace, &found.remarks) {
-            add(namespace, .namespaces)
+        found.add(now, live.resource)
+        if let namespace = try await clusterOwn(.namespaces, name: live.namespace, &found.objects.remarks) {
+            found.add(namespace, .namespaces)
         }
-
-        for name in try await live.claims() {
-            guard
-                let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name)
-            else {
-                found.remarks.append("PersistentVolumeClaim \(live.namespace)/\(name) is not there")
+        for name in Set(claims).union(try await live.claims()).sorted() {
+            try await addClaim(name, of: live, &found)
+        }
+        var left = references(of: live)
+        var seen: Set<[String]> = []
+        while !left.isEmpty {
+            let reference = left.removeFirst()
+            guard seen.insert([reference.kind.groupResource, reference.namespace, reference.name]).inserted else {
                 continue
             }
-            add(claim, .persistentVolumeClaims)
-            found.claims.append(claim)
-            if let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty,
-                let volume = try await clusterOwn(.persistentVolumes, name: volume, &found.remarks)
-            {
-                add(volume, .persistentVolumes)
-            }
-            if let name = claim["spec", "storageClassName"]?.string, !name.isEmpty,
-                let classes = try await client.resource(group: "storage.k8s.io", kind: "StorageClass"),
-                let object = try await clusterOwn(classes, name: name, &found.remarks)
-            {
-                add(object, classes)
-            }
-        }
-        for reference in references(of: live) {
-            if reference.kind == .secret, !options.includesSecrets {
-                found.remarks.append(
-                    "Secret \(reference.namespace)/\(reference.name) is left out (--include-secrets takes it): it must be there before a restore"
-                )
-                continue
-            }
-            let remarks = found.remarks.count
-            if let (object, resource) = try await referent(reference, &found.remarks) {
-                add(object, resource)
-            } else if !reference.isOptional, found.remarks.count == remarks {
-                found.remarks.append(
-                    "\(live.object.label) names \(reference.kind.kind) \(reference.name), which is not there")
-            }
+            left += try await add(reference, of: live, &found)
         }
         let (objects, remarks) = try await poolsAndRoutes(of: live)
-        found.remarks += remarks
-        for object in objects { add(object, try await client.resource(of: object)) }
-        return found
+        found.objects.remarks += remarks
+        for object in objects { found.add(object, try await client.resource(of: object)) }
+        return found.objects
+    }
+
+    /// Gathers objects, each once.
+    private struct Found {
+        var objects = Objects()
+        private var seen: Set<[String]> = []
+
+        init() {
+            let version = Array("\(WorkloadCapture.layoutVersion)\n".utf8)
+            objects.files.append(File(path: ["metadata", "version"], content: version))
+        }
+
+        mutating func add(_ object: KubernetesObject, _ resource: APIResource) {
+            let path = WorkloadCapture.path(of: object, resource)
+            guard seen.insert(path).inserted else { return }
+            objects.files.append(File(path: path, content: object.serialized()))
+        }
+    }
+
+    /// Adds a claim, with its volume and its class.
+    private func addClaim(_ name: String, of live: LiveWorkload, _ found: inout Found) async throws {
+        guard let claim = try await client.find(.persistentVolumeClaims, namespace: live.namespace, name: name) else {
+            found.objects.remarks.append("PersistentVolumeClaim \(live.namespace)/\(name) is not there")
+            return
+        }
+        found.add(claim, .persistentVolumeClaims)
+        found.objects.claims.append(claim)
+        if let volume = claim["spec", "volumeName"]?.string, !volume.isEmpty,
+            let volume = try await clusterOwn(.persistentVolumes, name: volume, &found.objects.remarks)
+        {
+            found.add(volume, .persistentVolumes)
+        }
+        if let name = claim["spec", "storageClassName"]?.string, !name.isEmpty,
+            let classes = try await client.resource(group: "storage.k8s.io", kind: "StorageClass"),
+            let object = try await clusterOwn(classes, name: name, &found.objects.remarks)
+        {
+            found.add(object, classes)
+        }
+    }
+
+    /// Adds what is referred to, and answers what that refers to in turn: the pods of a TrainJob are its runtime's.
+    private func add(
+        _ reference: ObjectReference, of live: LiveWorkload, _ found: inout Found
+    ) async throws -> [ObjectReference] {
+        if reference.kind == .secret, !options.includesSecrets {
+            found.objects.remarks.append(
+                "Secret \(reference.namespace)/\(reference.name) is left out (--include-secrets takes it): it must be there before a restore"
+            )
+            return []
+        }
+        let remarks = found.objects.remarks.count
+        guard let (object, resource) = try await referent(reference, &found.objects.remarks) else {
+            if !reference.isOptional, found.objects.remarks.count == remarks {
+                found.objects.remarks.append(
+                    "\(live.object.label) names \(reference.kind.kind) \(reference.name), which is not there")
+            }
+            return []
+        }
+        found.add(object, resource)
+        guard reference.role == .runtime else { return [] }
+        return TrainJob.podTemplates(ofRuntime: object).flatMap { $0.references(namespace: live.namespace) }
     }
 
     /// The InferencePools that its pods belong to, and the routes to them with the weights that their users gave them. What

@@ -55,6 +55,7 @@ package struct WorkloadRestoreJourney: Sendable {
         result.volumes = try await fill(claims, source, namespace, workload)
         for claim in claims { try await finish(claim) }
         result.created.append(try await make(resource, workload.object, &result).label)
+        result.remarks += workload.restoreRemarks
         try await createRoutes(objects, source, namespace, &result)
         return result
     }

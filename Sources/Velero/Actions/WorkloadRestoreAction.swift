@@ -100,6 +100,9 @@ struct WorkloadRestoreAction: RestoreItemAction {
                 "\(object.label) is restored as it was stored: \(error.message)", metadata: Self.metadata(object))
             return RestoreItemOutcome(item: item)
         }
+        for remark in workload.restoreRemarks {
+            environment.logger.warning("\(remark)", metadata: Self.metadata(object))
+        }
         if workload.object != object { outcome.item = workload.object.serialized() }
         if wasMarked { outcome.additionalItems = Self.needed(first: workload) }
         return outcome

@@ -41,6 +41,7 @@ package struct BatchJob: WorkloadAdapter {
         if let seconds = object["spec", "ttlSecondsAfterFinished"]?.int64 {
             findings.append(.deletesItself(object, seconds))
         }
+        if let finding = workQueue(object) { findings.append(finding) }
         let policy = object.text("spec", "podReplacementPolicy") ?? "TerminatingOrFailed"
         if policy != "Failed", object["spec", "podFailurePolicy"] == nil {
             findings.append(
@@ -50,6 +51,26 @@ package struct BatchJob: WorkloadAdapter {
                         + "write to one volume; set it to Failed"))
         }
         return findings
+    }
+
+    /// A Job that pods work off as a queue has no `completions` (the server sets them unless `parallelism` alone is given). It is
+    /// complete once a pod has succeeded and none is active, suspended or not (`syncJob`), and then nothing resumes it.
+    private func workQueue(_ object: KubernetesObject) -> WorkloadFinding? {
+        guard object["spec", "completions"]?.int64 == nil, object["spec", "parallelism"]?.int64 != nil else {
+            return nil
+        }
+        let uncounted = object["status", "uncountedTerminatedPods", "succeeded"]?.array?.count ?? 0
+        guard object.count("status", "succeeded") > 0 || uncounted > 0 else {
+            return WorkloadFinding(
+                .warning, "work-queue",
+                "\(object.label) has no completions: should a pod end with success when it is stopped, the whole Job is complete, and "
+                    + "is not resumed")
+        }
+        return WorkloadFinding(
+            .refusal, "work-queue",
+            "\(object.label) has no completions and a pod of it has succeeded, so it is complete as soon as its other pods are "
+                + "stopped: what these do would be lost, and nothing resumes it; let them finish, or have it backed up while it runs "
+                + "(consistency checkpoint)")
     }
 
     /// Labels that the server makes of the Job's name and uid, on the Job's template and, of old, on the Job.

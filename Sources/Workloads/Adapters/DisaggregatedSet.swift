@@ -58,9 +58,7 @@ package struct DisaggregatedSet: WorkloadAdapter {
                         + "DisaggregatedSetRoleScaler to 0 first"))
         }
         for role in object["spec", "roles"]?.array ?? [] {
-            let template = role["spec", "leaderWorkerTemplate"]
-            findings += ClaimTemplates.findings(
-                object, template?["persistentVolumeClaimRetentionPolicy"], template?["volumeClaimTemplates"])
+            findings += LeaderWorkerSet.findings(object, role["spec", "leaderWorkerTemplate"])
         }
         return findings
     }

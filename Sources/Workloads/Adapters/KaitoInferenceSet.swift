@@ -33,13 +33,22 @@ package struct KaitoInferenceSet: WorkloadAdapter {
     }
 
     package func findings(_ object: KubernetesObject) -> [WorkloadFinding] {
-        let autoscaled = object.annotations.keys.filter { $0.hasPrefix("scaledobject.kaito.sh/") }.min()
-        guard let autoscaled else { return [] }
-        return [
+        var findings = [
+            // KAITO deletes a Workspace's nodes with it (`garbageCollectWorkspace`), and has its StatefulSet's claims go with
+            // that (`GenerateStatefulSetManifest`: whenDeleted Delete).
             WorkloadFinding(
-                .warning, "autoscaler",
-                "\(object.label) is scaled by KEDA (\(autoscaled)): pause its ScaledObject before it is stopped")
+                .refusal, "workspaces-deleted-on-scale",
+                "\(object.label) is stopped by deleting its Workspaces, and with them go the nodes that were made for them (NodeClaims) "
+                    + "and the claims that cache their weights; have it backed up while it runs (consistency checkpoint)"
+            )
         ]
+        if let autoscaled = object.annotations.keys.filter({ $0.hasPrefix("scaledobject.kaito.sh/") }).min() {
+            findings.append(
+                WorkloadFinding(
+                    .warning, "autoscaler",
+                    "\(object.label) is scaled by KEDA (\(autoscaled)): pause its ScaledObject before it is stopped"))
+        }
+        return findings
     }
 
     package func strip(_ object: inout KubernetesObject) {

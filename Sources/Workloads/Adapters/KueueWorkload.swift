@@ -9,7 +9,11 @@ package struct KueueWorkload: WorkloadAdapter {
     package init() {}
 
     package func stop(_ object: KubernetesObject) -> StopMethod {
-        .fields([FieldSetting(FieldPath("spec", "active"), false)])
+        let owners = object.ownerReferences
+        if !owners.isEmpty, owners.allSatisfy({ $0.apiVersion == "v1" && $0.kind == Pod().kind.kind }) {
+            return .impossible("Kueue stops pods by deleting them; stop what made \(owners[0].name), if anything did")
+        }
+        return .fields([FieldSetting(FieldPath("spec", "active"), false)])
     }
 
     package func standing(_ object: KubernetesObject) -> Standing? {

@@ -45,9 +45,26 @@ package struct LeaderWorkerSet: WorkloadAdapter {
     }
 
     package func findings(_ object: KubernetesObject) -> [WorkloadFinding] {
-        ClaimTemplates.findings(
-            object, object["spec", "leaderWorkerTemplate", "persistentVolumeClaimRetentionPolicy"],
-            object["spec", "leaderWorkerTemplate", "volumeClaimTemplates"])
+        Self.findings(object, object["spec", "leaderWorkerTemplate"])
+    }
+
+    /// The traps of the claims of groups. The workers of a group are a StatefulSet that belongs to the leader's pod and has
+    /// the same policy (`constructWorkerStatefulSetApplyConfiguration`): without replicas the leader goes, its StatefulSet with it,
+    /// and by `whenDeleted` the workers' claims.
+    static func findings(_ object: KubernetesObject, _ template: JSONValue?) -> [WorkloadFinding] {
+        let (policy, templates) = (template?["persistentVolumeClaimRetentionPolicy"], template?["volumeClaimTemplates"])
+        var findings = ClaimTemplates.findings(object, policy, templates)
+        if templates?.array?.isEmpty == false, template?["size"]?.int64 ?? 1 > 1,
+            policy?["whenDeleted"]?.string == "Delete", policy?["whenScaled"]?.string != "Delete"
+        {
+            findings.insert(
+                WorkloadFinding(
+                    .refusal, "claims-deleted-on-scale",
+                    "\(object.label) deletes the claims of its workers when it is scaled to 0 (persistentVolumeClaimRetentionPolicy."
+                        + "whenDeleted Delete: their StatefulSet is deleted with the leader), so stopping it would delete their data; "
+                        + "set Retain first"), at: 0)
+        }
+        return findings
     }
 }
 

@@ -34,6 +34,10 @@ package struct RayCluster: WorkloadAdapter {
         RayTemplates.findings(object, ["spec"], manager: ["spec", "managedBy"])
     }
 
+    package func restoreRemarks(_ object: KubernetesObject) -> [String] {
+        RayTemplates.restoreRemarks(object, ["spec"])
+    }
+
     package func strip(_ object: inout KubernetesObject) {
         // With a store of its own, the operator cleans up in it; it sets the finalizer again where it still does.
         object.finalizers.removeAll { $0 == "ray.io/gcs-ft-redis-cleanup-finalizer" }

@@ -14,10 +14,24 @@ package struct RayJob: WorkloadAdapter {
                     + "the RayCluster")
         }
         // KubeRay takes the one only with the other.
+        if let strategy = forbidsShutdown(object) {
+            return .impossible(
+                "KubeRay suspends only what has shutdownAfterJobFinishes, which it does not take beside \(strategy): set "
+                    + "shutdownAfterJobFinishes in its place")
+        }
         return .fields([
             FieldSetting(FieldPath("spec", "suspend"), true),
             FieldSetting(FieldPath("spec", "shutdownAfterJobFinishes"), true),
         ])
+    }
+
+    /// What KubeRay (1.6, `validateDeletionConfiguration`) refuses beside `shutdownAfterJobFinishes`; nil for nothing. It sets
+    /// the status ValidationFailed then, which a RayJob never leaves.
+    private func forbidsShutdown(_ object: KubernetesObject) -> String? {
+        let strategy = object["spec", "deletionStrategy"]
+        if strategy?["deletionRules"]?.array?.isEmpty == false { return "deletionStrategy.deletionRules" }
+        let legacy = ["onSuccess", "onFailure"].first { strategy?[.key($0), "policy"]?.string == "DeleteNone" }
+        return legacy.map { "deletionStrategy.\($0) DeleteNone" }
     }
 
     package func standing(_ object: KubernetesObject) -> Standing? {
@@ -74,6 +88,10 @@ package struct RayJob: WorkloadAdapter {
         return findings
     }
 
+    package func restoreRemarks(_ object: KubernetesObject) -> [String] {
+        RayTemplates.restoreRemarks(object, ["spec", "rayClusterSpec"])
+    }
+
     package func strip(_ object: inout KubernetesObject) {
         object.finalizers.removeAll { $0 == "ray.io/rayjob-finalizer" }
     }
@@ -99,12 +117,33 @@ enum RayTemplates {
         return [ClaimReference(name, .named)]
     }
 
-    /// The secret of its token.
+    /// The secrets of its token and of its store.
     static func references(_ object: KubernetesObject, _ path: JSONPath) -> [ObjectReference] {
-        guard let name = object[JSONPath(path.elements + ["authOptions", "secretName"])]?.string, !name.isEmpty else {
-            return []
+        let store = object[path.appending("gcsFaultToleranceOptions")]
+        let credentials = ["redisUsername", "redisPassword"].map { store?[.key($0), "valueFrom", "secretKeyRef"] }
+        let token = object[JSONPath(path.elements + ["authOptions", "secretName"])]
+        var references: [ObjectReference] = []
+        for (name, source) in [(token, nil)] + credentials.map({ ($0?["name"], $0) }) {
+            guard let name = name?.string, !name.isEmpty else { continue }
+            references.append(
+                ObjectReference(
+                    .secret, namespace: object.namespace, name: name, role: .secret,
+                    isOptional: source?["optional"]?.bool == true))
         }
-        return [ObjectReference(.secret, namespace: object.namespace, name: name, role: .secret)]
+        return references
+    }
+
+    /// What a copy shares with the cluster that it was made of: a store outside of it, by a name that the user gave (without
+    /// one it is the cluster's uid).
+    static func restoreRemarks(_ object: KubernetesObject, _ path: JSONPath) -> [String] {
+        let field: JSONPath = ["gcsFaultToleranceOptions", "externalStorageNamespace"]
+        let name =
+            object[JSONPath(path.elements + field.elements)]?.string
+            ?? object.annotations["ray.io/external-storage-namespace"]
+        guard let name, !name.isEmpty else { return [] }
+        return [
+            "\(object.label) keeps its state in Redis under the name \(name) (externalStorageNamespace), as the one that was backed up does: give it another one before both run"
+        ]
     }
 
     /// What acts on the cluster beside its owner.

@@ -39,6 +39,10 @@ package struct RayService: WorkloadAdapter {
         RayTemplates.findings(object, ["spec", "rayClusterConfig"], manager: ["spec", "managedBy"])
     }
 
+    package func restoreRemarks(_ object: KubernetesObject) -> [String] {
+        RayTemplates.restoreRemarks(object, ["spec", "rayClusterConfig"])
+    }
+
     package func strip(_ object: inout KubernetesObject) {
         object.finalizers.removeAll { $0 == "ray.io/rayservice-finalizer" }
     }

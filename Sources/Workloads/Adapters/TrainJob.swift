@@ -33,6 +33,12 @@ package struct TrainJob: WorkloadAdapter {
         } + object.podTemplates(in: ["spec", "podTemplateOverrides"], [])
     }
 
+    /// The templates of a runtime, namespaced or not.
+    package static func podTemplates(ofRuntime runtime: KubernetesObject) -> [PodTemplate] {
+        runtime.podTemplates(
+            in: ["spec", "template", "spec", "replicatedJobs"], ["template", "spec", "template"])
+    }
+
     package func podSelectors(_ object: KubernetesObject) throws(WorkloadError) -> [LabelSelector] {
         [LabelSelector(matching: ["jobset.sigs.k8s.io/jobset-name": object.name])]
     }

@@ -52,10 +52,13 @@ package struct LiveWorkload: Sendable {
             owners: Set([object.uid] + descendants.map(\.uid)))
     }
 
-    /// The claims in its namespace that its templates name or its pods mount, each once, in the order of their names.
+    /// The claims in its namespace that its templates name, or those of what is made of it, or that its pods mount, each once,
+    /// in the order of their names. Once it is stopped, those that only pods or what is deleted with them told of are missing.
     package func claims() async throws -> [String] {
-        var names = Set(workload.claims.filter { $0.origin != .ephemeral }.map(\.name))
-        for pod in try await pods() {
+        let descendants = try await descendants()
+        let parts = descendants.compactMap { WorkloadCatalog.standard.workload($0) }.filter { $0.completion == nil }
+        var names = Set(([workload] + parts).flatMap(\.claims).filter { $0.origin != .ephemeral }.map(\.name))
+        for pod in try ownership(over: descendants).pods(of: try await client.list(.pods, namespace: namespace).items) {
             for template in Pod().podTemplates(pod) { names.formUnion(template.claimNames) }
         }
         return names.sorted()

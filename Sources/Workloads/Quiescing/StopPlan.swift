@@ -26,14 +26,7 @@ struct StopPlan: Sendable {
         case .command: targets.append(StopTarget(live.object, .command))
         case .throughKueue: targets.append(StopTarget(try await kueueWorkload(of: live), .fields))
         case .objects(let references):
-            for reference in references {
-                let kind = reference.kind
-                guard let resource = try await client.resource(group: kind.group, kind: kind.kind),
-                    let object = try await client.find(resource, namespace: reference.namespace, name: reference.name),
-                    let child = try await finder.live(object)
-                else { continue }
-                targets += try await self.targets(of: child)
-            }
+            for child in try await children(of: live) { targets += try await self.targets(of: child) }
             guard !targets.isEmpty else {
                 let names = references.map { "\($0.kind.kind) \($0.name)" }.joined(separator: ", ")
                 throw QuiesceError(
@@ -46,16 +39,41 @@ struct StopPlan: Sendable {
         }
         // A CronJob that is suspended starts no more Jobs; those that run are stopped one by one.
         if live.workload.kind == CronJob().kind {
-            for job in try await live.descendants() {
-                guard let child = try await finder.live(job), child.workload.completion == nil else { continue }
-                targets += try await self.targets(of: child)
-            }
+            for child in try await children(of: live) { targets += try await self.targets(of: child) }
         }
         return targets.map { target in
             var target = target
             target.isPart = target.uid != live.object.uid
             return target
         }
+    }
+
+    /// The workloads that are stopped with one, or in its place, over any number of levels. Empty for what is stopped by itself.
+    func parts(of live: LiveWorkload) async throws -> [LiveWorkload] {
+        var parts: [LiveWorkload] = []
+        for child in try await children(of: live) { parts += [child] + (try await self.parts(of: child)) }
+        return parts
+    }
+
+    private func children(of live: LiveWorkload) async throws -> [LiveWorkload] {
+        var children: [LiveWorkload] = []
+        if case .objects(let references) = live.workload.stop {
+            for reference in references {
+                let kind = reference.kind
+                guard let resource = try await client.resource(group: kind.group, kind: kind.kind),
+                    let object = try await client.find(resource, namespace: reference.namespace, name: reference.name),
+                    let child = try await finder.live(object)
+                else { continue }
+                children.append(child)
+            }
+        }
+        if live.workload.kind == CronJob().kind {
+            for job in try await live.descendants() {
+                guard let child = try await finder.live(job), child.workload.completion == nil else { continue }
+                children.append(child)
+            }
+        }
+        return children
     }
 
     /// The Kueue Workload that admits a job: the one that the job owns.
