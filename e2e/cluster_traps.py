@@ -100,11 +100,18 @@ def workspaces_that_go(bench, namespace, what):
 
 @trap("a queue of work that has begun to end")
 def work_queue(bench, namespace, what):
-    def change(body):
-        del body["spec"]["completions"]
-    there = live(bench, namespace, "Job", change)
-    bench.api.patch(JOBS, namespace, there.name, {"status": {"succeeded": 1}}, "/status")
-    refused(bench, there, r"no completions.*--override work-queue", what)
+    # One of two workers finds the queue empty.
+    command = "mkdir /trace/first 2>/dev/null && exit 0; trap 'exit 143' TERM; while :; do sleep 0.1; done"
+    template = pod_template(namespace, restart="Never", command=["sh", "-c", command])
+    bench.api.create(JOBS, JOBS.object(namespace, "run42", spec={"parallelism": 2, "template": template}))
+
+    def begun_to_end():
+        status = bench.api.get(JOBS, namespace, "run42").get("status") or {}
+        return status.get("succeeded") == 1 and status.get("active") == 1
+    wait("one worker has ended", begun_to_end, 120)
+    outcome = bench.becalm.run("quiesce", f"{namespace}/job/run42")
+    bench.check(outcome, [1], f"{what}: it is refused")
+    bench.report.check(re.search(r"no completions.*--override work-queue", said(outcome)), f"{what}: with the reason", said(outcome))
 
 
 @trap("claims that go when it is deleted")

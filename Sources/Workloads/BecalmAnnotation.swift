@@ -23,6 +23,8 @@ package enum BecalmAnnotation {
     package static let drain = "becalm.io/drain"
     /// Set by users: how long it may take its servers to answer what they have begun.
     package static let drainTimeout = "becalm.io/drain-timeout"
+    /// Set by users: traps in spite of which the workload is stopped, by the words that refusals name, between commas.
+    package static let override = "becalm.io/override"
     /// Set by users on a claim: `true` has Becalm store its data, `false` has it keep away.
     package static let volumeBackup = "becalm.io/volume-backup"
 

@@ -56,6 +56,8 @@ package struct QuiescePolicy: Hashable, Sendable {
     package var drain: Drain?
     /// How long it may take its servers to answer what they have begun; nil for the default.
     package var drainTimeout: GoDuration?
+    /// Traps in spite of which it is stopped, by the words that refusals name.
+    package var overrides: Set<String> = []
 
     package init(consistency: Consistency? = nil, request: Request? = nil, timeout: GoDuration? = nil) {
         self.consistency = consistency
@@ -76,6 +78,7 @@ package struct QuiescePolicy: Hashable, Sendable {
         if container.isEmpty { policy.container = other.container }
         policy.drain = drain ?? other.drain
         policy.drainTimeout = drainTimeout ?? other.drainTimeout
+        policy.overrides = overrides.union(other.overrides)
         return policy
     }
 

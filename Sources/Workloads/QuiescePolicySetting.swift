@@ -4,7 +4,7 @@ extension QuiescePolicy {
     /// What can be said in a policy, each as text: the value of an annotation, of a policy file's member, of an option.
     package enum Setting: String, Sendable, CaseIterable {
         case consistency, checkpointCommand, checkpointSignal, checkpointHTTP, checkpointFile, checkpointTimeout
-        case checkpointRanks, checkpointContainer, drain, drainTimeout
+        case checkpointRanks, checkpointContainer, drain, drainTimeout, override
 
         /// Its annotation on a workload.
         package var annotation: String {
@@ -19,6 +19,7 @@ extension QuiescePolicy {
             case .checkpointContainer: BecalmAnnotation.checkpointContainer
             case .drain: BecalmAnnotation.drain
             case .drainTimeout: BecalmAnnotation.drainTimeout
+            case .override: BecalmAnnotation.override
             }
         }
 
@@ -26,7 +27,9 @@ extension QuiescePolicy {
         package var isRequest: Bool {
             switch self {
             case .checkpointCommand, .checkpointSignal, .checkpointHTTP, .checkpointFile: true
-            case .consistency, .checkpointTimeout, .checkpointRanks, .checkpointContainer, .drain, .drainTimeout: false
+            case .consistency, .checkpointTimeout, .checkpointRanks, .checkpointContainer, .drain, .drainTimeout,
+                .override:
+                false
             }
         }
 
@@ -43,6 +46,7 @@ extension QuiescePolicy {
             case .checkpointContainer: "is the name of a container"
             case .drain: "is auto, required or off"
             case .drainTimeout: "is a time such as 90s or 10m, at most 24h"
+            case .override: "is a list of traps, as refusals name them, between commas"
             }
         }
     }
@@ -60,6 +64,7 @@ extension QuiescePolicy {
         case .checkpointContainer: Self.assign(&container, text.isEmpty ? nil : text)
         case .drain: Self.assign(&drain, Drain(rawValue: text))
         case .drainTimeout: Self.assign(&drainTimeout, Self.time(text))
+        case .override: Self.assign(&overrides, Self.traps(text))
         }
     }
 
@@ -67,6 +72,25 @@ extension QuiescePolicy {
         guard let value else { return false }
         place = value
         return true
+    }
+
+    private static func assign(_ place: inout Set<String>, _ value: Set<String>?) -> Bool {
+        guard let value else { return false }
+        place = value
+        return true
+    }
+
+    private static func traps(_ text: String) -> Set<String>? {
+        let words = text.split(separator: ",", omittingEmptySubsequences: false).map { word in
+            String(word.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        }
+        let isWord = words.allSatisfy { word in
+            !word.isEmpty
+                && word.utf8.allSatisfy {
+                    $0 == UInt8(ascii: "-") || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0)
+                }
+        }
+        return isWord ? Set(words) : nil
     }
 
     private static func assign(_ place: inout String, _ value: String?) -> Bool {

@@ -24,9 +24,13 @@ struct ProcessLaunchTests {
                 return try launch.start()
             }
         }
-        try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
+        let fed = Result {
+            try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
+        }
         let output = try pipe.readToEnd()
-        return (String(decoding: output, as: UTF8.self), try ChildProcess.end(of: process))
+        let status = try ChildProcess.end(of: process)
+        try fed.get()
+        return (String(decoding: output, as: UTF8.self), status)
     }
 
     @Test("It has its three streams and no other descriptor of ours, even one that is open to all programs")

@@ -97,22 +97,4 @@ struct CutScannerTests {
         [UInt8](repeating: 0, count: 64).withUnsafeBytes { scanner.scan($0, leadIn: 64, offset: 64, into: &found) }
         #expect(found.isEmpty)
     }
-
-    @Test("Too few bytes in front of a segment stop the program: the cuts would be wrong")
-    func leadInTooShort() async {
-        await #expect(processExitsWith: .failure) {
-            let parameters = ChunkerParameters.standard
-            let table = GearTable(material: [UInt8](repeating: 1, count: 2048))
-            var found: [CutCandidate] = []
-            [UInt8](repeating: 0, count: 100).withUnsafeBytes {
-                CutScanner(table: table, parameters: parameters).scan($0, leadIn: 63, offset: 64, into: &found)
-            }
-        }
-    }
-
-    @Test("A table takes exactly 2048 bytes")
-    func material() async {
-        await #expect(processExitsWith: .failure) { _ = GearTable(material: [UInt8](repeating: 0, count: 2047)) }
-        await #expect(processExitsWith: .failure) { _ = GearTable(material: [UInt8](repeating: 0, count: 2049)) }
-    }
 }

@@ -116,15 +116,6 @@ struct CutSelectorTests {
             ])
     }
 
-    @Test("Candidates out of order stop the program")
-    func order() async {
-        await #expect(processExitsWith: .failure) {
-            var selector = CutSelector(parameters: .standard)
-            selector.add([CutCandidate(position: 5, isStrict: true)])
-            selector.add([CutCandidate(position: 4, isStrict: true)])
-        }
-    }
-
     @Test(
         "Parameters out of order, too small, too large or with a crooked average are refused",
         arguments: [

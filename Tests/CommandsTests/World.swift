@@ -139,8 +139,11 @@ func execute(
         }
     }
     signal(SIGPIPE, SIG_IGN)
-    try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
+    let fed = Result {
+        try feed.handingOverWriter { writer in _ = try FileDescriptor(rawValue: writer).writeAll(input ?? []) }
+    }
     let output = try pipe.readToEnd()
     let status = try ChildProcess.end(of: process)
+    try fed.get()
     return (status & 0x7f == 0 ? status >> 8 & 0xff : -(status & 0x7f), String(decoding: output, as: UTF8.self))
 }

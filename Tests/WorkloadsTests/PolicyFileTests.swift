@@ -22,6 +22,7 @@ struct PolicyFileTests {
                 checkpointContainer: main
                 drain: required
                 drainTimeout: 5m
+                override: gitops,owned
               - match: "*/jobs.batch/*"
                 checkpointCommand: [/save, --now]
               - match: host/pid/trainer
@@ -36,6 +37,7 @@ struct PolicyFileTests {
         #expect(rule.policy.timeout == GoDuration(seconds: 90) && rule.policy.ranks == .first)
         #expect(rule.policy.container == "main")
         #expect(rule.policy.drain == .required && rule.policy.drainTimeout == GoDuration(seconds: 300))
+        #expect(rule.policy.overrides == ["gitops", "owned"])
         #expect(
             file.rule(namespace: "train", kinds: kinds, name: "run42")?.policy.request == .command(["/save", "--now"]))
         #expect(file.rule(namespace: "x", kinds: ["jobs.batch.volcano.sh", "Job"], name: "y") == nil)

@@ -40,6 +40,7 @@ struct QuiescePolicyTests {
         let drain = try policy([BecalmAnnotation.drain: "required", BecalmAnnotation.drainTimeout: "5m"])
         #expect(drain?.drain == .required && drain?.drainTimeout == GoDuration(seconds: 300))
         #expect(try policy([BecalmAnnotation.checkpointContainer: "c"])?.container == "c")
+        #expect(try policy([BecalmAnnotation.override: "gitops, owned"])?.overrides == ["gitops", "owned"])
     }
 
     @Test(
@@ -58,7 +59,9 @@ struct QuiescePolicyTests {
             (BecalmAnnotation.checkpointTimeout, "25h"), ("becalm.io/checkpoint-comand", "x"),
             (BecalmAnnotation.drain, "yes"), (BecalmAnnotation.drain, ""), (BecalmAnnotation.drainTimeout, "0s"),
             (BecalmAnnotation.drainTimeout, "25h"), ("becalm.io/drain-timout", "1m"),
-            (BecalmAnnotation.checkpointContainer, ""),
+            (BecalmAnnotation.checkpointContainer, ""), (BecalmAnnotation.override, ""),
+            (BecalmAnnotation.override, "gitops,"), (BecalmAnnotation.override, "GitOps"),
+            ("becalm.io/overide", "gitops"),
         ])
     func refused(key: String, value: String) {
         let error = #expect(throws: WorkloadError.self) { try policy([key: value]) }

@@ -308,6 +308,20 @@ struct QuiescerTests {
         options.overrides = ["claim-shared"]
         _ = try await Quiescer(cluster.client, options: options).quiesce(live)
         #expect(cluster.all("Lease").count == 1)
+        _ = try await Resumer(cluster.client, holder: "another").resume(reference)
+        // By who has only the workload to say it on.
+        for override in ["owned", "gitops, claim-shared"] {
+            var workload = try #require(cluster.get(live.object.kind, live.object.name))
+            workload.setAnnotation("becalm.io/override", override)
+            cluster.put(workload)
+            let live = try await WorkloadFinder(cluster.client).find(reference)
+            let quiescer = Quiescer(cluster.client, options: Self.options())
+            if override == "owned" {
+                await #expect(throws: QuiesceError.self) { try await quiescer.quiesce(live) }
+            } else {
+                _ = try await quiescer.quiesce(live)
+            }
+        }
     }
 
     // MARK: Pods on their own, and policies

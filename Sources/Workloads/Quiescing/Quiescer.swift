@@ -97,8 +97,12 @@ package struct Quiescer: Sendable {
             // Only stopping springs them.
             let isSprung = finding.severity == .refusal && consistency != .checkpoint
             let isDeletion = finding.code == "claims-deleted-with-owner"
-            guard !isSprung || isDeletion || options.overrides.contains(finding.code) else {
-                throw QuiesceError(.refused, "\(finding.message) (override with --override \(finding.code))")
+            let isOverridden = options.overrides.contains(finding.code) || policy.overrides.contains(finding.code)
+            guard !isSprung || isDeletion || isOverridden else {
+                throw QuiesceError(
+                    .refused,
+                    "\(finding.message) (override with --override \(finding.code), or the annotation \(BecalmAnnotation.override))"
+                )
             }
             record.remarks.append(finding.message)
             report(.remark(finding.message))
