@@ -90,7 +90,7 @@ package struct QuiescePolicy: Hashable, Sendable {
     package init?(of object: KubernetesObject) throws(WorkloadError) {
         let annotations = object.annotations
         let known = Set(Setting.allCases.map(\.annotation))
-        let ours = ["becalm.io/checkpoint-", "becalm.io/drain-"]
+        let ours = ["becalm.io/checkpoint-", "becalm.io/drain-", "becalm.io/over"]
         let unknown = annotations.keys.filter { key in
             ours.contains(where: key.hasPrefix) && !known.contains(key)
         }.min()
