@@ -168,7 +168,7 @@ def leftovers(place, report, namespace, becalm):
 
 def main():
     parser = harness.arguments(__doc__)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--every", type=int, default=5)
     options = parser.parse_args()
     report = harness.Report("cluster-training")
