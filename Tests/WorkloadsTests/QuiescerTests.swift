@@ -280,9 +280,9 @@ struct QuiescerTests {
         }
     }
 
-    @Test("Someone else's pod that writes to a claim is a trap, which can be overridden")
-    func sharedClaim() async throws {
-        let (cluster, reference) = try Self.world("statefulset")
+    /// A StatefulSet with a claim that a pod of somebody else's has, too: `container` is that pod's.
+    static func sharing(_ container: String) throws -> (FakeCluster, WorkloadReference) {
+        let (cluster, reference) = try world("statefulset")
         var object = try #require(cluster.get("StatefulSet", "w"))
         try object.set(
             [["name": "d", "persistentVolumeClaim": ["claimName": "c"]]], at: ["spec", "template", "spec", "volumes"])
@@ -294,10 +294,16 @@ struct QuiescerTests {
                 kind: Pod
                 metadata: {name: other, namespace: ml}
                 spec:
-                  containers: [{name: x, volumeMounts: [{name: d, mountPath: /d}]}]
+                  containers: [\(container)]
                   volumes: [{name: d, persistentVolumeClaim: {claimName: c}}]
                 status: {phase: Running}
                 """))
+        return (cluster, reference)
+    }
+
+    @Test("Someone else's pod that writes to a claim is a trap, which can be overridden")
+    func sharedClaim() async throws {
+        let (cluster, reference) = try Self.sharing("{name: x, volumeMounts: [{name: d, mountPath: /d}]}")
         let live = try await WorkloadFinder(cluster.client).find(reference)
         let refused = await #expect(throws: QuiesceError.self) {
             try await Quiescer(cluster.client, options: Self.options()).quiesce(live)
@@ -305,7 +311,7 @@ struct QuiescerTests {
         #expect(refused?.code == .refused)
         #expect(cluster.all("Lease").isEmpty)
         var options = Self.options()
-        options.overrides = ["claim-shared"]
+        options.policy.overrides = ["claim-shared"]
         _ = try await Quiescer(cluster.client, options: options).quiesce(live)
         #expect(cluster.all("Lease").count == 1)
         _ = try await Resumer(cluster.client, holder: "another").resume(reference)
@@ -351,6 +357,29 @@ struct QuiescerTests {
         #expect(cluster.get("Pod", "w") == before)
         _ = try await Resumer(cluster.client, holder: "other").resume(reference)
         #expect(cluster.all("Lease").isEmpty && cluster.get("Pod", "w") == before)
+    }
+
+    @Test("Traps that a workload accepts leave how it is asked to its pods")
+    func overrideBesidePods() async throws {
+        let (cluster, reference) = try Self.sharing("{name: x, volumeMounts: [{name: d, mountPath: /d}]}")
+        var object = try #require(cluster.get("StatefulSet", "w"))
+        object.setAnnotation("becalm.io/override", "claim-shared")
+        cluster.put(object)
+        let live = try await WorkloadFinder(cluster.client).find(reference)
+        var pod = try Fixtures.object(
+            """
+            apiVersion: v1
+            kind: Pod
+            metadata: {name: w-0, namespace: ml, annotations: {becalm.io/checkpoint-http: POST 8080/save}}
+            status: {phase: Running}
+            """)
+        for label in object["spec", "selector", "matchLabels"]?.object?.members ?? [] {
+            pod.setLabel(label.key, label.value.string)
+        }
+        cluster.put(pod)
+        let policy = try await Quiescer(cluster.client, options: Self.options()).policy(of: live)
+        #expect(policy.request == .http(method: "POST", port: 8080, path: "/save"))
+        #expect(policy.overrides == ["claim-shared"])
     }
 
     @Test("A container that a pod does not have is refused, with those that it has, and nobody is asked")

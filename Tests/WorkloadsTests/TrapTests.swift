@@ -221,7 +221,7 @@ struct TrapTests {
             #expect(error?.code == .refused && message.contains("--override \(code)"), "\(message)")
             #expect(message.contains(words) && !message.contains("\n"), "\(message)")
             #expect(QuiescerTests.specs(cluster) == before && cluster.all("Lease").isEmpty)
-            options.overrides = [code]
+            options.policy.overrides = [code]
         }
         _ = try await Quiescer(cluster.client, options: options).quiesce(live)
         #expect(cluster.all("Lease").count == 1)
@@ -266,22 +266,8 @@ struct TrapTests {
 
     @Test("Someone else's pod that has a claim as a device may write to it as well")
     func sharedDevice() async throws {
-        let (cluster, reference) = try QuiescerTests.world("statefulset")
-        var object = try #require(cluster.get("StatefulSet", "w"))
-        try object.set(
-            [["name": "d", "persistentVolumeClaim": ["claimName": "c"]]], at: ["spec", "template", "spec", "volumes"])
-        cluster.put(object)
-        cluster.put(
-            try Fixtures.object(
-                """
-                apiVersion: v1
-                kind: Pod
-                metadata: {name: other, namespace: ml}
-                spec:
-                  containers: [{name: x, volumeDevices: [{name: d, devicePath: /dev/d}]}]
-                  volumes: [{name: d, persistentVolumeClaim: {claimName: c}}]
-                status: {phase: Running}
-                """))
+        let (cluster, reference) = try QuiescerTests.sharing(
+            "{name: x, volumeDevices: [{name: d, devicePath: /dev/d}]}")
         try await Self.expect(cluster, reference, refused: "claim-shared", "Pod ml/other")
     }
 

@@ -70,8 +70,9 @@ package enum ChildProcess {
         }
     }
 
-    /// Whether a process has ended by then; its number stays its own.
-    private static func hasEnded(_ process: pid_t, by deadline: ContinuousClock.Instant) throws(Errno) -> Bool {
+    /// Whether a process that we began has ended by then; its number stays its own until `end`. Throws the system's error:
+    /// `.noChildProcess` where somebody else has waited for it. Blocks.
+    package static func hasEnded(_ process: Int32, by deadline: ContinuousClock.Instant) throws(Errno) -> Bool {
         if let handle = try? ProcessDescriptor(pid: process) {
             defer { withExtendedLifetime(handle) {} }
             return try isReadable(handle.rawValue, by: deadline)

@@ -2,12 +2,6 @@ internal import Basics
 internal import Orchestration
 internal import SystemPackage
 
-#if canImport(Glibc)
-    internal import Glibc
-#else
-    internal import Musl
-#endif
-
 /// Runs a command of the user's by `/bin/sh -c` and takes what it prints. Blocks.
 enum ShellCommand {
     /// Bytes of output taken at the most.

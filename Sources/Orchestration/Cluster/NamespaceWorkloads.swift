@@ -12,10 +12,9 @@ struct NamespaceWorkloads: Sendable {
     func all(in namespace: String) async throws(KubernetesError) -> [(resource: APIResource, workload: Workload)] {
         var found: [(resource: APIResource, workload: Workload)] = []
         for adapter in WorkloadCatalog.standard.adapters where adapter.kind.isNamespaced {
-            guard let resource = try await client.resource(group: adapter.kind.group, kind: adapter.kind.kind) else {
-                continue
-            }
             do throws(KubernetesError) {
+                let resource = try await client.resource(group: adapter.kind.group, kind: adapter.kind.kind)
+                guard let resource else { continue }
                 found += try await client.list(resource, namespace: namespace).items.map {
                     (resource, Workload($0, adapter))
                 }

@@ -159,9 +159,13 @@ struct VolumeRestoreAction: RestoreItemAction {
         let restore = try VeleroRestore(parsing: restore)
         let movers = try await VolumeMovers(await mover(), environment)
         let plan = try await ClaimBinding(client).plan(for: claim)
+        var placement = plan.placement
         if plan.waits {
             switch try await binding(plan, identifier, movers).advance() {
-            case .bound: break
+            case .bound:
+                // Since the claim was looked at: with the volume is known who has it.
+                let bound = try await client.get(.persistentVolumeClaims, namespace: namespace, name: name)
+                placement = try await ClaimBinding(client).plan(for: bound).placement
             case .waiting(let reason):
                 let words = reason.isEmpty ? "" : ": \(reason)"
                 return "volumes are made together: \(plan.together.joined(separator: ", "))\(words)"
@@ -176,11 +180,7 @@ struct VolumeRestoreAction: RestoreItemAction {
         _ = try await movers.start(
             .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]),
             Self.subject(restore, namespace, name), isBlock: claim.isBlockVolume,
-            // With the volume is known who has it.
-            placement: try await ClaimBinding(client).plan(
-                for: try await client.get(.persistentVolumeClaims, namespace: namespace, name: name)
-            ).placement,
-            timeout: restore.itemOperationTimeout)
+            placement: placement, timeout: restore.itemOperationTimeout)
         try await markBegun(claim, client)
         return nil
     }

@@ -1,12 +1,6 @@
 internal import Basics
 internal import SystemPackage
 
-#if canImport(Glibc)
-    internal import Glibc
-#else
-    internal import Musl
-#endif
-
 /// A process that outlives us: in a session of its own, with no signal blocked or ignored, whose output goes to a file.
 struct DetachedProcess: Sendable {
     let identity: ProcessIdentity
@@ -33,22 +27,15 @@ struct DetachedProcess: Sendable {
 
     /// How it ended, in words and whether well; nil when it has not within `seconds`. Blocks.
     func end(within seconds: Double) -> (isGood: Bool, words: String)? {
-        let clock = ContinuousClock()
-        let end = clock.now.advanced(by: .seconds(seconds))
-        while true {
-            var status: Int32 = 0
-            let found = waitpid(identity.pid, &status, WNOHANG)
-            if found == identity.pid {
-                let signal = status & 0x7f
-                let code = status >> 8 & 0xff
-                return (status == 0, signal == 0 ? "exit code \(code)" : "signal \(signal)")
-            }
-            // Somebody else has reaped it.
-            if found < 0, errno != EINTR { return (true, "an end that nobody saw") }
-            guard clock.now < end else { return nil }
-            // Its end wakes nobody but by a signal, which a library must not take.
-            var nothing = pollfd(fd: -1, events: 0, revents: 0)
-            _ = poll(&nothing, 1, 20)
+        do throws(Errno) {
+            let deadline = ContinuousClock().now.advanced(by: .seconds(seconds))
+            guard try ChildProcess.hasEnded(identity.pid, by: deadline) else { return nil }
+            let status = try ChildProcess.end(of: identity.pid)
+            let signal = status & 0x7f
+            return (status == 0, signal == 0 ? "exit code \(status >> 8 & 0xff)" : "signal \(signal)")
+        } catch {
+            // Somebody else has waited for it.
+            return (true, "an end that nobody saw")
         }
     }
 }

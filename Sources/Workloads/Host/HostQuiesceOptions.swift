@@ -2,7 +2,7 @@ package import Basics
 
 /// How a process of this machine is brought to a standstill.
 package struct HostQuiesceOptions: Sendable {
-    /// As for workloads of a cluster; overrides and `isManual` mean the same.
+    /// As for workloads of a cluster; `isManual` means the same.
     package var common: QuiesceOptions
     /// What starts the process again after `stop`: a program and its arguments. Empty: it is not stopped so.
     package var startCommand: [String] = []

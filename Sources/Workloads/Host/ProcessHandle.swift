@@ -1,12 +1,6 @@
 internal import Basics
 internal import SystemPackage
 
-#if canImport(Glibc)
-    internal import Glibc
-#else
-    internal import Musl
-#endif
-
 /// One process, held so that whatever is done goes to it and to no other that gets its number (pidfd_open(2)).
 final class ProcessHandle: Sendable {
     let identity: ProcessIdentity

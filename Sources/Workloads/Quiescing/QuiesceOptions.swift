@@ -19,8 +19,6 @@ package struct QuiesceOptions: Sendable {
     /// Seconds for which routes wait for pods to be Ready when it is let go, before they are opened whatever pods do; 0 for
     /// who cannot wait, and does not come again.
     package var readySeconds = Resumer.readySeconds
-    /// Codes of traps that are known and accepted.
-    package var overrides: Set<String> = []
     /// Whether nobody stays to renew the journal's lease: it holds until the deadline.
     package var isManual = false
 

@@ -97,8 +97,7 @@ package struct Quiescer: Sendable {
             // Only stopping springs them.
             let isSprung = finding.severity == .refusal && consistency != .checkpoint
             let isDeletion = finding.code == "claims-deleted-with-owner"
-            let isOverridden = options.overrides.contains(finding.code) || policy.overrides.contains(finding.code)
-            guard !isSprung || isDeletion || isOverridden else {
+            guard !isSprung || isDeletion || policy.overrides.contains(finding.code) else {
                 throw QuiesceError(
                     .refused,
                     "\(finding.message) (override with --override \(finding.code), or the annotation \(BecalmAnnotation.override))"
@@ -125,9 +124,16 @@ package struct Quiescer: Sendable {
     /// What the user asks for, then what the workload's annotations say, or its pods', then what a policy file says.
     package func policy(of live: LiveWorkload) async throws -> QuiescePolicy {
         var policy = options.policy
-        var said = try QuiescePolicy(of: live.object)
-        if said == nil, let pod = try await live.pods().first { said = try QuiescePolicy(of: pod) }
+        let said = try QuiescePolicy(of: live.object)
         if let said { policy = policy.filled(from: said) }
+        // Traps that are accepted say nothing of how it is asked.
+        var asked = said
+        asked?.overrides = []
+        if asked == nil || asked == QuiescePolicy(), let pod = try await live.pods().first,
+            let said = try QuiescePolicy(of: pod)
+        {
+            policy = policy.filled(from: said)
+        }
         let kind = live.workload.kind
         let rule = options.policies?.rule(
             namespace: live.namespace, kinds: [live.reference.kind, kind.resource, kind.kind], name: live.object.name)

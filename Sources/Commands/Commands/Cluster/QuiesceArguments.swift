@@ -143,7 +143,7 @@ package struct QuiesceArguments: ParsableArguments, Sendable {
         for (setting, _, text) in requests { _ = options.policy.set(setting, text) }
         options.deadlineSeconds = deadline.seconds
         options.stopSeconds = stopTimeout.seconds
-        options.overrides = Set(override)
+        options.policy.overrides = Set(override)
         if let policy {
             let path = context.path(policy)
             let text = try await BlockingBridge.offload(name: "becalm-files") {
