@@ -34,7 +34,7 @@ import velero_go_host
 import velero_plugin as velero
 from cluster import CLAIMS, JOBS, LEASES, NAMESPACES, PODS, SECRETS, wait
 
-PARTS = ("training", "cancel", "deadline", "spoilers")
+PARTS = ("training", "cancel", "held", "deadline", "spoilers")
 CONFIG_MAPS, VOLUMES = cluster_training.CONFIG_MAPS, cluster_training.VOLUMES
 # In the order in which Velero collects and restores.
 COLLECTED = (PODS, CLAIMS, VOLUMES, CONFIG_MAPS, JOBS, cluster.STATEFULSETS)
@@ -242,11 +242,17 @@ class Restore:
         self.api.create(resource, item)
         self.created.append(key)
 
+    def poll(self):
+        """One round over the operations that have not ended; whether any is left."""
+        poll(self.server, "RestoreItemActionV2", self.operations, restore=self.json)
+        return [operation for operation in self.operations if not operation.completed]
+
     def wait(self, seconds=900):
-        def over():
-            poll(self.server, "RestoreItemActionV2", self.operations, restore=self.json)
-            return all(operation.completed for operation in self.operations)
-        wait("the restore's operations end", over, seconds, 0.3)
+        wait("the restore's operations end", lambda: not self.poll(), seconds, 0.3)
+
+    def cancel(self):
+        for operation in self.operations:
+            self.server.call("RestoreItemActionV2", "Cancel", operation.action, operationID=operation.identifier, restore=self.json)
 
 
 def poll(server, kind, operations, **of):
@@ -480,9 +486,55 @@ def cancel(bench):
         backup.delete()
 
 
+def held(bench):
+    """A restore that is cancelled leaves its workload held, until somebody has it run with what is there."""
+    report, api = bench.report, bench.api
+
+    def is_held(namespace):
+        body = api.get(cluster.STATEFULSETS, namespace, STATEFUL)
+        return "becalm.io/gated" in body["metadata"]["annotations"] and body["spec"]["replicas"] == 0 and not pods_of(api, namespace)
+    with bench.place.scope("velero-held") as namespace, bench.place.scope("velero-held-copy") as other:
+        stateful(bench, namespace, bench.options.megabytes)
+        backup = Backup(bench.server, namespace)
+        backup.take()
+        backup.wait()
+        backup.finalize()
+        runs_again(bench, namespace, "held")
+        restore = Restore(bench.server, backup, mapping={namespace: other})
+        restore.run()
+        name = f"{other}/statefulsets.apps/{STATEFUL}"
+
+        def under_way():
+            restore.poll()
+            return any(done > 0 for done, _ in restore.operations[0].seen)
+        wait("the mover has moved something", under_way, 300, 0.2)
+        busy = bench.command.run("resume", "--restored", "--force", name)
+        report.check(busy.code == 11 and b"writes into the claim data" in busy.err, "held: not let go while a mover writes", str(busy))
+        restore.cancel()
+        wait("the operation has failed", lambda: not restore.poll(), 120)
+        report.check("becalm status --namespace" in restore.operations[0].error, "held: the operation says that its workload stays held",
+                     restore.operations[0].error)
+        wait("held: its mover is gone", lambda: not api.list(PODS, other, "becalm.io/run"), 120)
+        report.check(is_held(other), "held: it waits for its data")
+        status = bench.command.must("status", "--namespace", other, "--json").of("gated")
+        report.check([(x["workload"], x["unfilled"], x["missing"]) for x in status] == [(name, ["data"], [])],
+                     "held: status names it and its claim", str(status))
+        plain = bench.command.run("resume", name)
+        report.check(plain.code == 1 and b"--restored" in plain.err, "held: resume says that a restore holds it", str(plain))
+        refused = bench.command.run("resume", "--restored", name)
+        report.check(refused.code == 1 and b"--force" in refused.err and is_held(other), "held: not let go while data is missing", str(refused))
+        bench.command.must("resume", "--restored", "--force", name)
+        runs_again(bench, other, "held, let go")
+        marks = {**api.get(cluster.STATEFULSETS, other, STATEFUL)["metadata"]["annotations"],
+                 **api.get(CLAIMS, other, "data")["metadata"].get("annotations", {})}
+        report.check(not {"becalm.io/gated", "becalm.io/restoring"} & set(marks), "held, let go: nothing is marked any more", str(marks))
+        bench.leftovers(other, "held, let go")
+        backup.delete()
+
+
 def deadline(bench):
     """What is held is let go at its deadline, and by hand: the backup's operation says which."""
-    def held(operations):
+    def hold(operations):
         return next(o for o in operations if o.action == "becalm.io/quiesce")
     with bench.place.scope("velero-late") as namespace:
         stateful(bench, namespace, 1)
@@ -497,8 +549,8 @@ def deadline(bench):
                 else:
                     bench.command.must("resume", f"{namespace}/statefulset/{STATEFUL}")
                 backup.wait()
-                bench.report.check(words in held(backup.operations).error, f"{what}: the operation says so", held(backup.operations).error)
-                bench.report.equal([o.error for o in backup.operations if o.error and o is not held(backup.operations)],
+                bench.report.check(words in hold(backup.operations).error, f"{what}: the operation says so", hold(backup.operations).error)
+                bench.report.equal([o.error for o in backup.operations if o.error and o is not hold(backup.operations)],
                                    f"{what}: the data is stored all the same")
                 runs_again(bench, namespace, what)
                 backup.finalize()

@@ -91,14 +91,15 @@ struct WorkloadJourneyTests {
     }
 
     private static func restore(
-        _ snapshot: Identifier, _ world: MoverWorld, to namespace: String = "lab"
+        _ snapshot: Identifier, _ world: MoverWorld, to namespace: String = "lab",
+        report: @escaping @Sendable (WorkloadEvent) -> Void = { _ in }
     ) async throws -> WorkloadRestoreResult {
         var request = WorkloadRestoreRequest(
             snapshot: snapshot, movers: try MoverJobTests.settings(), access: MoverWorld.access,
             scratch: Array(world.directory.string.utf8))
         request.namespaces = ["train": namespace]
         return try await WorkloadRestoreJourney(
-            world.cluster.client, request, open: { try await world.open() }, report: { _ in }
+            world.cluster.client, request, open: { try await world.open() }, report: report
         ).run()
     }
 
@@ -246,6 +247,26 @@ struct WorkloadJourneyTests {
         let names = files.map { $0.path.suffix(2).joined(separator: "/") }
         #expect(names.contains("train/nccl.json") && names.contains("train/trainer.json"), "\(names)")
         #expect(backup.remarks.filter { $0.contains("Secret train/hub is left out") }.count == 1, "\(backup.remarks)")
+
+        // Who restores it is told, too, while the secret is not there, and what to look for where it may not be read.
+        let secret = try KubernetesObject([
+            "apiVersion": "v1", "kind": "Secret", "metadata": ["name": "hub", "namespace": "lab"],
+        ])
+        for (isForbidden, isThere) in [(false, false), (true, false), (false, true)] {
+            world.cluster.change { $0.forbidden = isForbidden ? ["get secrets"] : [] }
+            if isThere { world.cluster.put(secret) }
+            let told = Monitor<[String]>([])
+            _ = try await Self.restore(backup.joined.snapshot, world) { event in
+                if case .remark(let text) = event { told.signal { $0.append(text) } }
+            }
+            let remarks = told.withLock { $0 }
+            #expect(remarks.count == (isThere ? 0 : 1), "\(remarks)")
+            #expect(remarks.allSatisfy { $0.contains("Secret lab/hub") && $0.contains("TrainJob lab/sft needs") })
+            #expect(remarks.allSatisfy { $0.contains("may not be read") == isForbidden })
+            let restored = world.cluster.all("TrainJob").filter { $0.namespace == "lab" }
+            for job in restored { world.cluster.remove(job) }
+            #expect(restored.count == 1)
+        }
     }
 
     @Test("A restored Ray cluster whose state is in a store outside is told of")

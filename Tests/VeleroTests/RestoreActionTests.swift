@@ -90,7 +90,8 @@ struct RestoreActionTests {
     func marked() async throws {
         let world = ActionWorld(.workloadRestore, Self.gated)
         let (_, outcome) = try await restore(try job(marked: true), world)
-        #expect(world.log.lines.contains { $0.hasPrefix("warning") && $0.contains("becalm.io/gated") })
+        let said = world.log.lines.filter { $0.hasPrefix("warning") }
+        #expect(said.contains { $0.contains("'becalm resume --restored ml/jobs.batch/run42'") }, "\(said)")
         let restored = try KubernetesObject(parsing: outcome.item)
         #expect(restored["spec", "suspend"] == true && restored.annotations["becalm.io/gated"] != nil)
         #expect(outcome.additionalItems.map(\.name) == ["ckpt"])

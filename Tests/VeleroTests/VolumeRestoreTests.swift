@@ -339,6 +339,6 @@ struct VolumeRestoreTests {
             Issue.record("it goes on")
             return
         }
-        #expect(why.contains("persistentvolumeclaims"))
+        #expect(why.contains("persistentvolumeclaims") && why.contains("becalm status --namespace ml"))
     }
 }

@@ -1,4 +1,5 @@
 internal import Basics
+internal import Orchestration
 internal import Snapshots
 internal import Workloads
 
@@ -57,6 +58,17 @@ struct QuiesceReport: Sendable {
     private static func words(_ checkpoint: SeenCheckpoint) -> String {
         (checkpoint.claim.isEmpty ? checkpoint.path : "\(checkpoint.claim)/\(checkpoint.path)")
             + (checkpoint.step.map { ", step \($0)" } ?? "")
+    }
+
+    /// What came of letting one go that a restore held.
+    func summary(_ release: GateLifter.Release) {
+        for remark in release.remarks { context.warn(remark, kind: "workload", options) }
+        context.output.summary(
+            [
+                .init("workload", .string("\(release.gated.workload)")),
+                .init("unfilled", .strings(release.gated.unfilled)), .init("missing", .strings(release.gated.missing)),
+                .init("remarks", .strings(release.remarks)),
+            ], text: "\(release.gated.workload) is let go")
     }
 
     /// What came of letting one go.

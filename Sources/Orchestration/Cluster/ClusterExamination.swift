@@ -212,6 +212,15 @@ package struct ClusterExamination: Sendable {
                     "\(entry.workload) is still held by \(entry.lease.holder), which is gone or late: 'becalm resume --expired' lets it go"
                 ))
         }
+        // Every kind is listed for it, which is too much to ask of a whole cluster.
+        let gated = namespace.isEmpty ? [] : try await GateLifter(client).held(in: namespace)
+        for gated in gated.prefix(Self.most) {
+            findings.append(
+                Finding(
+                    "held", .warning,
+                    "\(gated.workload) is held by a restore and waits for \(gated.words): where nothing is at work on that, 'becalm resume --restored \(gated.workload)' lets it go"
+                ))
+        }
         if findings.isEmpty {
             findings.append(Finding("held", .fine, "\(counted(waiting, "workload")) held, none for too long"))
         }

@@ -52,6 +52,7 @@ package struct WorkloadRestoreJourney: Sendable {
         let room = VolumeRoom(repository, request.snapshot, document)
         let claims = try await createClaims(objects, document, room, namespace, &result)
         try await createOthers(objects, workload, namespace, &result)
+        for remark in try await MissingReferents(client).remarks(for: workload) { report(.remark(remark)) }
         result.volumes = try await fill(claims, source, namespace, workload)
         for claim in claims { try await finish(claim) }
         result.created.append(try await make(resource, workload.object, &result).label)

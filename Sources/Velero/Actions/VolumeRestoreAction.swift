@@ -242,11 +242,18 @@ struct VolumeRestoreAction: RestoreItemAction {
     func progress(operation: String, restore: [UInt8]) async throws(VeleroError) -> OperationStatus {
         do throws(OperationAnswers.Refusal) {
             let identifier = try OperationAnswers.identify(operation, of: restore, kinds: [.volumeRestore])
-            return await VolumeMovers.status(identifier, environment, configuration: mover) {
+            var status = await VolumeMovers.status(identifier, environment, configuration: mover) {
                 try await beginLate(identifier, restore)
             } finish: { client, ending in
                 try await finish(identifier, ending, client)
             }
+            if case .failed(let reason) = status.outcome {
+                let namespace = identifier.watched.namespace
+                status.outcome = .failed(
+                    "\(reason); a workload that mounts it stays held ('becalm status --namespace \(namespace)' names it)"
+                )
+            }
+            return status
         } catch {
             return error.status
         }

@@ -87,10 +87,13 @@ struct WorkloadRestoreAction: RestoreItemAction {
                         "\(object.label) is held until the data of its claims is there", metadata: Self.metadata(object)
                     )
                 } else {
+                    let reference = WorkloadReference(
+                        namespace: restore.target(of: object.namespace), kind: workload.kind.groupResource,
+                        name: object.name)
                     environment.logger.warning(
                         """
-                        \(object.label) is restored but held, and nothing lets it go by itself: when its data is there, put back \
-                        what its annotation \(BecalmAnnotation.gated) says and remove the annotation
+                        \(object.label) is restored but held, and nothing lets it go by itself: when its data is there, \
+                        'becalm resume --restored \(reference)' does
                         """, metadata: Self.metadata(object))
                 }
             }

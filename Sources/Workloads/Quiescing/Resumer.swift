@@ -80,6 +80,11 @@ package struct Resumer: Sendable {
         }
         let notices = try await openRoutes(routes, for: live.reference, uid: live.object.uid)
         guard isHeld || !routes.isEmpty else {
+            guard live.object.annotations[BecalmAnnotation.gated] == nil else {
+                throw WorkloadError(
+                    "\(live.object.label) is held by a restore, not for a backup: 'becalm resume --restored \(live.reference)' lets it go once its data is there"
+                )
+            }
             throw WorkloadError("\(live.object.label) is not held by Becalm: there is nothing to resume")
         }
         return Resumption(

@@ -17,10 +17,15 @@ package struct ResumeCommand: RunnableCommand {
             and the permissions). It also lets go the processes of this machine that this user holds, and needs no \
             cluster for that.
 
+            A workload that Velero's restore holds because data of its claims is missing, or because the plugin's 'gate' \
+            says so, is let go with '--restored', once all of its data is there. Where that cannot be had any more, \
+            '--force' has it run with what is there.
+
             EXAMPLE:
               $ becalm resume train/pytorchjob/run42
               $ becalm resume --expired
               $ becalm resume host/pid/4242
+              $ becalm resume --restored train/pytorchjob/run42
             """)
 
     @OptionGroup package var global: GlobalOptions
@@ -35,7 +40,14 @@ package struct ResumeCommand: RunnableCommand {
     @Option(name: [.customShort("n"), .long], help: ArgumentHelp("Look in one namespace only.", valueName: "name"))
     package var namespace: String?
 
-    @Flag(name: .long, help: "Let go what a backup holds that is at work; that backup then fails.")
+    @Flag(name: .long, help: "Let go what a restore holds: Velero's, by the plugin.")
+    package var restored = false
+
+    @Flag(
+        name: .long,
+        help:
+            "Let go what a backup holds that is at work; that backup then fails. With '--restored': whether or not all data is there."
+    )
     package var force = false
 
     @Flag(name: .long, help: "With '--expired': only processes of this machine, and ask no cluster.")
@@ -48,6 +60,7 @@ package struct ResumeCommand: RunnableCommand {
         guard namespace == nil || expired else { throw ValidationError("'--namespace' goes with '--expired'.") }
         guard !host || expired && namespace == nil else { throw ValidationError("'--host' goes with '--expired'.") }
         guard namespace != "" else { throw ValidationError("An empty name is no namespace.") }
+        guard !(restored && expired) else { throw ValidationError("'--restored' goes with the name of a workload.") }
         guard !(force && expired) else { throw ValidationError("'--force' goes with the name of a workload.") }
     }
 
@@ -55,6 +68,7 @@ package struct ResumeCommand: RunnableCommand {
         let report = QuiesceReport(context, global)
         guard let workload else { return try await sweep(context, report) }
         let reference = try JourneyError.reference(workload)
+        if restored { return try await release(reference, context, report) }
         if reference.isHost {
             let (resumer, force) = (self.resumer(context), force)
             let resumption = try await BlockingBridge.offload(name: "becalm-resume") {
@@ -66,6 +80,14 @@ package struct ResumeCommand: RunnableCommand {
         let client = try await cluster.client(context, global)
         let resumer = Resumer(client, holder: ClusterOptions.holder(unique: true)) { report.tell(.remark($0)) }
         report.tell(try await resumer.resume(reference, force: force), isSummary: true)
+        return .done
+    }
+
+    private func release(
+        _ reference: WorkloadReference, _ context: CommandContext, _ report: QuiesceReport
+    ) async throws -> ExitStatus {
+        let client = try await cluster.client(context, global)
+        report.summary(try await GateLifter(client).lift(reference, takesDataAsItIs: force))
         return .done
     }
 

@@ -12,8 +12,11 @@ package struct StatusCommand: RunnableCommand {
         abstract:
             "Tell which workloads of a cluster and which processes of this machine are held, by whom and until when.",
         discussion: """
+            What a restore holds until its data is there is looked for where a workload or a namespace is named.
+
             EXAMPLE:
               $ becalm status
+              $ becalm status -n train
               $ becalm status train/pytorchjob/run42 --json
               $ becalm status --host
             """)
@@ -43,9 +46,10 @@ package struct StatusCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         var held: [HeldWorkload] = []
+        var gated: [GatedWorkload] = []
         var looksOnlyHere = false
         if let workload {
-            held = try await one(try JourneyError.reference(workload), context)
+            (held, gated) = try await one(try JourneyError.reference(workload), context)
         } else {
             if namespace == nil {
                 do {
@@ -63,6 +67,7 @@ package struct StatusCommand: RunnableCommand {
                 let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
                 held += entries.map { HeldWorkload($0.entry) }
                 for error in unreadable { context.warn(error.message, kind: "journal", global) }
+                if let namespace { gated = try await GateLifter(client).held(in: namespace) }
             }
         }
         var table = TextTable([.left("workload"), .left("step"), .left("holder"), .left("until")])
@@ -70,22 +75,37 @@ package struct StatusCommand: RunnableCommand {
             context.output.emit("held", HeldWorkload.members(entry, workload: entry.workload))
             table.add(entry.row)
         }
+        for entry in gated {
+            context.output.emit(
+                "gated",
+                [
+                    .init("workload", .string("\(entry.workload)")), .init("unfilled", .strings(entry.unfilled)),
+                    .init("missing", .strings(entry.missing)),
+                ])
+            table.add(["\(entry.workload)", "restored", "a restore", "waits for \(entry.words)"])
+        }
         if !table.isEmpty { context.output.lines(table.lines) }
         context.output.summary(
-            [.init("held", .unsigned(UInt64(held.count)))],
-            text: (held.isEmpty ? "nothing is held" : Format.count(UInt64(held.count), "workload") + " held")
+            [
+                .init("held", .unsigned(UInt64(held.count))), .init("gated", .unsigned(UInt64(gated.count))),
+            ],
+            text: (table.isEmpty
+                ? "nothing is held" : Format.count(UInt64(held.count + gated.count), "workload") + " held")
                 + (looksOnlyHere ? ClusterOptions.noneConfigured : ""))
         return .done
     }
 
-    private func one(_ reference: WorkloadReference, _ context: CommandContext) async throws -> [HeldWorkload] {
+    private func one(
+        _ reference: WorkloadReference, _ context: CommandContext
+    ) async throws -> ([HeldWorkload], [GatedWorkload]) {
         if reference.isHost {
             let journal = HostJournal(.standard(environment: context.environment), of: reference)
-            return try journal.read().map { [HeldWorkload($0)] } ?? []
+            return (try journal.read().map { [HeldWorkload($0)] } ?? [], [])
         }
         let client = try await cluster.client(context, global)
         let live = try await WorkloadFinder(client).find(reference)
         let entry = try await QuiesceJournal(client, of: live.reference).read().entry
-        return entry.map { [HeldWorkload($0)] } ?? []
+        let gated = try await GateLifter(client).held(live.reference)
+        return (entry.map { [HeldWorkload($0)] } ?? [], gated.map { [$0] } ?? [])
     }
 }

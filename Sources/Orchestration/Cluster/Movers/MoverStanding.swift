@@ -105,6 +105,9 @@ enum MoverStanding: Equatable, Sendable {
     /// Whether the cluster says of a Job that all its pods have ended well.
     static func isComplete(_ job: KubernetesObject) -> Bool { condition("Complete", of: job) != nil }
 
+    /// Whether the cluster says of a Job that it makes no more pods: all have ended well, or it has failed.
+    static func isOver(_ job: KubernetesObject) -> Bool { isComplete(job) || condition("Failed", of: job) != nil }
+
     /// A condition that is true.
     private static func condition(_ type: String, of job: KubernetesObject) -> JSONValue? {
         job["status", "conditions"]?.array?.first { $0["type"]?.string == type && $0["status"] == "True" }
