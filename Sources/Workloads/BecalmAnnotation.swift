@@ -34,6 +34,8 @@ package enum BecalmAnnotation {
     package static let drained = "becalm.io/drained"
     /// The fields that keep a restored workload from running, with what they were: `HeldFields`.
     package static let gated = "becalm.io/gated"
+    /// Beside `gated`: `by-hand` where nothing but a user lets the workload go, whatever its data comes to.
+    package static let release = "becalm.io/release"
     /// On a stored object: what a backup found of the workload.
     package static let captured = "becalm.io/captured"
     /// On a stored claim: the snapshot with its data.

@@ -17,7 +17,7 @@ package struct Workload: Sendable {
     package var isManagedByKueue: Bool { Kueue.manages(object) }
     /// Whether Kueue starts and stops the object itself, whatever its fields say. Of kinds that serve it admits the pods, and
     /// leaves the number of replicas to others.
-    private var isStartedByKueue: Bool {
+    package var isStartedByKueue: Bool {
         isManagedByKueue && kind != KueueWorkload().kind && !Kueue.servingKinds.contains(kind)
     }
     /// Whether it is done; nil while it is not.
@@ -154,8 +154,9 @@ package struct Workload: Sendable {
         "deletionGracePeriodSeconds", "managedFields", "selfLink", "ownerReferences",
     ]
 
-    /// Keeps it from running once it is created. Returns why that is not possible, or nil when it is done.
-    package mutating func gate() throws(WorkloadError) -> String? {
+    /// Keeps it from running once it is created; with `byHand` until a user lets it go, whatever becomes of its data. Returns
+    /// why that is not possible, or nil when it is done.
+    package mutating func gate(byHand: Bool = false) throws(WorkloadError) -> String? {
         switch adapter.gate(object) {
         case .fields(let settings):
             try HeldFields.hold(&object, settings, annotation: BecalmAnnotation.gated)
@@ -176,6 +177,7 @@ package struct Workload: Sendable {
             object.setAnnotation(BecalmAnnotation.gated, HeldFields().text)
         case .none(let reason): return reason
         }
+        if byHand { object.setAnnotation(BecalmAnnotation.release, "by-hand") }
         return nil
     }
 
@@ -187,6 +189,7 @@ package struct Workload: Sendable {
         let isLeftToKueue = kueueIsServed && isStartedByKueue
         let foreign = try HeldFields.release(
             &object, annotation: BecalmAnnotation.gated, keeping: { _ in isLeftToKueue })
+        object.removeAnnotation(BecalmAnnotation.release)
         Kueue.ungate(&object)
         object.removeElements(of: ["spec", "schedulingGates"]) {
             $0["name"]?.string == BecalmAnnotation.gateName

@@ -12,7 +12,7 @@ struct GateLifterTests {
 
     /// A StatefulSet that a restore holds, whose pod has the claims `ckpt` and `logs` and one of a template.
     private static func cluster(
-        restoring: [String], absent: [String] = [], isHeld: Bool = true
+        restoring: [String], absent: [String] = [], isHeld: Bool = true, byHand: Bool = false
     ) throws -> FakeCluster {
         let cluster = try MoverCluster.forMovers()
         let volumes: [JSONValue] = ["ckpt", "logs"].map {
@@ -26,20 +26,43 @@ struct GateLifterTests {
             ],
         ])
         var workload = try #require(WorkloadCatalog.standard.workload(set))
-        if isHeld { #expect(try workload.gate() == nil && workload.object["spec", "replicas"] == 0) }
+        if isHeld { #expect(try workload.gate(byHand: byHand) == nil && workload.object["spec", "replicas"] == 0) }
         cluster.put(workload.object)
         for name in ["ckpt", "logs", "data-web-0", "other"] where !absent.contains(name) {
-            var claim = try KubernetesObject([
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-                "metadata": ["name": .string(name), "namespace": "train"],
-            ])
-            if restoring.contains(name) {
-                claim.setAnnotation(RestoredObject.restoring, "becalm1:r:s:d")
-                claim.setAnnotation(RestoredObject.restoreBegins, "r-1")
-            }
-            cluster.put(claim)
+            cluster.put(try claim(name, isBeingRestored: restoring.contains(name)))
         }
         return cluster
+    }
+
+    private static func claim(_ name: String, isBeingRestored: Bool = false) throws -> KubernetesObject {
+        var claim = try KubernetesObject([
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+            "metadata": ["name": .string(name), "namespace": "train"],
+        ])
+        if isBeingRestored {
+            claim.setAnnotation(RestoredObject.restoring, "becalm1:r:s:d")
+            claim.setAnnotation(RestoredObject.restoreBegins, "r-1")
+        }
+        return claim
+    }
+
+    /// The Job of a mover that has a claim.
+    private static func mover(_ claim: String, _ word: String = "restore") throws -> KubernetesObject {
+        var job = try KubernetesObject([
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": ["name": .string("mover-\(word)"), "namespace": "train"],
+            "spec": ["template": ["spec": ["containers": [["args": ["mover", .string(word), "--json"]]]]]],
+        ])
+        job.setLabel(MoverJob.claimLabel, claim)
+        return job
+    }
+
+    private static func held(_ cluster: FakeCluster) async throws -> GatedWorkload? {
+        try await GateLifter(cluster.client).held(WorkloadFinder(cluster.client).find(reference))
+    }
+
+    private static func marks(_ cluster: FakeCluster, _ claim: String) -> Set<String> {
+        Set(cluster.get("PersistentVolumeClaim", claim, namespace: "train")?.annotations.keys.map { $0 } ?? [])
     }
 
     private static func isHeld(_ cluster: FakeCluster) throws -> Bool {
@@ -59,14 +82,14 @@ struct GateLifterTests {
     @Test("One whose claims are whole is let go by its name, and a claim that is not its own holds nothing")
     func whole() async throws {
         let cluster = try Self.cluster(restoring: ["other"])
-        let held = try #require(try await GateLifter(cluster.client).held(Self.reference))
+        let held = try #require(try await Self.held(cluster))
         #expect(held.isWhole && "\(held.workload)" == "train/statefulsets.apps/web")
         #expect(try await GateLifter(cluster.client).held(in: "train") == [held])
         let release = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: false)
         #expect(try release.remarks.isEmpty && !Self.isHeld(cluster))
         #expect(cluster.get("StatefulSet", "web", namespace: "train")?["spec", "replicas"] == 1)
         #expect(cluster.get("PersistentVolumeClaim", "other", namespace: "train")?.annotations.count == 2)
-        #expect(try await GateLifter(cluster.client).held(Self.reference) == nil)
+        #expect(try await Self.held(cluster) == nil)
         #expect(try await GateLifter(cluster.client).held(in: "train").isEmpty)
     }
 
@@ -84,29 +107,152 @@ struct GateLifterTests {
 
         let release = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: true)
         #expect(release.gated.unfilled == ["ckpt", "data-web-0"] && release.gated.missing == ["logs"])
-        #expect(release.remarks.count == 1 && release.remarks[0].contains("ckpt, data-web-0 is taken as it is"))
+        #expect(release.remarks.filter { $0.contains("is taken as it is") }.count == 2)
+        #expect(
+            release.remarks.count == 3 && release.remarks[2].hasPrefix("claim logs is not there: pods do not start"))
         #expect(try !Self.isHeld(cluster))
-        for name in ["ckpt", "data-web-0"] {
-            #expect(cluster.get("PersistentVolumeClaim", name, namespace: "train")?.annotations.isEmpty == true)
+        for name in ["ckpt", "data-web-0"] { #expect(Self.marks(cluster, name) == [RestoredObject.incomplete]) }
+
+        // A claim of a template comes into being empty.
+        let other = try Self.cluster(restoring: [], absent: ["data-web-0"])
+        #expect(try await Self.refusal(other).kind == "claims_not_whole")
+        let told = try await GateLifter(other.client).lift(Self.reference, takesDataAsItIs: true).remarks
+        #expect(told.count == 1 && told[0].contains("gets an empty one"), "\(told)")
+    }
+
+    @Test("What one workload takes as it is is not whole for another that has the claim, nor for the end of a mover")
+    func shared() async throws {
+        let cluster = try Self.cluster(restoring: ["ckpt", "logs"])
+        var other = try #require(cluster.get("StatefulSet", "web", namespace: "train"))
+        (other.name, other.uid) = ("other", "")
+        other.remove(at: ["spec", "volumeClaimTemplates"])
+        cluster.put(other)
+        let lifter = GateLifter(cluster.client)
+        var job = try Self.mover("logs")
+        try job.set([["type": "Complete", "status": "True"]], at: ["status", "conditions"])
+        cluster.put(job)
+        _ = try await lifter.lift(Self.reference, takesDataAsItIs: true)
+        let waiting = try await lifter.held(in: "train")
+        #expect(waiting.map(\.workload.name) == ["other"] && waiting[0].unfilled == ["ckpt", "logs"])
+        #expect(try await lifter.held(in: "train", having: "data-web-0").isEmpty)
+        #expect(try await lifter.lift(namespace: "train", claim: "logs").isEmpty)
+        let name = WorkloadReference(namespace: "train", kind: "statefulset", name: "other")
+        await #expect(throws: JourneyError.self) { _ = try await lifter.lift(name, takesDataAsItIs: false) }
+        _ = try await lifter.lift(name, takesDataAsItIs: true)
+        #expect(try await lifter.held(in: "train").isEmpty)
+    }
+
+    @Test("What waits for its user is not let go by the end of a mover")
+    func byHand() async throws {
+        let cluster = try Self.cluster(restoring: ["ckpt"], byHand: true)
+        let lifter = GateLifter(cluster.client)
+        #expect(try await lifter.lift(namespace: "train", claim: "ckpt").isEmpty)
+        #expect(try Self.isHeld(cluster))
+        cluster.put(try Self.claim("ckpt"))
+        _ = try await lifter.lift(Self.reference, takesDataAsItIs: false)
+        let set = try #require(cluster.get("StatefulSet", "web", namespace: "train"))
+        #expect(set.annotations[BecalmAnnotation.release] == nil && set["spec", "replicas"] == 1)
+    }
+
+    @Test("The examination of a namespace tells what is held and what to do, and a list that fails hides nothing else")
+    func examined() async throws {
+        func told(_ cluster: FakeCluster) async -> [String] {
+            await ClusterExamination(cluster.client, namespace: "train").findings().filter { $0.name == "held" }
+                .map { "\($0.severity.rawValue): \($0.message)" }
         }
+        let whole = await told(try Self.cluster(restoring: []))
+        #expect(whole.count == 1 && whole[0].hasPrefix("warning: train/statefulsets.apps/web is held by a restore"))
+        #expect(whole[0].hasSuffix("'becalm resume --restored train/statefulsets.apps/web' lets it go"), "\(whole)")
+        let cluster = try Self.cluster(restoring: ["ckpt"])
+        let partial = await told(cluster)
+        #expect(partial.count == 1 && partial[0].contains("the data of its claim ckpt"), "\(partial)")
+        #expect(partial[0].contains("with --force"))
+        cluster.forbid("list persistentvolumeclaims")
+        let blind = await told(cluster)
+        #expect(blind.contains { $0.hasPrefix("warning: what restores hold is not known") }, "\(blind)")
+        #expect(await told(try Self.cluster(restoring: [], isHeld: false)).map { $0.prefix(3) } == ["ok:"])
+    }
+
+    @Test("One that a backup holds, too, is not let go while it is at work")
+    func heldForBackup() async throws {
+        let cluster = try Self.cluster(restoring: [])
+        let name = "becalm-statefulsets.apps-web"
+        var lease = try KubernetesObject([
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": ["name": .string(name), "namespace": "train"], "spec": ["holderIdentity": "nightly"],
+        ])
+        for (key, value) in [
+            "journal-version": "1", "workload": "train/statefulsets.apps/web", "step": "stopped",
+            "consistency": "pause",
+            "targets": "[]", "times": "{}",
+        ] { lease.setAnnotation("becalm.io/\(key)", value) }
+        cluster.put(lease)
+        let refusal = try await Self.refusal(cluster, takesDataAsItIs: true)
+        #expect(refusal.status == .busy && refusal.message.contains("held for a backup, too, by nightly"), "\(refusal)")
+        #expect(try Self.isHeld(cluster))
+    }
+
+    @Test("A TrainJob waits for the claims that its runtime alone names")
+    func runtime() async throws {
+        let cluster = try MoverCluster.forMovers()
+        let group = "trainer.kubeflow.org"
+        cluster.change {
+            $0.kinds += [
+                ClusterKind(group, "v1alpha1", "TrainJob", "trainjobs"),
+                ClusterKind(group, "v1alpha1", "TrainingRuntime", "trainingruntimes"),
+            ]
+        }
+        let pod: JSONValue = ["containers": [], "volumes": [["persistentVolumeClaim": ["claimName": "ckpt"]]]]
+        let replicated: JSONValue = ["name": "node", "template": ["spec": ["template": ["spec": pod]]]]
+        cluster.put(
+            try KubernetesObject([
+                "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainingRuntime",
+                "metadata": ["name": "torch", "namespace": "train"],
+                "spec": ["template": ["spec": ["replicatedJobs": [replicated]]]],
+            ]))
+        let job = try KubernetesObject([
+            "apiVersion": "trainer.kubeflow.org/v1alpha1", "kind": "TrainJob",
+            "metadata": ["name": "sft", "namespace": "train"],
+            "spec": ["runtimeRef": ["name": "torch", "kind": "TrainingRuntime"]],
+        ])
+        var workload = try #require(WorkloadCatalog.standard.workload(job))
+        #expect(try workload.gate() == nil)
+        cluster.put(workload.object)
+        cluster.put(try Self.claim("ckpt", isBeingRestored: true))
+        let lifter = GateLifter(cluster.client)
+        #expect(try await lifter.held(in: "train").map(\.unfilled) == [["ckpt"]])
+        let name = WorkloadReference(namespace: "train", kind: "trainjob", name: "sft")
+        await #expect(throws: JourneyError.self) { _ = try await lifter.lift(name, takesDataAsItIs: false) }
+        #expect(try await lifter.lift(namespace: "train", claim: "ckpt") == ["TrainJob train/sft"])
     }
 
     @Test("Nothing is let go while a mover writes into a claim of it, whatever its user wants")
     func moving() async throws {
         let cluster = try Self.cluster(restoring: ["ckpt"])
-        var job = try KubernetesObject([
-            "apiVersion": "batch/v1", "kind": "Job", "metadata": ["name": "mover", "namespace": "train"],
-        ])
-        job.setLabel(MoverJob.claimLabel, "ckpt")
+        // One that stores the volume changes nothing of it.
+        cluster.put(try Self.mover("ckpt", "backup"))
+        var job = try Self.mover("ckpt")
         cluster.put(job)
         let refusal = try await Self.refusal(cluster, takesDataAsItIs: true)
-        #expect(refusal.status == .busy && refusal.message.contains("Job train/mover"), "\(refusal)")
+        #expect(refusal.status == .busy && refusal.message.contains("Job train/mover-restore"), "\(refusal)")
         #expect(try Self.isHeld(cluster))
         #expect(cluster.get("PersistentVolumeClaim", "ckpt", namespace: "train")?.annotations.count == 2)
 
-        // One that has failed writes no more.
+        // Its pod may outlive its end, and the Job.
         try job.set([["type": "Failed", "status": "True"]], at: ["status", "conditions"])
         cluster.put(job)
+        var pod = try KubernetesObject([
+            "apiVersion": "v1", "kind": "Pod", "metadata": ["name": "p", "namespace": "train"],
+            "spec": job["spec", "template", "spec"] ?? .null, "status": ["phase": "Running"],
+        ])
+        pod.setLabel(MoverJob.claimLabel, "ckpt")
+        cluster.put(pod)
+        #expect(try await Self.refusal(cluster, takesDataAsItIs: true).message.contains("Pod train/p"))
+        cluster.remove(job)
+        #expect(try await Self.refusal(cluster, takesDataAsItIs: true).status == .busy)
+        #expect(try Self.isHeld(cluster))
+        try pod.set("Failed", at: ["status", "phase"])
+        cluster.put(pod)
         _ = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: true)
         #expect(try !Self.isHeld(cluster))
     }
@@ -120,8 +266,21 @@ struct GateLifterTests {
         }
         #expect(try Self.isHeld(cluster))
         cluster.refuse { _ in nil }
-        _ = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: false)
+        #expect(try await Self.refusal(cluster).kind == "claims_not_whole")
+        _ = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: true)
         #expect(try !Self.isHeld(cluster))
+    }
+
+    @Test("What cannot be put back leaves the claims as they are")
+    func unreadable() async throws {
+        let cluster = try Self.cluster(restoring: ["ckpt"])
+        var set = try #require(cluster.get("StatefulSet", "web", namespace: "train"))
+        set.setAnnotation(BecalmAnnotation.gated, "{}")
+        cluster.put(set)
+        await #expect(throws: WorkloadError.self) {
+            _ = try await GateLifter(cluster.client).lift(Self.reference, takesDataAsItIs: true)
+        }
+        #expect(Self.marks(cluster, "ckpt") == [RestoredObject.restoring, RestoredObject.restoreBegins])
     }
 
     @Test("A field that somebody has changed since the restore stays as it is, and is named")

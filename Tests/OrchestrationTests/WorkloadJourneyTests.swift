@@ -252,8 +252,8 @@ struct WorkloadJourneyTests {
         let secret = try KubernetesObject([
             "apiVersion": "v1", "kind": "Secret", "metadata": ["name": "hub", "namespace": "lab"],
         ])
-        for (isForbidden, isThere) in [(false, false), (true, false), (false, true)] {
-            world.cluster.change { $0.forbidden = isForbidden ? ["get secrets"] : [] }
+        for (trouble, isThere) in [(nil, false), (403, false), (500, false), (nil, true)] {
+            world.cluster.refuse { $0.method == "GET" && $0.path.hasSuffix("/secrets/hub") ? trouble : nil }
             if isThere { world.cluster.put(secret) }
             let told = Monitor<[String]>([])
             _ = try await Self.restore(backup.joined.snapshot, world) { event in
@@ -262,7 +262,7 @@ struct WorkloadJourneyTests {
             let remarks = told.withLock { $0 }
             #expect(remarks.count == (isThere ? 0 : 1), "\(remarks)")
             #expect(remarks.allSatisfy { $0.contains("Secret lab/hub") && $0.contains("TrainJob lab/sft needs") })
-            #expect(remarks.allSatisfy { $0.contains("may not be read") == isForbidden })
+            #expect(remarks.allSatisfy { $0.contains("is not known") == (trouble != nil) })
             let restored = world.cluster.all("TrainJob").filter { $0.namespace == "lab" }
             for job in restored { world.cluster.remove(job) }
             #expect(restored.count == 1)
@@ -416,6 +416,16 @@ struct WorkloadJourneyTests {
         #expect(containers.count == 2 && containers.allSatisfy { $0["volumeDevices"] != nil }, "\(containers)")
         let arguments = (containers.last?["args"]?.array ?? []).compactMap(\.string)
         #expect(arguments.contains("volumes/train/raw"), "\(arguments)")
+    }
+
+    @Test("A claim that is being restored is not backed up: what is there is not whole")
+    func beingRestored() async throws {
+        let world = try await Self.world([try Self.claim("data", annotations: ["becalm.io/restoring": "x"])])
+        let error = await #expect(throws: JourneyError.self) { try await Self.backUp(world, .pause) }
+        #expect(error?.kind == "claims_not_whole" && error?.message.contains("train/data") == true)
+        #expect(
+            !world.cluster.requests.contains { $0.method == "PUT" || $0.path.hasSuffix("/jobs") && $0.method == "POST" }
+        )
     }
 
     @Test("An annotation that is neither true nor false is refused before anything is done")

@@ -94,6 +94,7 @@ struct RestoreActionTests {
         #expect(said.contains { $0.contains("'becalm resume --restored ml/jobs.batch/run42'") }, "\(said)")
         let restored = try KubernetesObject(parsing: outcome.item)
         #expect(restored["spec", "suspend"] == true && restored.annotations["becalm.io/gated"] != nil)
+        #expect(restored.annotations["becalm.io/release"] == "by-hand")
         #expect(outcome.additionalItems.map(\.name) == ["ckpt"])
     }
 

@@ -66,6 +66,17 @@ struct VolumeMoverTests {
                 && stored.operation == nil)
     }
 
+    @Test("A claim that is being restored is not stored, which the backup's log says")
+    func beingRestored() async throws {
+        let world = try await VolumeMoverWorld()
+        var claim = try VolumeMoverWorld.claim()
+        claim.setAnnotation(RestoredObject.restoring, "x")
+        let process = world.process(.volumeBackup)
+        let outcome = try await process.backupAction(.volumeBackup).execute(item: claim.serialized(), backup: backup)
+        #expect(outcome.operation == nil && world.api.all("Job").isEmpty)
+        #expect(process.log.lines.contains { $0.hasPrefix("error") && $0.contains("is being restored") })
+    }
+
     @Test("A claim that is a block device is given to its mover as a device")
     func block() async throws {
         let world = try await VolumeMoverWorld()

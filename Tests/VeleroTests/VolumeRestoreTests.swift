@@ -339,6 +339,76 @@ struct VolumeRestoreTests {
             Issue.record("it goes on")
             return
         }
-        #expect(why.contains("persistentvolumeclaims") && why.contains("becalm status --namespace ml"))
+        #expect(why.contains("persistentvolumeclaims"))
+    }
+
+    @Test("What does not get its data stays held, which the operation says; nothing is said where nothing waits")
+    func stillHeld() async throws {
+        let (world, operation, claim) = try await late(class: "late")
+        world.api.put(claim)
+        func failure() async throws -> String {
+            world.api.forbid("create jobs")
+            let status = try await self.progress(world, operation)
+            return if case .failed(let why) = status.outcome { why } else { "" }
+        }
+        let alone = try await failure()
+        #expect(!alone.isEmpty && !alone.contains("stays held"), "\(alone)")
+        var held = try #require(WorkloadCatalog.standard.workload(try ActionWorld.object(BackupActionTests.job)))
+        #expect(try held.gate() == nil)
+        world.api.put(held.object)
+        let why = try await failure()
+        #expect(
+            why.contains("; ml/jobs.batch/run42 stays held: ") && why.contains("resume --restored --force"), "\(why)")
+    }
+
+    @Test(
+        "A mover that is begun while somebody takes the claim as it is ends at once", arguments: ["late", "soon"])
+    func taken(class name: String) async throws {
+        let (world, operation, claim) = try await late(class: name)
+        var free = claim
+        RestoredObject.removeMarks(&free)
+        free.setAnnotation(RestoredObject.incomplete, claim.annotations[RestoredObject.restoring])
+        let taken = free
+        if name == "late" {
+            world.api.put(claim)
+            world.api.onJob { _ in [taken] }
+            _ = try await progress(world, operation)
+            #expect(world.api.all("Job").isEmpty && world.api.all("Secret").isEmpty)
+            guard case .failed = try await progress(world, operation).outcome else {
+                Issue.record("it goes on")
+                return
+            }
+        } else {
+            for job in world.api.all("Job") { world.api.remove(job) }
+            world.api.put(claim)
+            world.api.onJob { _ in [taken] }
+            var stored = try VolumeMoverWorld.claim()
+            try stored.set("soon", at: ["spec", "storageClassName"])
+            stored.setAnnotation("becalm.io/volume-snapshot", claim.annotations["becalm.io/restoring"])
+            let restore = Array(
+                #"{"metadata":{"name":"r2","namespace":"velero","uid":"r-2"},"spec":{"backupName":"b"}}"#.utf8)
+            await #expect(throws: VeleroError.self) {
+                _ = try await world.process(.volumeRestore).restoreAction(.volumeRestore).execute(
+                    item: stored.serialized(), original: stored.serialized(), restore: restore)
+            }
+            #expect(world.api.all("Job").isEmpty)
+        }
+        let after = try #require(world.api.get("PersistentVolumeClaim", "ckpt", namespace: "ml"))
+        #expect(
+            after.annotations[RestoredObject.incomplete] != nil && after.annotations[RestoredObject.restoring] == nil)
+    }
+
+    @Test("A claim that was stored while it was being restored comes back without what says so")
+    func storedMarks() async throws {
+        let world = try await VolumeMoverWorld()
+        var stored = try VolumeMoverWorld.claim()
+        for mark in [RestoredObject.restoring, RestoredObject.restoreBegins, RestoredObject.incomplete] {
+            stored.setAnnotation(mark, "x")
+        }
+        let outcome = try await world.process(.volumeRestore).restoreAction(.volumeRestore).execute(
+            item: stored.serialized(), original: stored.serialized(), restore: Self.restore)
+        let made = try KubernetesObject(parsing: outcome.item)
+        #expect(outcome.operation == nil && !made.annotations.keys.contains { $0.hasPrefix("becalm.io/restor") })
+        #expect(made.annotations[RestoredObject.incomplete] == nil)
     }
 }

@@ -192,6 +192,24 @@ package struct ClusterExamination: Sendable {
 
     // MARK: What is held
 
+    /// What restores hold. Every kind is listed for it, which is too much to ask of a whole cluster.
+    private func gated() async -> [Finding] {
+        guard !namespace.isEmpty else { return [] }
+        do {
+            return try await GateLifter(client).held(in: namespace).prefix(Self.most).map { gated in
+                let command = "'becalm resume --restored \(gated.workload)'"
+                let advice =
+                    gated.isWhole
+                    ? "\(command) lets it go"
+                    : "where no restore is at work on that any more, restore it again, or \(command) with --force has it run with what is there"
+                return Finding(
+                    "held", .warning, "\(gated.workload) is held by a restore and waits for \(gated.words): \(advice)")
+            }
+        } catch {
+            return [Finding("held", .warning, "what restores hold is not known: \(JourneyError(error).message)")]
+        }
+    }
+
     /// Workloads that should run again by now.
     private func held() async throws -> [Finding] {
         let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace)
@@ -212,15 +230,7 @@ package struct ClusterExamination: Sendable {
                     "\(entry.workload) is still held by \(entry.lease.holder), which is gone or late: 'becalm resume --expired' lets it go"
                 ))
         }
-        // Every kind is listed for it, which is too much to ask of a whole cluster.
-        let gated = namespace.isEmpty ? [] : try await GateLifter(client).held(in: namespace)
-        for gated in gated.prefix(Self.most) {
-            findings.append(
-                Finding(
-                    "held", .warning,
-                    "\(gated.workload) is held by a restore and waits for \(gated.words): where nothing is at work on that, 'becalm resume --restored \(gated.workload)' lets it go"
-                ))
-        }
+        findings += await gated()
         if findings.isEmpty {
             findings.append(Finding("held", .fine, "\(counted(waiting, "workload")) held, none for too long"))
         }

@@ -68,6 +68,14 @@ struct ClusterNeed: Hashable, Sendable {
         [
             ClusterNeed(.hold, lease, ["get", "list", "create", "update", "delete"]),
             ClusterNeed(.hold, pod, ["get", "list", "watch"]),
+            ClusterNeed(
+                .hold, pod, ["update"], otherwise: "a pod that a restore holds is not let go (resume --restored)"),
+            ClusterNeed(
+                .hold, .persistentVolumeClaim, ["get", "list", "patch"],
+                otherwise: "what a restore holds is not told, nor let go (status, resume --restored)"),
+            ClusterNeed(
+                .hold, job, ["list"],
+                otherwise: "what a restore holds is not let go while data is missing (resume --restored)"),
             ClusterNeed(.hold, .replicaSet, ["get", "list"]),
             ClusterNeed(.hold, .volcanoCommand, ["create", "delete"]),
             // What would start it again.

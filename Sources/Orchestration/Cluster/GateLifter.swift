@@ -7,30 +7,32 @@ package struct GateLifter: Sendable {
 
     package init(_ client: KubernetesClient) { self.client = client }
 
-    /// Lets go every held workload that has `claim`, whose data is whole, and no other claim that is missing or still being
-    /// restored. Answers which ones. Kinds that the server does not serve, or does not let us list, hold nothing of ours.
+    /// Lets go every held workload that has `claim`, whose data is whole, and no other claim that is missing or not whole, but
+    /// for those that wait for a user. Answers which ones. Kinds that the server does not serve, or does not let us list, hold
+    /// nothing of ours.
     package func lift(namespace: String, claim: String) async throws -> [String] {
         var lifted: [String] = []
-        for (gated, resource, workload) in try await find(in: namespace) {
-            guard workload.claims.contains(where: { $0.name == claim }),
-                gated.missing.isEmpty, gated.unfilled.allSatisfy({ $0 == claim })
-            else { continue }
+        for (gated, resource, workload) in try await find(in: namespace, having: claim) {
+            guard !gated.isByHand, gated.missing.isEmpty, gated.unfilled.allSatisfy({ $0 == claim }) else { continue }
             _ = try await lift(resource, workload)
             lifted.append(workload.object.label)
         }
         return lifted
     }
 
-    /// What a restore holds in a namespace, kind after kind. Throws `KubernetesError`.
-    package func held(in namespace: String) async throws -> [GatedWorkload] {
-        try await find(in: namespace).map(\.gated)
+    /// What a restore holds in a namespace, kind after kind; with `claim` only what has a claim of that name. Kinds that cannot
+    /// be listed are passed over. Throws `KubernetesError` where claims cannot be.
+    package func held(in namespace: String, having claim: String? = nil) async throws -> [GatedWorkload] {
+        try await find(in: namespace, having: claim, passesOverFailures: true).map(\.gated)
     }
 
-    /// Whether a restore holds a workload; nil where none does. Throws what `WorkloadFinder.find` throws.
-    package func held(_ reference: WorkloadReference) async throws -> GatedWorkload? {
-        let live = try await WorkloadFinder(client).find(reference)
+    /// Whether a restore holds a workload; nil where none does. Throws `KubernetesError`.
+    package func held(_ live: LiveWorkload) async throws -> GatedWorkload? {
         guard live.object.annotations[BecalmAnnotation.gated] != nil else { return nil }
-        return GatedWorkload(live.reference, live.workload, claims: try await claims(live.namespace))
+        let names = try await RuntimeClaims(client).names(of: live.workload, namespace: live.namespace)
+        return GatedWorkload(
+            live.reference, live.workload, names: try await live.claims() + names,
+            claims: try await claims(live.namespace))
     }
 
     /// A workload that was let go by its name.
@@ -41,45 +43,58 @@ package struct GateLifter: Sendable {
         package var remarks: [String]
     }
 
-    /// Lets a workload go that a restore holds. One whose data is not whole goes only if `takesDataAsItIs`; then its claims do
-    /// not say any more that they are being restored, so that no later restore writes into them. Done again after a crash, it
-    /// does what is left. Throws `not_held`, `claims_not_whole`, and `busy` while a mover writes into a claim.
+    /// Lets a workload go that a restore holds. One whose data is not whole goes only if `takesDataAsItIs`; its claims then
+    /// say that they are incomplete and not any more that they are being restored: no restore writes into them, and others that
+    /// wait for them wait on. Done again after a crash, it does what is left. Throws `not_held`, `claims_not_whole`, and `busy`
+    /// while a mover may write into a claim of it, or a backup holds it, too.
     package func lift(_ reference: WorkloadReference, takesDataAsItIs: Bool) async throws -> Release {
         guard !reference.isHost else {
             throw JourneyError.usage("\(reference) is a process of this machine: no restore holds it")
         }
         let live = try await WorkloadFinder(client).find(reference)
-        guard live.object.annotations[BecalmAnnotation.gated] != nil else {
+        guard let gated = try await held(live) else {
             throw JourneyError(
                 .failed, kind: "not_held", "\(live.object.label) is not held by a restore: there is nothing to let go")
         }
-        let gated = GatedWorkload(live.reference, live.workload, claims: try await claims(live.namespace))
-        try await requireNoMovers(gated, live)
+        // What cannot be put back is told of before anything is changed.
+        var trial = live.workload
+        try trial.liftGate()
+        if let entry = try await QuiesceJournal(client, of: live.reference).read().entry {
+            throw JourneyError(
+                .busy, kind: "busy",
+                "\(live.object.label) is held for a backup, too, by \(entry.lease.holder): wait for that, or end it with 'becalm resume \(live.reference)'"
+            )
+        }
         guard takesDataAsItIs || gated.isWhole else {
             throw JourneyError(
                 .failed, kind: "claims_not_whole",
-                "\(live.object.label) waits for \(gated.words): wait for its restore, or, where that has failed, delete it and these claims and restore them again; --force has it run with what is there"
+                "\(live.object.label) waits for \(gated.words): wait for the restore, or, where that has failed, delete the workload and these claims and restore them again; --force has it run with what is there"
             )
-        }
-        for claim in gated.unfilled {
-            _ = try await client.patch(
-                .persistentVolumeClaims, namespace: live.namespace, name: claim,
-                .merge([
-                    "metadata": [
-                        "annotations": [RestoredObject.restoring: .null, RestoredObject.restoreBegins: .null]
-                    ]
-                ]))
-        }
-        let kept = try await lift(live.resource, live.workload)
-        var remarks = kept.map {
-            "\($0) of \(live.object.label) stays as it is: somebody has changed it since it was restored"
         }
         if !gated.unfilled.isEmpty {
-            remarks.append(
-                "the data of \(gated.unfilled.joined(separator: ", ")) is taken as it is: what is missing of it is not restored any more"
-            )
+            try await requireNoMovers(gated, live)
+            for claim in gated.unfilled { try await take(claim, live.namespace) }
+            // One that has begun meanwhile is seen now, or has seen that it is not wanted.
+            try await requireNoMovers(gated, live)
         }
+        let (kept, isLeftToKueue) = try await lift(live.resource, live.workload)
+        var remarks = Self.remarks(gated)
+        remarks += kept.map {
+            "\($0) of \(live.object.label) stays as it is: somebody has changed it since it was restored"
+        }
+        if isLeftToKueue { remarks.append("\(live.object.label) is in a queue: Kueue starts it when it admits it") }
         return Release(gated: gated, remarks: remarks)
+    }
+
+    private static func remarks(_ gated: GatedWorkload) -> [String] {
+        gated.unfilled.map {
+            "the data of claim \($0) is taken as it is: what is missing of it is not restored any more (\(RestoredObject.incomplete))"
+        }
+            + gated.missing.map { name in
+                gated.templated.contains(name)
+                    ? "claim \(name) is not there: \(gated.workload) gets an empty one, which a restore leaves as it is"
+                    : "claim \(name) is not there: pods do not start before it is"
+            }
     }
 
     // MARK: Looking
@@ -89,32 +104,61 @@ package struct GateLifter: Sendable {
     }
 
     private func find(
-        in namespace: String
+        in namespace: String, having claim: String?, passesOverFailures: Bool = false
     ) async throws(KubernetesError) -> [(gated: GatedWorkload, resource: APIResource, workload: Workload)] {
         let claims = try await claims(namespace)
-        return try await NamespaceWorkloads(client: client).all(in: namespace).compactMap { resource, workload in
-            guard workload.object.annotations[BecalmAnnotation.gated] != nil else { return nil }
+        let workloads = NamespaceWorkloads(client: client, passesOverFailures: passesOverFailures)
+        var found: [(gated: GatedWorkload, resource: APIResource, workload: Workload)] = []
+        for (resource, workload) in try await workloads.all(in: namespace) {
+            guard workload.object.annotations[BecalmAnnotation.gated] != nil else { continue }
+            let names = try await RuntimeClaims(client).names(of: workload, namespace: namespace)
+            guard claim.map({ name in (workload.claims.map(\.name) + names).contains(name) }) ?? true else { continue }
             let reference = WorkloadReference(
                 namespace: workload.object.namespace, kind: "\(resource)", name: workload.object.name)
-            return (GatedWorkload(reference, workload, claims: claims), resource, workload)
+            found.append((GatedWorkload(reference, workload, names: names, claims: claims), resource, workload))
         }
+        return found
     }
 
-    /// Throws `busy` when a Job of ours that has not come to its end has one of the claims.
+    /// Throws `busy` while a pod that restores one of the claims may run, or a Job may make one. A pod may outlive its Job.
     private func requireNoMovers(_ gated: GatedWorkload, _ live: LiveWorkload) async throws {
         for claim in gated.unfilled {
-            let selector = LabelSelector(matching: [MoverJob.claimLabel: MoverJob.name("", claim)])
-            let jobs = try await client.list(.jobs, namespace: live.namespace, ListOptions(labels: selector)).items
-            guard let job = jobs.first(where: { !MoverStanding.isOver($0) }) else { continue }
+            let options = ListOptions(
+                labels: LabelSelector(matching: [MoverJob.claimLabel: MoverJob.name("", claim)]))
+            let jobs = try await client.list(.jobs, namespace: live.namespace, options).items
+                .filter { !MoverStanding.isOver($0) && MoverJob.writes($0["spec", "template", "spec"]) }
+            let pods = try await client.list(.pods, namespace: live.namespace, options).items
+                .filter { $0.mayRun && MoverJob.writes($0["spec"]) }
+            guard let mover = (jobs + pods).first else { continue }
             throw JourneyError(
                 .busy, kind: "busy",
-                "\(job.label) writes into the claim \(claim) of \(live.object.label): wait for it, or delete that Job first"
+                "\(mover.label) may still write into the claim \(claim) of \(live.object.label): wait until it has ended; deleting a mover's Job ends it"
             )
         }
     }
 
-    /// Answers the fields that somebody else has changed, which stay as they are.
-    private func lift(_ resource: APIResource, _ workload: Workload) async throws -> [FieldPath] {
+    // MARK: Changing
+
+    /// Says of a claim that is not whole that nobody is to fill it any more. Throws `.conflict` where it was changed meanwhile.
+    private func take(_ name: String, _ namespace: String) async throws(KubernetesError) {
+        guard let claim = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name),
+            let text = claim.annotations[RestoredObject.restoring]
+        else { return }
+        let annotations: JSONValue = [
+            RestoredObject.incomplete: .string(text), RestoredObject.restoring: .null,
+            RestoredObject.restoreBegins: .null,
+        ]
+        _ = try await client.patch(
+            .persistentVolumeClaims, namespace: namespace, name: name,
+            .merge([
+                "metadata": ["annotations": annotations, "resourceVersion": .string(claim.resourceVersion)]
+            ]))
+    }
+
+    /// Answers the fields that somebody else has changed, which stay as they are, and whether they are left to Kueue.
+    private func lift(
+        _ resource: APIResource, _ workload: Workload
+    ) async throws -> (kept: [FieldPath], isLeftToKueue: Bool) {
         let kueue = KueueWorkload().kind
         let kueueIsServed = try await client.resource(group: kueue.group, kind: kueue.kind) != nil
         let adapter = workload.adapter
@@ -125,6 +169,6 @@ package struct GateLifter: Sendable {
             kept = try workload.liftGate(kueueIsServed: kueueIsServed)
             object = workload.object
         }
-        return kept
+        return (kept, kueueIsServed && workload.isStartedByKueue)
     }
 }

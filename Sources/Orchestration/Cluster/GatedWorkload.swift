@@ -6,23 +6,34 @@ package struct GatedWorkload: Hashable, Sendable {
     package var workload: WorkloadReference
     /// Claims of it that are being restored, or whose restore did not come to a good end.
     package var unfilled: [String]
-    /// Claims of it that are not there. Its controller would make empty ones of a template.
+    /// Claims of it that are not there.
     package var missing: [String]
+    /// Those of the missing that its controller makes anew of a template, empty.
+    package var templated: [String]
+    /// Whether nothing but a user lets it go.
+    package var isByHand: Bool
 
-    /// From the claims of its namespace. A claim that is made for a pod and goes with it is never waited for.
-    init(_ reference: WorkloadReference, _ workload: Workload, claims: [KubernetesObject]) {
+    /// From the claims of its namespace; `names` are those of its claims that only what it is made from tells of. A claim that
+    /// is made for a pod and goes with it is never waited for.
+    init(_ reference: WorkloadReference, _ workload: Workload, names: [String] = [], claims: [KubernetesObject]) {
         self.workload = reference
-        let names = Set(workload.claims.filter { $0.origin != .ephemeral }.map(\.name)).sorted()
+        let own = workload.claims.filter { $0.origin != .ephemeral }
+        let names = Set(own.map(\.name) + names).sorted()
         let there = Set(claims.map(\.name))
-        let restoring = Set(claims.filter { $0.annotations[RestoredObject.restoring] != nil }.map(\.name))
-        unfilled = names.filter(restoring.contains)
+        let marked = claims.filter {
+            $0.annotations[RestoredObject.restoring] != nil || $0.annotations[RestoredObject.incomplete] != nil
+        }
+        let partial = Set(marked.map(\.name))
+        unfilled = names.filter(partial.contains)
         missing = names.filter { !there.contains($0) }
+        templated = missing.filter { name in own.contains { $0.name == name && $0.origin == .template } }
+        isByHand = workload.object.annotations[BecalmAnnotation.release] != nil
     }
 
-    /// Whether all of its data is there: nothing but its gate holds it.
+    /// Whether all of its data is there.
     package var isWhole: Bool { unfilled.isEmpty && missing.isEmpty }
 
-    /// `the data of its claim ckpt, and its claim logs, which is not there`; what it waits for when nothing is missing.
+    /// `the data of its claim ckpt, and its claim logs, which is not there`; whom it waits for when nothing is missing.
     package var words: String {
         var words: [String] = []
         if !unfilled.isEmpty { words.append("the data of \(Self.claims(unfilled))") }

@@ -3,7 +3,7 @@ internal import Workloads
 
 /// What the pods of a workload that is about to be restored need, and its namespace does not have: secrets that were left
 /// out of the backup, and all else that somebody else is to make. Told of while the data is still on its way, when there is
-/// time to make it; a pod that lacks something only waits, so it keeps nothing from being restored.
+/// time to make it; a pod that lacks something only waits, so nothing of this keeps anything from being restored.
 struct MissingReferents: Sendable {
     private let client: KubernetesClient
 
@@ -11,7 +11,8 @@ struct MissingReferents: Sendable {
 
     /// A sentence for each. The workload is as it is to be created, and what it is made from is there if the cluster can have
     /// it: a runtime is looked through for what its own pods need. What may not be read is told of where it is a Secret, and
-    /// taken for there otherwise: servers refuse that to many who may restore. Throws what the cluster refuses besides.
+    /// taken for there otherwise: servers refuse that to many who may restore. What cannot be looked for now is told of, too.
+    /// Throws `.cancelled` alone.
     func remarks(for workload: Workload) async throws(KubernetesError) -> [String] {
         let namespace = workload.object.namespace
         var remarks: [String] = []
@@ -19,12 +20,13 @@ struct MissingReferents: Sendable {
         var seen: Set<[String]> = []
         while !left.isEmpty {
             let reference = left.removeFirst()
-            guard seen.insert([reference.kind.groupResource, reference.namespace, reference.name]).inserted,
-                let resource = try await client.resource(group: reference.kind.group, kind: reference.kind.kind)
+            guard seen.insert([reference.kind.groupResource, reference.namespace, reference.name]).inserted
             else { continue }
-            let place = resource.isNamespaced ? "\(reference.namespace)/" : ""
-            let label = "\(resource.kind) \(place)\(reference.name)"
+            let place = reference.namespace.isEmpty ? "" : "\(reference.namespace)/"
+            let label = "\(reference.kind.kind) \(place)\(reference.name)"
             do throws(KubernetesError) {
+                guard let resource = try await client.resource(group: reference.kind.group, kind: reference.kind.kind)
+                else { continue }
                 let found = try await client.find(resource, namespace: reference.namespace, name: reference.name)
                 if let found, reference.role == .runtime {
                     left += TrainJob.podTemplates(ofRuntime: found).flatMap { $0.references(namespace: namespace) }
@@ -32,10 +34,10 @@ struct MissingReferents: Sendable {
                     remarks.append(Self.absence(of: label, reference, workload))
                 }
             } catch {
-                guard error.code == .forbidden else { throw error }
-                guard reference.kind == .secret, !reference.isOptional else { continue }
+                guard error.code != .cancelled else { throw error }
+                guard error.code != .forbidden || reference.kind == .secret, !reference.isOptional else { continue }
                 remarks.append(
-                    "\(label), which \(workload.object.label) needs, may not be read: see that it is there, its pods do not start without (\(error.message))"
+                    "whether \(label), which \(workload.object.label) needs, is there is not known: see that it is, its pods do not start without (\(error.message))"
                 )
             }
         }
@@ -57,8 +59,9 @@ struct MissingReferents: Sendable {
         return switch (reference.role, reference.isOptional) {
         case (.runtime, _): "\(label) is not there, and \(user) is made from it: it makes no pods before you create it"
         case (.queue, _): "\(label) is not there, and it is to admit \(user), which waits for it: create it"
-        case (_, true):
-            "\(label) is not there: \(user) starts without it, if its images can be had; create it if it is needed"
+        case (.secret, true):
+            "\(label) is not there: \(user) starts without it, unless it is what its images are pulled with; create it if it is needed"
+        case (_, true): "\(label) is not there: \(user) starts without it; create it if it is needed"
         default: "\(label) is not there, and \(user) needs it: its pods do not start before you create it"
         }
     }

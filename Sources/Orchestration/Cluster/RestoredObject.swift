@@ -13,6 +13,14 @@ package enum RestoredObject {
     package static let restoring = "becalm.io/restoring"
     /// Says of a claim that its mover begins once everything else of the restore is there: the uid of that restore.
     package static let restoreBegins = "becalm.io/restore-begins"
+    /// On a claim: the snapshot that was being restored into it when somebody took its data as it was (`GateLifter`). No restore
+    /// writes into it any more; who does not know of it does not take it for whole.
+    package static let incomplete = "becalm.io/incomplete"
+
+    /// Takes off a claim what a restore says of its data: a stored one speaks of a restore that is over.
+    package static func removeMarks(_ claim: inout KubernetesObject) {
+        for mark in [restoring, restoreBegins, incomplete] { claim.setAnnotation(mark, nil) }
+    }
 
     /// A claim without its volume: a new one is made for it, which has at least the room that the stored one's had.
     /// `snapshot` is what is restored into it; nil for one that stays empty.
@@ -30,6 +38,7 @@ package enum RestoredObject {
         }
         // A selector finds volumes of the other cluster.
         claim.remove(at: ["spec", "selector"])
+        removeMarks(&claim)
         if let snapshot { claim.setAnnotation(restoring, snapshot) }
         return claim
     }

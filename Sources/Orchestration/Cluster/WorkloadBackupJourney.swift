@@ -123,6 +123,12 @@ package struct WorkloadBackupJourney: Sendable {
                 )
                 continue
             }
+            guard claim.annotations[RestoredObject.restoring] == nil else {
+                throw JourneyError(
+                    .failed, kind: "claims_not_whole",
+                    "\(claim.label) is being restored, and what is there is not whole: back it up when its restore is done, or, where that has failed, take \(RestoredObject.restoring) off the claim first"
+                )
+            }
             guard claim["status", "phase"]?.string == "Bound" else {
                 survey.remarks.append("\(claim.label) is not bound to a volume yet, so it has no data")
                 continue

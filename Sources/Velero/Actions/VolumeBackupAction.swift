@@ -119,6 +119,12 @@ struct VolumeBackupAction: BackupItemAction {
             throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
         }
         let movers = try await VolumeMovers(settings.mover, environment)
+        guard claim.annotations[RestoredObject.restoring] == nil else {
+            throw VeleroError(
+                .failed,
+                "it is being restored, and what is there is not whole: back it up when its restore is done, or, where that has failed, take \(RestoredObject.restoring) off the claim first"
+            )
+        }
         do {
             let subject = subject(claim, backup)
             let source = parameters.source ?? settings.source

@@ -62,7 +62,13 @@ struct VolumeRestoreAction: RestoreItemAction {
             outcome.isSkipped = true
             return outcome
         }
-        guard let text = stored.annotations[BecalmAnnotation.volumeSnapshot] else { return outcome }
+        guard let text = stored.annotations[BecalmAnnotation.volumeSnapshot] else {
+            // Of a restore that was under way when it was stored.
+            var plain = claim
+            RestoredObject.removeMarks(&plain)
+            if plain != claim { outcome.item = plain.serialized() }
+            return outcome
+        }
         guard let snapshot = ClaimSnapshot(text) else {
             throw VeleroError(
                 .failed,
@@ -116,6 +122,7 @@ struct VolumeRestoreAction: RestoreItemAction {
             outcome.operation = try await movers.start(
                 .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]), subject,
                 isBlock: claim.isBlockVolume, placement: MoverPlacement(), timeout: restore.itemOperationTimeout)
+            if there != nil { try await requireMark(subject.identifier, movers.client) }
             return outcome
         }
         made.setAnnotation(RestoredObject.restoreBegins, restore.uid)
@@ -181,8 +188,20 @@ struct VolumeRestoreAction: RestoreItemAction {
             .restore(snapshot: "\(snapshot.id.snapshot)", path: [MoverJob.volumeName]),
             Self.subject(restore, namespace, name), isBlock: claim.isBlockVolume,
             placement: placement, timeout: restore.itemOperationTimeout)
+        try await requireMark(identifier, client)
         try await markBegun(claim, client)
         return nil
+    }
+
+    /// Ends a mover that has been begun for a claim of which somebody has said meanwhile that it is not to be filled any more,
+    /// and throws; who says so looks for movers after that (`GateLifter`), so that one of the two sees the other.
+    private func requireMark(_ identifier: OperationIdentifier, _ client: KubernetesClient) async throws {
+        let (namespace, name) = (identifier.watched.namespace, identifier.subject.name)
+        let claim = try await client.find(.persistentVolumeClaims, namespace: namespace, name: name)
+        guard let claim, claim.annotations[RestoredObject.restoring] == nil else { return }
+        try await VolumeMovers.cancel(identifier, environment, configuration: mover)
+        throw VeleroError(
+            .failed, "\(claim.label) is not to be filled any more: somebody has its workload run with what is there")
     }
 
     /// What makes the volumes of one pod: the same for all of its claims.
@@ -248,14 +267,27 @@ struct VolumeRestoreAction: RestoreItemAction {
                 try await finish(identifier, ending, client)
             }
             if case .failed(let reason) = status.outcome {
-                let namespace = identifier.watched.namespace
-                status.outcome = .failed(
-                    "\(reason); a workload that mounts it stays held ('becalm status --namespace \(namespace)' names it)"
-                )
+                status.outcome = .failed(reason + (await stillHeld(identifier)))
             }
             return status
         } catch {
             return error.status
+        }
+    }
+
+    /// What waits for data that does not come, in words that follow why; empty where that is nothing, or cannot be seen.
+    private func stillHeld(_ identifier: OperationIdentifier) async -> String {
+        do {
+            guard let client = try await environment.cluster.client() else { return "" }
+            let held = try await GateLifter(client).held(
+                in: identifier.watched.namespace, having: identifier.subject.name)
+            guard let first = held.first else { return "" }
+            let others = held.count > 1 ? " and \(held.count - 1) more" : ""
+            return
+                "; \(first.workload)\(others) stays held: restore again, or 'becalm resume --restored --force' has it run with what is there"
+        } catch {
+            environment.logger.info("what waits for \(identifier.subject.name) is not known: \(error)")
+            return ""
         }
     }
 

@@ -73,16 +73,17 @@ struct WorkloadRestoreAction: RestoreItemAction {
                 }
             // Data that movers bring back comes first; they let it go when all of it is there.
             let waits = await waitsForData(workload, restore)
-            if isHeld || waits || isFinished && settings.finished == .hold {
+            let isByHand = isHeld || isFinished && settings.finished == .hold
+            if isByHand || waits {
                 var reason = reasonNotToHold(workload, restore)
-                if reason == nil { reason = try workload.gate() }
+                if reason == nil { reason = try workload.gate(byHand: isByHand) }
                 if let reason {
                     // One that was done must not run again, whatever the cost.
                     outcome.isSkipped = isFinished
                     environment.logger.warning(
                         "\(object.label) is \(isFinished ? "not restored" : "restored without being held"): \(reason)",
                         metadata: Self.metadata(object))
-                } else if waits {
+                } else if !isByHand {
                     environment.logger.info(
                         "\(object.label) is held until the data of its claims is there", metadata: Self.metadata(object)
                     )
@@ -127,9 +128,19 @@ struct WorkloadRestoreAction: RestoreItemAction {
     /// Whether movers are bringing back the data of a claim of the workload, where that is restored to. Claims come before
     /// workloads in a restore. A claim that cannot be read is one that no mover of ours fills.
     private func waitsForData(_ workload: Workload, _ restore: VeleroRestore) async -> Bool {
-        for claim in workload.claims where claim.origin != .ephemeral {
-            let place = ResourceIdentifier(
-                .persistentVolumeClaim, namespace: restore.target(of: workload.object.namespace), name: claim.name)
+        let namespace = restore.target(of: workload.object.namespace)
+        var names = workload.claims.filter { $0.origin != .ephemeral }.map(\.name)
+        do {
+            if let client = try await environment.cluster.client() {
+                names += try await RuntimeClaims(client).names(of: workload, namespace: namespace)
+            }
+        } catch {
+            environment.logger.warning(
+                "which claims \(workload.object.label) has by what it is made from is not known: \(error)",
+                metadata: Self.metadata(workload.object))
+        }
+        for name in names {
+            let place = ResourceIdentifier(.persistentVolumeClaim, namespace: namespace, name: name)
             do throws(VeleroError) {
                 if try await environment.cluster.object(place)?.annotations[RestoredObject.restoring] != nil {
                     return true
@@ -137,7 +148,7 @@ struct WorkloadRestoreAction: RestoreItemAction {
             } catch {
                 // Movers that brought back data had the permission to read its claim.
                 environment.logger.info(
-                    "whether the data of claim \(claim.name) is there yet is not known: \(error)",
+                    "whether the data of claim \(name) is there yet is not known: \(error)",
                     metadata: Self.metadata(workload.object))
             }
         }

@@ -46,7 +46,8 @@ package struct StatusCommand: RunnableCommand {
 
     package func run(in context: CommandContext) async throws -> ExitStatus {
         var held: [HeldWorkload] = []
-        var gated: [GatedWorkload] = []
+        // Nil where nobody has looked.
+        var gated: [GatedWorkload]?
         var looksOnlyHere = false
         if let workload {
             (held, gated) = try await one(try JourneyError.reference(workload), context)
@@ -67,7 +68,7 @@ package struct StatusCommand: RunnableCommand {
                 let (entries, unreadable) = try await QuiesceJournal.list(client, namespace: namespace ?? "")
                 held += entries.map { HeldWorkload($0.entry) }
                 for error in unreadable { context.warn(error.message, kind: "journal", global) }
-                if let namespace { gated = try await GateLifter(client).held(in: namespace) }
+                if let namespace { gated = await self.gated(namespace, client, context) }
             }
         }
         var table = TextTable([.left("workload"), .left("step"), .left("holder"), .left("until")])
@@ -75,7 +76,7 @@ package struct StatusCommand: RunnableCommand {
             context.output.emit("held", HeldWorkload.members(entry, workload: entry.workload))
             table.add(entry.row)
         }
-        for entry in gated {
+        for entry in gated ?? [] {
             context.output.emit(
                 "gated",
                 [
@@ -87,25 +88,53 @@ package struct StatusCommand: RunnableCommand {
         if !table.isEmpty { context.output.lines(table.lines) }
         context.output.summary(
             [
-                .init("held", .unsigned(UInt64(held.count))), .init("gated", .unsigned(UInt64(gated.count))),
+                .init("held", .unsigned(UInt64(held.count))),
+                .init("gated", gated.map { .unsigned(UInt64($0.count)) } ?? .null),
             ],
-            text: (table.isEmpty
-                ? "nothing is held" : Format.count(UInt64(held.count + gated.count), "workload") + " held")
+            text: Self.sentence(held, gated ?? [])
+                + (gated != nil || host || looksOnlyHere
+                    ? "" : "; what restores hold is looked for with '--namespace' or a workload")
                 + (looksOnlyHere ? ClusterOptions.noneConfigured : ""))
         return .done
     }
 
+    /// What a restore holds in a namespace; nil where that cannot be seen, which is told and hides nothing else.
+    private func gated(
+        _ namespace: String, _ client: KubernetesClient, _ context: CommandContext
+    ) async -> [GatedWorkload]? {
+        do {
+            return try await GateLifter(client).held(in: namespace)
+        } catch {
+            context.warn(
+                "what restores hold in namespace \(namespace) is not known: \(JourneyError(error).message)",
+                kind: "gated", global)
+            return nil
+        }
+    }
+
+    private static func sentence(_ held: [HeldWorkload], _ gated: [GatedWorkload]) -> String {
+        let count = Set(held.map(\.workload) + gated.map { "\($0.workload)" }).count
+        return count == 0 ? "nothing is held" : Format.count(UInt64(count), "workload") + " held"
+    }
+
     private func one(
         _ reference: WorkloadReference, _ context: CommandContext
-    ) async throws -> ([HeldWorkload], [GatedWorkload]) {
+    ) async throws -> ([HeldWorkload], [GatedWorkload]?) {
         if reference.isHost {
             let journal = HostJournal(.standard(environment: context.environment), of: reference)
-            return (try journal.read().map { [HeldWorkload($0)] } ?? [], [])
+            return (try journal.read().map { [HeldWorkload($0)] } ?? [], nil)
         }
         let client = try await cluster.client(context, global)
         let live = try await WorkloadFinder(client).find(reference)
         let entry = try await QuiesceJournal(client, of: live.reference).read().entry
-        let gated = try await GateLifter(client).held(live.reference)
-        return (entry.map { [HeldWorkload($0)] } ?? [], gated.map { [$0] } ?? [])
+        let held = entry.map { [HeldWorkload($0)] } ?? []
+        do {
+            return (held, try await GateLifter(client).held(live).map { [$0] } ?? [])
+        } catch {
+            context.warn(
+                "whether a restore holds \(live.object.label) is not known: \(JourneyError(error).message)",
+                kind: "gated", global)
+            return (held, nil)
+        }
     }
 }

@@ -194,6 +194,13 @@ package struct MoverJob: Sendable {
         return secret
     }
 
+    /// Whether a pod with this `spec` is a mover's that changes its volume.
+    static func writes(_ spec: JSONValue?) -> Bool {
+        spec?["containers", 0, "args"]?.array?.prefix(2).map(\.string) == [
+            "mover", MoverAction.restore(snapshot: "", path: []).word,
+        ]
+    }
+
     /// What the pod runs. Nothing here is secret: arguments are for all to see.
     package var arguments: [String] {
         var words = ["mover", action.word, "--volume", isBlock ? Self.devicePath : Self.volumePath, "--json"]
