@@ -310,7 +310,7 @@ def ray_service(namespace, name, pod):
 
 def volcano_job(namespace, name, pod):
     return [(VOLCANO_JOB, VOLCANO_JOB.object(namespace, name, spec={
-        "minAvailable": 2, "maxRetry": 50, "queue": "default", "schedulerName": "volcano",
+        "minAvailable": 2, "maxRetry": 1000, "queue": "default", "schedulerName": "volcano",
         "tasks": [{"name": role, "replicas": 1, "template": pod(restart="OnFailure")} for role in ("master", "worker")]}))]
 
 
