@@ -159,7 +159,7 @@ def journey(place, report, scratch, becalm, options):
     # So that every share takes a while.
     os.makedirs(os.path.join(source, "large"))
     for number in range(12):
-        trees.big_file(os.path.join(source, "large", f"{number}.bin"), 6 << 20, options.seed + number)
+        trees.big_file(os.path.join(source, "large", f"{number}.bin"), 32 << 20, options.seed + number)
     os.link(os.path.join(source, "model.safetensors"), os.path.join(source, "linked.safetensors"))
     with place.scope("volumes") as namespace, place.scope("volumes-to") as other:
         create(place, namespace, source)
