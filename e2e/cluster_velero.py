@@ -509,7 +509,7 @@ def held(bench):
             return any(done > 0 for done, _ in restore.operations[0].seen)
         wait("the mover has moved something", under_way, 300, 0.2)
         busy = bench.command.run("resume", "--restored", "--force", name)
-        report.check(busy.code == 11 and b"may still write into the claim data" in busy.err, "held: not let go while a mover writes", str(busy))
+        report.check(busy.code == 11 and b"may still write into a claim" in busy.err, "held: not let go while a mover writes", str(busy))
         restore.cancel()
         wait("the operation has failed", lambda: not restore.poll(), 120)
         report.check(f"{name} stays held" in restore.operations[0].error, "held: the operation says that its workload stays held",

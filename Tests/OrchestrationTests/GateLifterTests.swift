@@ -116,6 +116,11 @@ struct GateLifterTests {
         // A claim of a template comes into being empty.
         let other = try Self.cluster(restoring: [], absent: ["data-web-0"])
         #expect(try await Self.refusal(other).kind == "claims_not_whole")
+        // A mover waits for a claim of that name, and would write into what its controller makes.
+        let mover = try Self.mover("data-web-0")
+        other.put(mover)
+        #expect(try await Self.refusal(other, takesDataAsItIs: true).status == .busy)
+        other.remove(mover)
         let told = try await GateLifter(other.client).lift(Self.reference, takesDataAsItIs: true).remarks
         #expect(told.count == 1 && told[0].contains("gets an empty one"), "\(told)")
     }
@@ -222,6 +227,12 @@ struct GateLifterTests {
         let lifter = GateLifter(cluster.client)
         #expect(try await lifter.held(in: "train").map(\.unfilled) == [["ckpt"]])
         let name = WorkloadReference(namespace: "train", kind: "trainjob", name: "sft")
+        // Whether it has all of its data is not known while its runtime cannot be seen; others are.
+        cluster.refuse { $0.path.hasSuffix("/trainingruntimes/torch") ? 403 : nil }
+        #expect(try await lifter.lift(namespace: "train", claim: "ckpt").isEmpty)
+        let blind = try #require(try await lifter.held(in: "train").first)
+        #expect(!blind.isWhole && blind.words.contains("cannot be seen (TrainingRuntime torch cannot be read: "))
+        cluster.refuse { _ in nil }
         await #expect(throws: JourneyError.self) { _ = try await lifter.lift(name, takesDataAsItIs: false) }
         #expect(try await lifter.lift(namespace: "train", claim: "ckpt") == ["TrainJob train/sft"])
     }

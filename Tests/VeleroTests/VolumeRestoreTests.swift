@@ -366,8 +366,7 @@ struct VolumeRestoreTests {
     func taken(class name: String) async throws {
         let (world, operation, claim) = try await late(class: name)
         var free = claim
-        RestoredObject.removeMarks(&free)
-        free.setAnnotation(RestoredObject.incomplete, claim.annotations[RestoredObject.restoring])
+        RestoredObject.carryMarks(&free)
         let taken = free
         if name == "late" {
             world.api.put(claim)
@@ -398,17 +397,73 @@ struct VolumeRestoreTests {
             after.annotations[RestoredObject.incomplete] != nil && after.annotations[RestoredObject.restoring] == nil)
     }
 
-    @Test("A claim that was stored while it was being restored comes back without what says so")
+    @Test(
+        "What was not whole when it was stored is not whole when it comes back; what is there keeps what it says of itself"
+    )
     func storedMarks() async throws {
         let world = try await VolumeMoverWorld()
         var stored = try VolumeMoverWorld.claim()
-        for mark in [RestoredObject.restoring, RestoredObject.restoreBegins, RestoredObject.incomplete] {
-            stored.setAnnotation(mark, "x")
+        stored.setAnnotation(RestoredObject.restoring, "x")
+        stored.setAnnotation(RestoredObject.restoreBegins, "y")
+        func execute(_ stored: KubernetesObject) async throws -> (RestoreItemOutcome, [String: String], ActionWorld) {
+            let process = world.process(.volumeRestore)
+            let outcome = try await process.restoreAction(.volumeRestore).execute(
+                item: stored.serialized(), original: stored.serialized(), restore: Self.restore)
+            let marks = try KubernetesObject(parsing: outcome.item).annotations.filter {
+                [
+                    RestoredObject.restoring, RestoredObject.restoreBegins, RestoredObject.incomplete,
+                    "becalm.io/volume-snapshot",
+                ]
+                .contains($0.key)
+            }
+            return (outcome, marks, process)
         }
+        let (outcome, marks, process) = try await execute(stored)
+        #expect(outcome.operation == nil && marks == [RestoredObject.incomplete: "x"])
+        #expect(process.log.lines.contains { $0.hasPrefix("warning") && $0.contains("is not known to be whole") })
+        // Its own data is brought back, and is what it was.
+        stored.setAnnotation("becalm.io/volume-snapshot", try await world.stored())
+        let (moved, both, _) = try await execute(stored)
+        #expect(
+            moved.operation != nil && both[RestoredObject.incomplete] == "x" && both[RestoredObject.restoring] != nil)
+        // A restore that updates what is there writes what is so there.
+        world.api.put(try VolumeMoverWorld.claim())
+        #expect(try await execute(stored).1.isEmpty)
+        stored.setAnnotation("becalm.io/volume-snapshot", nil)
+        #expect(try await execute(stored).1.isEmpty)
+    }
+
+    @Test("A claim into which a mover of another restore still writes is not whole, and lets nothing go")
+    func twoMovers() async throws {
+        let world = try await VolumeMoverWorld()
+        let place = try await world.stored()
+        var stored = try VolumeMoverWorld.claim()
+        stored.setAnnotation("becalm.io/volume-snapshot", place)
         let outcome = try await world.process(.volumeRestore).restoreAction(.volumeRestore).execute(
             item: stored.serialized(), original: stored.serialized(), restore: Self.restore)
-        let made = try KubernetesObject(parsing: outcome.item)
-        #expect(outcome.operation == nil && !made.annotations.keys.contains { $0.hasPrefix("becalm.io/restor") })
-        #expect(made.annotations[RestoredObject.incomplete] == nil)
+        let operation = try #require(outcome.operation)
+        world.api.put(try KubernetesObject(parsing: outcome.item))
+        let first = try #require(world.api.all("Job").first)
+        var held = try #require(WorkloadCatalog.standard.workload(try ActionWorld.object(BackupActionTests.job)))
+        #expect(try held.gate() == nil)
+        world.api.put(held.object)
+        var other = first
+        (other.name, other.uid) = ("other-restore", "")
+        other.setLabel("becalm.io/run", "other")
+        world.api.put(other)
+        let id = String(place.split(separator: ":")[2])
+        try world.pod(
+            VolumeMoverWorld.ended(#"{"status":0,"snapshot":"\#(id)","files":2,"bytes":10,"problems":0}"#), of: first)
+        #expect(try await progress(world, operation).outcome == .succeeded)
+        func isHeld() -> Bool {
+            world.api.all("Job").first { $0.name == "run42" }?.annotations["becalm.io/gated"] != nil
+        }
+        #expect(isHeld())
+        #expect(
+            world.api.get("PersistentVolumeClaim", "ckpt", namespace: "ml")?.annotations[RestoredObject.restoring]
+                != nil)
+        world.api.remove(other)
+        #expect(try await progress(world, operation).outcome == .succeeded)
+        #expect(!isHeld())
     }
 }

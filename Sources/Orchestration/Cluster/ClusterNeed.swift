@@ -154,6 +154,10 @@ struct ClusterNeed: Hashable, Sendable {
                 ["get"],
                 otherwise: "a storage class that is not there shows late, and claims of one pod are not bound together"),
             ClusterNeed(
+                .restore, .clusterTrainingRuntime, ["get"],
+                otherwise:
+                    "what a TrainJob's runtime names is not backed up, and whether its data is whole is not known"),
+            ClusterNeed(
                 .restore, namespace, ["create"],
                 otherwise: "only namespaces that are there already can be restored into"),
         ]

@@ -7,13 +7,18 @@ package struct GateLifter: Sendable {
 
     package init(_ client: KubernetesClient) { self.client = client }
 
-    /// Lets go every held workload that has `claim`, whose data is whole, and no other claim that is missing or not whole, but
-    /// for those that wait for a user. Answers which ones. Kinds that the server does not serve, or does not let us list, hold
-    /// nothing of ours.
+    /// Lets go every held workload all of whose data is there, now that that of `claim` is, but for those that wait for a user.
+    /// Answers which ones. Kinds that the server does not serve, or does not let us list, hold nothing of ours.
     package func lift(namespace: String, claim: String) async throws -> [String] {
         var lifted: [String] = []
-        for (gated, resource, workload) in try await find(in: namespace, having: claim) {
-            guard !gated.isByHand, gated.missing.isEmpty, gated.unfilled.allSatisfy({ $0 == claim }) else { continue }
+        for (gated, resource, workload) in try await find(in: namespace, having: nil) {
+            guard !gated.isByHand, gated.obstacle == nil, gated.missing.isEmpty,
+                gated.unfilled.allSatisfy({ $0 == claim })
+            else { continue }
+            // A second mover of a claim that is whole already, of another restore of the same data, ends later.
+            guard try await writer(of: gated.claims.filter { $0 != claim }, namespace: namespace) == nil else {
+                continue
+            }
             _ = try await lift(resource, workload)
             lifted.append(workload.object.label)
         }
@@ -29,9 +34,9 @@ package struct GateLifter: Sendable {
     /// Whether a restore holds a workload; nil where none does. Throws `KubernetesError`.
     package func held(_ live: LiveWorkload) async throws -> GatedWorkload? {
         guard live.object.annotations[BecalmAnnotation.gated] != nil else { return nil }
-        let names = try await RuntimeClaims(client).names(of: live.workload, namespace: live.namespace)
+        let runtime = try await RuntimeClaims(client).look(at: live.workload, namespace: live.namespace)
         return GatedWorkload(
-            live.reference, live.workload, names: try await live.claims() + names,
+            live.reference, live.workload, names: try await live.claims(), runtime: runtime,
             claims: try await claims(live.namespace))
     }
 
@@ -71,8 +76,8 @@ package struct GateLifter: Sendable {
                 "\(live.object.label) waits for \(gated.words): wait for the restore, or, where that has failed, delete the workload and these claims and restore them again; --force has it run with what is there"
             )
         }
+        try await requireNoMovers(gated, live)
         if !gated.unfilled.isEmpty {
-            try await requireNoMovers(gated, live)
             for claim in gated.unfilled { try await take(claim, live.namespace) }
             // One that has begun meanwhile is seen now, or has seen that it is not wanted.
             try await requireNoMovers(gated, live)
@@ -111,30 +116,43 @@ package struct GateLifter: Sendable {
         var found: [(gated: GatedWorkload, resource: APIResource, workload: Workload)] = []
         for (resource, workload) in try await workloads.all(in: namespace) {
             guard workload.object.annotations[BecalmAnnotation.gated] != nil else { continue }
-            let names = try await RuntimeClaims(client).names(of: workload, namespace: namespace)
-            guard claim.map({ name in (workload.claims.map(\.name) + names).contains(name) }) ?? true else { continue }
+            let runtime = try await RuntimeClaims(client).look(at: workload, namespace: namespace)
             let reference = WorkloadReference(
                 namespace: workload.object.namespace, kind: "\(resource)", name: workload.object.name)
-            found.append((GatedWorkload(reference, workload, names: names, claims: claims), resource, workload))
+            let gated = GatedWorkload(reference, workload, runtime: runtime, claims: claims)
+            guard claim.map({ gated.claims.contains($0) || gated.obstacle != nil }) ?? true else { continue }
+            found.append((gated, resource, workload))
         }
         return found
     }
 
-    /// Throws `busy` while a pod that restores one of the claims may run, or a Job may make one. A pod may outlive its Job.
-    private func requireNoMovers(_ gated: GatedWorkload, _ live: LiveWorkload) async throws {
-        for claim in gated.unfilled {
-            let options = ListOptions(
-                labels: LabelSelector(matching: [MoverJob.claimLabel: MoverJob.name("", claim)]))
-            let jobs = try await client.list(.jobs, namespace: live.namespace, options).items
-                .filter { !MoverStanding.isOver($0) && MoverJob.writes($0["spec", "template", "spec"]) }
-            let pods = try await client.list(.pods, namespace: live.namespace, options).items
-                .filter { $0.mayRun && MoverJob.writes($0["spec"]) }
-            guard let mover = (jobs + pods).first else { continue }
-            throw JourneyError(
-                .busy, kind: "busy",
-                "\(mover.label) may still write into the claim \(claim) of \(live.object.label): wait until it has ended; deleting a mover's Job ends it"
-            )
+    /// A pod that writes into the claim and may run, or a Job that may make one; nil for none. A pod may outlive its Job. Those of
+    /// the run `besides` do not count. Throws `KubernetesError`.
+    package func writer(
+        of claim: String, namespace: String, besides run: String? = nil
+    ) async throws(KubernetesError) -> KubernetesObject? {
+        let options = ListOptions(labels: LabelSelector(matching: [MoverJob.claimLabel: MoverJob.name("", claim)]))
+        let jobs = try await client.list(.jobs, namespace: namespace, options).items
+            .filter { !MoverStanding.isOver($0) && MoverJob.writes($0["spec", "template", "spec"]) }
+        let pods = try await client.list(.pods, namespace: namespace, options).items
+            .filter { $0.mayRun && MoverJob.writes($0["spec"]) }
+        return (jobs + pods).first { run == nil || $0.labels[BecalmAnnotation.run] != run }
+    }
+
+    private func writer(of claims: [String], namespace: String) async throws -> KubernetesObject? {
+        for claim in claims {
+            if let writer = try await writer(of: claim, namespace: namespace) { return writer }
         }
+        return nil
+    }
+
+    /// Throws `busy` while something may write into one of its claims, those included that are yet to be.
+    private func requireNoMovers(_ gated: GatedWorkload, _ live: LiveWorkload) async throws {
+        guard let mover = try await writer(of: gated.claims, namespace: live.namespace) else { return }
+        throw JourneyError(
+            .busy, kind: "busy",
+            "\(mover.label) may still write into a claim of \(live.object.label): wait until it has ended; deleting a mover's Job ends it"
+        )
     }
 
     // MARK: Changing

@@ -10,20 +10,26 @@ package struct GatedWorkload: Hashable, Sendable {
     package var missing: [String]
     /// Those of the missing that its controller makes anew of a template, empty.
     package var templated: [String]
+    /// All claims of it that are known.
+    let claims: [String]
+    /// Why it may have others, on one line.
+    package var obstacle: String?
     /// Whether nothing but a user lets it go.
     package var isByHand: Bool
 
-    /// From the claims of its namespace; `names` are those of its claims that only what it is made from tells of. A claim that
-    /// is made for a pod and goes with it is never waited for.
-    init(_ reference: WorkloadReference, _ workload: Workload, names: [String] = [], claims: [KubernetesObject]) {
+    /// From the claims of its namespace; `names` are those of its claims that only what is made of it tells of, `runtime` what it
+    /// is made from tells. A claim that is made for a pod and goes with it is never waited for.
+    init(
+        _ reference: WorkloadReference, _ workload: Workload, names: [String] = [], runtime: RuntimeClaims.Look,
+        claims: [KubernetesObject]
+    ) {
         self.workload = reference
         let own = workload.claims.filter { $0.origin != .ephemeral }
-        let names = Set(own.map(\.name) + names).sorted()
+        let names = Set(own.map(\.name) + names + runtime.names).sorted()
+        self.claims = names
+        obstacle = runtime.obstacle
         let there = Set(claims.map(\.name))
-        let marked = claims.filter {
-            $0.annotations[RestoredObject.restoring] != nil || $0.annotations[RestoredObject.incomplete] != nil
-        }
-        let partial = Set(marked.map(\.name))
+        let partial = Set(claims.filter(RestoredObject.isPartial).map(\.name))
         unfilled = names.filter(partial.contains)
         missing = names.filter { !there.contains($0) }
         templated = missing.filter { name in own.contains { $0.name == name && $0.origin == .template } }
@@ -31,7 +37,7 @@ package struct GatedWorkload: Hashable, Sendable {
     }
 
     /// Whether all of its data is there.
-    package var isWhole: Bool { unfilled.isEmpty && missing.isEmpty }
+    package var isWhole: Bool { unfilled.isEmpty && missing.isEmpty && obstacle == nil }
 
     /// `the data of its claim ckpt, and its claim logs, which is not there`; whom it waits for when nothing is missing.
     package var words: String {
@@ -40,6 +46,7 @@ package struct GatedWorkload: Hashable, Sendable {
         if !missing.isEmpty {
             words.append("\(Self.claims(missing)), which \(missing.count == 1 ? "is" : "are") not there")
         }
+        if let obstacle { words.append("claims that cannot be seen (\(obstacle))") }
         return words.isEmpty ? "somebody to let it go" : words.joined(separator: ", and ")
     }
 

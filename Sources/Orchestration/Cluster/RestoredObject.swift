@@ -13,13 +13,25 @@ package enum RestoredObject {
     package static let restoring = "becalm.io/restoring"
     /// Says of a claim that its mover begins once everything else of the restore is there: the uid of that restore.
     package static let restoreBegins = "becalm.io/restore-begins"
-    /// On a claim: the snapshot that was being restored into it when somebody took its data as it was (`GateLifter`). No restore
-    /// writes into it any more; who does not know of it does not take it for whole.
+    /// On a claim: the snapshot that was being restored into it when somebody took its data as it was (`GateLifter`), or when it
+    /// was backed up. No restore writes into it, and workloads that restores hold do not take it for whole.
     package static let incomplete = "becalm.io/incomplete"
 
-    /// Takes off a claim what a restore says of its data: a stored one speaks of a restore that is over.
-    package static func removeMarks(_ claim: inout KubernetesObject) {
-        for mark in [restoring, restoreBegins, incomplete] { claim.setAnnotation(mark, nil) }
+    /// Whether a claim's data is not known to be whole: a restore is at work on it, failed, or was ended by somebody.
+    package static func isPartial(_ claim: KubernetesObject) -> Bool {
+        claim.annotations[restoring] != nil || claim.annotations[incomplete] != nil
+    }
+
+    /// Has a stored claim say what is so of its data wherever it is restored to: what was not whole is not, whatever became of
+    /// the restore that was at work on it then.
+    package static func carryMarks(_ claim: inout KubernetesObject) {
+        claim.setAnnotation(incomplete, claim.annotations[incomplete] ?? claim.annotations[restoring])
+        for mark in [restoring, restoreBegins] { claim.setAnnotation(mark, nil) }
+    }
+
+    /// Has a claim say of its data what `live`, which stays as it is, says of its own.
+    package static func copyMarks(of live: KubernetesObject, to claim: inout KubernetesObject) {
+        for mark in [restoring, restoreBegins, incomplete] { claim.setAnnotation(mark, live.annotations[mark]) }
     }
 
     /// A claim without its volume: a new one is made for it, which has at least the room that the stored one's had.
@@ -38,7 +50,7 @@ package enum RestoredObject {
         }
         // A selector finds volumes of the other cluster.
         claim.remove(at: ["spec", "selector"])
-        removeMarks(&claim)
+        carryMarks(&claim)
         if let snapshot { claim.setAnnotation(restoring, snapshot) }
         return claim
     }

@@ -123,10 +123,9 @@ package struct WorkloadBackupJourney: Sendable {
                 )
                 continue
             }
-            guard claim.annotations[RestoredObject.restoring] == nil else {
-                throw JourneyError(
-                    .failed, kind: "claims_not_whole",
-                    "\(claim.label) is being restored, and what is there is not whole: back it up when its restore is done, or, where that has failed, take \(RestoredObject.restoring) off the claim first"
+            if RestoredObject.isPartial(claim) {
+                survey.remarks.append(
+                    "\(claim.label) is not known to be whole: a restore into it is at work, or has failed; it is stored as it is, and says so when it is restored"
                 )
             }
             guard claim["status", "phase"]?.string == "Bound" else {

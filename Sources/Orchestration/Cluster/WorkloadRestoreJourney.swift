@@ -202,6 +202,11 @@ package struct WorkloadRestoreJourney: Sendable {
             var claim = try RestoredObject.claim(
                 stored, namespace: namespace, classes: request.storageClasses, snapshot: "\(request.snapshot)")
             if let remark = try await room.provide(for: &claim) { result.remarks.append(remark) }
+            if claim.annotations[RestoredObject.incomplete] != nil {
+                result.remarks.append(
+                    "\(claim.label) was not whole when it was backed up (\(RestoredObject.incomplete)): a restore into it had not come to its end"
+                )
+            }
             claims.append(try await make(.persistentVolumeClaims, claim, &result))
             result.created.append(claim.label)
         }

@@ -68,11 +68,16 @@ struct VolumeBackupAction: BackupItemAction {
     func execute(item: [UInt8], backup: [UInt8]) async throws(VeleroError) -> BackupItemOutcome {
         let claim = try ActionItem.object(item)
         let backup = try VeleroBackup(parsing: backup)
-        let unchanged = BackupItemOutcome(item: item)
-        guard ResourceKind.persistentVolumeClaim.matches(claim) else { return unchanged }
+        guard ResourceKind.persistentVolumeClaim.matches(claim) else { return BackupItemOutcome(item: item) }
+        let unchanged = BackupItemOutcome(item: Self.withoutPlace(claim)?.serialized() ?? item)
         if backup.isFinalizing { return await finished(claim, backup) ?? unchanged }
         let settings = try await settings(for: .backup)
         let metadata: Logger.Metadata = ["namespace": "\(claim.namespace)", "name": "\(claim.name)"]
+        if RestoredObject.isPartial(claim) {
+            environment.logger.warning(
+                "\(claim.label) is not known to be whole, whoever stores its data: a restore into it is at work, or has failed; what is stored says so when it is restored",
+                metadata: metadata)
+        }
         let decision: Decision
         do throws(VeleroError) {
             decision = try await decide(claim, backup, settings.volumes)
@@ -104,6 +109,14 @@ struct VolumeBackupAction: BackupItemAction {
         return unchanged
     }
 
+    /// The claim without where data of another backup is, which it may have of a restore; nil where it says none.
+    private static func withoutPlace(_ claim: KubernetesObject) -> KubernetesObject? {
+        guard claim.annotations[BecalmAnnotation.volumeSnapshot] != nil else { return nil }
+        var claim = claim
+        claim.setAnnotation(BecalmAnnotation.volumeSnapshot, nil)
+        return claim
+    }
+
     // MARK: Moving
 
     private func subject(_ claim: KubernetesObject, _ backup: VeleroBackup) -> VolumeMovers.Subject {
@@ -119,12 +132,6 @@ struct VolumeBackupAction: BackupItemAction {
             throw VeleroError(.invalidArgument, "the backup has no uid; this is a fault of who sent it")
         }
         let movers = try await VolumeMovers(settings.mover, environment)
-        guard claim.annotations[RestoredObject.restoring] == nil else {
-            throw VeleroError(
-                .failed,
-                "it is being restored, and what is there is not whole: back it up when its restore is done, or, where that has failed, take \(RestoredObject.restoring) off the claim first"
-            )
-        }
         do {
             let subject = subject(claim, backup)
             let source = parameters.source ?? settings.source

@@ -63,10 +63,7 @@ struct VolumeRestoreAction: RestoreItemAction {
             return outcome
         }
         guard let text = stored.annotations[BecalmAnnotation.volumeSnapshot] else {
-            // Of a restore that was under way when it was stored.
-            var plain = claim
-            RestoredObject.removeMarks(&plain)
-            if plain != claim { outcome.item = plain.serialized() }
+            outcome.item = await plain(claim, restore)?.serialized() ?? item
             return outcome
         }
         guard let snapshot = ClaimSnapshot(text) else {
@@ -81,6 +78,31 @@ struct VolumeRestoreAction: RestoreItemAction {
         } catch {
             throw VeleroError(error, doing: "\(claim.label) is not restored, for it would be empty")
         }
+    }
+
+    /// A claim whose data is not ours to bring back, with what is so of its data: that of the claim which is there, or what was so
+    /// when it was stored. Nil where there is nothing to change.
+    private func plain(_ claim: KubernetesObject, _ restore: VeleroRestore) async -> KubernetesObject? {
+        var made = claim
+        let there: KubernetesObject?
+        do {
+            there = try await environment.cluster.client()?.find(
+                .persistentVolumeClaims, namespace: restore.target(of: claim.namespace), name: claim.name)
+        } catch {
+            environment.logger.info("whether \(claim.label) is there is not known: \(error)")
+            there = nil
+        }
+        if let there {
+            RestoredObject.copyMarks(of: there, to: &made)
+        } else {
+            RestoredObject.carryMarks(&made)
+        }
+        if made.annotations[RestoredObject.incomplete] != nil {
+            environment.logger.warning(
+                "\(claim.label) is not known to be whole: a restore into it had not come to its end when it was stored",
+                metadata: ["namespace": "\(claim.namespace)", "name": "\(claim.name)"])
+        }
+        return made == claim ? nil : made
     }
 
     // MARK: Moving
@@ -100,7 +122,11 @@ struct VolumeRestoreAction: RestoreItemAction {
             environment.logger.warning(
                 "\(there.label) is there already and keeps the data that it has: delete it first to have that restored",
                 metadata: ["namespace": "\(namespace)", "name": "\(claim.name)"])
-            return RestoreItemOutcome(item: claim.serialized())
+            // What a restore that updates what is there writes.
+            var kept = claim
+            kept.setAnnotation(BecalmAnnotation.volumeSnapshot, nil)
+            RestoredObject.copyMarks(of: there, to: &kept)
+            return RestoreItemOutcome(item: kept.serialized())
         }
         let repository = try await movers.open()
         guard repository.config.repositoryID == snapshot.id.repository else {
@@ -248,12 +274,19 @@ struct VolumeRestoreAction: RestoreItemAction {
             let snapshot = ClaimSnapshot(text), "\(snapshot.id.snapshot)" == ending.result.snapshot
         else { return }
         let lifter = GateLifter(client)
+        // Of another restore of the same data, which ends later.
+        guard try await lifter.writer(of: name, namespace: namespace, besides: mover(identifier)) == nil else { return }
         for label in try await lifter.lift(namespace: namespace, claim: name) {
             environment.logger.info("\(label) is let go: the data of all its claims is there")
         }
         _ = try await client.patch(
             .persistentVolumeClaims, namespace: namespace, name: name,
             .merge(["metadata": ["annotations": [RestoredObject.restoring: .null]]]))
+    }
+
+    /// The run of an operation's mover.
+    private func mover(_ identifier: OperationIdentifier) -> String {
+        DetachedMover.run(ofLease: identifier.watched.name) ?? ""
     }
 
     private func mover() async -> MoverConfiguration? { try? await settings(for: .backup).mover }

@@ -132,7 +132,15 @@ struct WorkloadRestoreAction: RestoreItemAction {
         var names = workload.claims.filter { $0.origin != .ephemeral }.map(\.name)
         do {
             if let client = try await environment.cluster.client() {
-                names += try await RuntimeClaims(client).names(of: workload, namespace: namespace)
+                let made = try await RuntimeClaims(client).look(at: workload, namespace: namespace)
+                names += made.names
+                if let obstacle = made.obstacle {
+                    environment.logger.warning(
+                        "which claims \(workload.object.label) has is not known, so it waits for all of its namespace: \(obstacle)",
+                        metadata: Self.metadata(workload.object))
+                    let claims = try await client.list(.persistentVolumeClaims, namespace: namespace).items
+                    if claims.contains(where: RestoredObject.isPartial) { return true }
+                }
             }
         } catch {
             environment.logger.warning(
@@ -142,7 +150,7 @@ struct WorkloadRestoreAction: RestoreItemAction {
         for name in names {
             let place = ResourceIdentifier(.persistentVolumeClaim, namespace: namespace, name: name)
             do throws(VeleroError) {
-                if try await environment.cluster.object(place)?.annotations[RestoredObject.restoring] != nil {
+                if let claim = try await environment.cluster.object(place), RestoredObject.isPartial(claim) {
                     return true
                 }
             } catch {
