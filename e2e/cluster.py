@@ -558,6 +558,7 @@ def repository(cluster, scratch):
         becalm = harness.Becalm(f"s3://{server.bucket()}/becalm", scratch, environment={
             **server.environment(), "KUBECONFIG": cluster.kubeconfig, "BECALM_MOVER_IMAGE": container_image.BECALM})
         becalm.init()
+        becalm.store = server
         yield becalm
 
 

@@ -435,13 +435,13 @@ def deleted(bench, namespace, what):
 @trap("deleted and made anew while it is held")
 def replaced(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "60s"), [0], f"{what}: quiesce")
     bench.api.delete(STATEFULSETS, namespace, there.name)
     body = there.created[-1][1]
     wait("the name is free", lambda: bench.api.find(STATEFULSETS, namespace, there.name) is None)
     bench.api.create(STATEFULSETS, {**body, "spec": {**body["spec"], "replicas": 1}})
     end = cluster.seconds(there.journals()[0]["metadata"]["annotations"]["becalm.io/deadline"])
-    wait("the deadline is past", lambda: bench.api.now() > end)
+    wait("the deadline is past", lambda: bench.api.now() > end, 90)
     outcome = bench.becalm.run("resume", "--expired", "-n", namespace, "--json")
     bench.check(outcome, [0], f"{what}: resume --expired")
     bench.report.check(
