@@ -435,7 +435,8 @@ def deleted(bench, namespace, what):
 @trap("deleted and made anew while it is held")
 def replaced(bench, namespace, what):
     there = live(bench, namespace, "StatefulSet")
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "60s"), [0], f"{what}: quiesce")
+    if not bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "60s"), [0], f"{what}: quiesce"):
+        return
     bench.api.delete(STATEFULSETS, namespace, there.name)
     body = there.created[-1][1]
     wait("the name is free", lambda: bench.api.find(STATEFULSETS, namespace, there.name) is None)
