@@ -225,7 +225,7 @@ def managed_elsewhere(bench, namespace, what):
 def namespace_goes(bench, namespace, what):
     other = bench.cluster.make_namespace("gone")
     there = live(bench, other)
-    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "20s"), [0], f"{what}: quiesce")
+    bench.check(bench.becalm.run("quiesce", there.reference, "--deadline", "60s"), [0], f"{what}: quiesce")
     bench.api.delete(cluster.NAMESPACES, None, other)
     wait("the namespace is gone", lambda: bench.api.find(cluster.NAMESPACES, None, other) is None, 120)
     outcome = bench.becalm.run("resume", "--expired", "-n", other, "--json")
