@@ -11,8 +11,8 @@ package struct GateLifter: Sendable {
     /// Answers which ones. Kinds that the server does not serve, or does not let us list, hold nothing of ours.
     package func lift(namespace: String, claim: String) async throws -> [String] {
         var lifted: [String] = []
-        for (gated, resource, workload) in try await find(in: namespace, having: nil) {
-            guard !gated.isByHand, gated.obstacle == nil, gated.missing.isEmpty,
+        for (gated, resource, workload) in try await find(in: namespace) {
+            guard !gated.isByHand, gated.obstacle == nil, gated.missing.isEmpty, gated.incomplete.isEmpty,
                 gated.unfilled.allSatisfy({ $0 == claim })
             else { continue }
             // A second mover of a claim that is whole already, of another restore of the same data, ends later.
@@ -109,7 +109,7 @@ package struct GateLifter: Sendable {
     }
 
     private func find(
-        in namespace: String, having claim: String?, passesOverFailures: Bool = false
+        in namespace: String, having claim: String? = nil, passesOverFailures: Bool = false
     ) async throws(KubernetesError) -> [(gated: GatedWorkload, resource: APIResource, workload: Workload)] {
         let claims = try await claims(namespace)
         let workloads = NamespaceWorkloads(client: client, passesOverFailures: passesOverFailures)

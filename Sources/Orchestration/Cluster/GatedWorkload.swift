@@ -6,6 +6,8 @@ package struct GatedWorkload: Hashable, Sendable {
     package var workload: WorkloadReference
     /// Claims of it that are being restored, or whose restore did not come to a good end.
     package var unfilled: [String]
+    /// Those of them that no mover makes whole.
+    let incomplete: [String]
     /// Claims of it that are not there.
     package var missing: [String]
     /// Those of the missing that its controller makes anew of a template, empty.
@@ -31,6 +33,8 @@ package struct GatedWorkload: Hashable, Sendable {
         let there = Set(claims.map(\.name))
         let partial = Set(claims.filter(RestoredObject.isPartial).map(\.name))
         unfilled = names.filter(partial.contains)
+        incomplete = claims.filter { $0.annotations[RestoredObject.incomplete] != nil }.map(\.name)
+            .filter(names.contains)
         missing = names.filter { !there.contains($0) }
         templated = missing.filter { name in own.contains { $0.name == name && $0.origin == .template } }
         isByHand = workload.object.annotations[BecalmAnnotation.release] != nil
